@@ -1,0 +1,44 @@
+# What a person types. Needs python3 with venv, and make; the rest comes by itself.
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?=
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: help demo test lint format clean
+
+help:
+	@echo 'make demo              check an embedded mail server, and two broken ones'
+	@echo 'make demo HOST=name    check that host'
+	@echo 'make test              all tests, against real servers where they can be had'
+	@echo 'make lint              ruff and mypy'
+	@echo 'make format            let ruff format the code'
+	@echo 'make clean             remove what the others made'
+
+demo: $(READY)
+	@$(BIN)/python -m tests.demo $(HOST)
+
+test: $(READY)
+	@tests/servers/install
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
+
+$(READY): setup.cfg pyproject.toml tests/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt --editable '.[test]'
+	@touch $@

@@ -1,0 +1,150 @@
+"""argv in, one status line and an exit code out, whatever happens.
+
+Exit codes are 0, 1, 2 and 3; nothing is written to standard error. What is imported here at the
+top cannot be missing; everything else is imported under the guard.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from check_smtp_health import __version__
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+    from typing import NoReturn
+
+PROGRAM = "check_smtp_health"
+UNKNOWN = 3
+
+
+class _Stopped(BaseException):
+    """A signal came while no server was being asked."""
+
+
+def main() -> NoReturn:
+    """Run the plugin on ``sys.argv`` and end the process.
+
+    By ``os._exit``: a thread may still be stuck in the resolver, and a standard output that is
+    gone must not turn the exit code into 120.
+    """
+    code = UNKNOWN
+    try:
+        code = _guarded(sys.argv[1:])
+        sys.stdout.flush()
+    except BaseException:
+        code = UNKNOWN  # nobody is there to read why
+    finally:
+        os._exit(code)
+
+
+def _guarded(arguments: list[str]) -> int:
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        return _run(arguments)
+    except _Stopped as stopped:
+        return _unknown(f"interrupted by {stopped} while preparing")
+    except ImportError as error:
+        return _unknown(
+            f"the Python package {error.name} is missing, try: pip install {error.name}"
+        )
+    except MemoryError:
+        return _unknown("out of memory")
+    except Exception as error:
+        return _unknown(_bug(error), trace=any(word.startswith("-vvv") for word in arguments))
+
+
+def _stop(number: int, frame: object) -> None:
+    raise _Stopped(signal.Signals(number).name)
+
+
+def _run(arguments: list[str]) -> int:
+    from check_smtp_health import extra_opts, options, settings, stages, targets
+    from check_smtp_health.errors import UsageFault
+
+    given = options.Options()
+    try:
+        given = options.read(extra_opts.expand(arguments))
+        if given.count("help"):
+            parser().print_help()
+            return UNKNOWN
+        if given.count("version"):
+            print(f"{PROGRAM} {__version__}")
+            return UNKNOWN
+        chosen = settings.build(given, (*stages.NAMES, "time"), os.uname().nodename)
+    except UsageFault as fault:
+        option = f"{given.flag(fault.option)}: " if fault.option else ""
+        return _unknown(option + fault.problem)
+
+    # Before any server is asked: what is missing must be known first, and no stage be blurred.
+    from check_smtp_health import evaluation, summary
+
+    reports = targets.check(chosen, stages.plan(chosen))
+    check = evaluation.check(chosen, reports, ("time", *stages.NAMES))
+    check.add(summary.HealthSummary(reports, chosen.verbose, _bar()))
+    try:
+        check.main(verbose=chosen.verbose)
+    except SystemExit as done:
+        return int(done.code or 0)
+    raise AssertionError("nagiosplugin did not exit")
+
+
+def parser() -> ArgumentParser:
+    """Return the options as an argparse parser: for help, man page and completions only."""
+    import argparse
+
+    from check_smtp_health.options import GROUPS
+
+    made = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} -H HOST [options]",
+        description="Check that a mail server does its job, and say which stage fails if not.",
+        epilog="Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    for title, rows in GROUPS:
+        group = made.add_argument_group(title)
+        for option in rows:
+            text = option.help.replace("%", "%%") + (" (repeatable)" if option.repeatable else "")
+            if option.value:
+                group.add_argument(*option.flags, metavar=option.value, help=text)
+            else:
+                group.add_argument(*option.flags, action="store_true", help=text)
+    return made
+
+
+def _bar() -> str:
+    try:
+        "█".encode(sys.stdout.encoding)
+    except UnicodeError:
+        return "#"
+    return "█"
+
+
+def _bug(error: Exception) -> str:
+    from check_smtp_health.text import printable
+
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = ""
+    if trace is not None:
+        where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+    return f"internal error: {type(error).__name__}{where}: {printable(str(error))}"
+
+
+def _unknown(problem: str, *, trace: bool = False) -> int:
+    from check_smtp_health.text import STATUS_LIMIT, shortened
+
+    print(f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}")
+    if trace:
+        import traceback
+
+        print(traceback.format_exc().replace("|", "\\x7c"), end="")
+    return UNKNOWN

@@ -1,0 +1,100 @@
+"""Everything that stops a check, as a tree whose branches say who is to blame.
+
+``UsageFault`` and ``LocalFault`` are ours (state UNKNOWN); a ``PeerFault`` is the server's, and
+its ``kind`` is what ``evaluation`` maps to a state. Stages raise, ``probe`` alone catches.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.smtp.reply import Reply
+
+
+class CheckFault(Exception):
+    """Root of the tree."""
+
+
+class UsageFault(CheckFault):
+    """The command line, a file or an environment variable asks for something impossible.
+
+    ``option`` is the option's long name without dashes, or empty where no option is to blame.
+    """
+
+    def __init__(self, option: str, problem: str) -> None:
+        super().__init__(option, problem)
+        self.option = option
+        self.problem = problem
+
+
+class SessionFault(CheckFault):
+    """Something stopped a session. ``problem`` is our sentence, ``said`` what the server said."""
+
+    kind = ""
+
+    def __init__(self, problem: str, said: bytes = b"") -> None:
+        super().__init__(problem, said)
+        self.problem = problem
+        self.said = said
+
+
+class LocalFault(SessionFault):
+    """This machine cannot do its part: no file descriptor, a source address that is not here."""
+
+    kind = "local"
+
+
+class Interrupted(SessionFault):
+    """A signal asked this process to end."""
+
+    kind = "interrupted"
+
+
+class PeerFault(SessionFault):
+    """The server, or the way to it, is to blame."""
+
+
+class Unresolvable(PeerFault):
+    """The host name leads to no address."""
+
+    kind = "unresolvable"
+
+
+class Unreachable(PeerFault):
+    """No connection: refused, no route."""
+
+    kind = "unreachable"
+
+
+class TimedOut(PeerFault):
+    """No (complete) answer in time."""
+
+    kind = "timed_out"
+
+
+class Disconnected(PeerFault):
+    """The connection was closed or reset by the other side."""
+
+    kind = "disconnected"
+
+
+class Violation(PeerFault):
+    """What came is not SMTP as RFC 5321 has it."""
+
+    kind = "violation"
+
+
+class Rejected(PeerFault):
+    """A well-formed reply whose code was not the one due."""
+
+    kind = "rejected"
+
+    def __init__(self, reply: Reply, problem: str = "") -> None:
+        super().__init__(problem, reply.raw)
+        self.reply = reply
+
+
+class NotOffered(PeerFault):
+    """The EHLO reply lacks an extension that the run needs."""
+
+    kind = "not_offered"

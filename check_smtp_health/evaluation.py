@@ -1,0 +1,210 @@
+"""What happened -> state: nagiosplugin's Resource and Contexts, and THE failure -> state table."""
+
+from __future__ import annotations
+
+from nagiosplugin import (
+    Check,
+    Context,
+    Critical,
+    Metric,
+    Ok,
+    Performance,
+    Range,
+    Resource,
+    Result,
+    Results,
+    Unknown,
+    Warn,
+)
+
+from check_smtp_health.text import printable, quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from check_smtp_health.observation import Failure, Finding, Observation, Report
+    from check_smtp_health.settings import Settings
+
+    State = Any
+
+FAILURES = {
+    "unresolvable": "critical",
+    "unreachable": "critical",
+    "timed_out": "-t",
+    "disconnected": "critical",
+    "violation": "critical",
+    "rejected": "critical",
+    "transient": "--tempfail",
+    "not_offered": "critical",
+    "forbidden": "critical",
+    "unmatched": "warning",
+    "local": "unknown",
+    "interrupted": "unknown",
+}
+"""The state of each kind of failure or finding, or the option that says it.
+
+``transient`` is a rejection with a 4yz code.
+"""
+
+STATES = {"ok": Ok, "warning": Warn, "critical": Critical, "unknown": Unknown}
+
+# As Monitoring Plugins rank them: our own trouble must not hide the server's.
+_RANK = {Ok: 0, Unknown: 1, Warn: 2, Critical: 3}
+
+
+def check(settings: Settings, reports: Sequence[Report], labels: tuple[str, ...]) -> Check:
+    """Return the nagiosplugin check over what has been observed; it lacks only a summary.
+
+    ``labels`` are the perfdata labels in the order to print them.
+    """
+    return _Check(
+        labels,
+        MailService(reports, settings),
+        *(_TimeContext(label, settings) for label in labels),
+        _FailureContext("failure", settings),
+        _FindingContext("finding", settings),
+        _WorstResults(),
+    )
+
+
+def worst(states: list[State]) -> State:
+    """Return the state that decides among several."""
+    return max(states, key=_RANK.__getitem__, default=Ok)
+
+
+class MailService(Resource):  # type: ignore[misc]
+    """The observations as metrics. Everything has been measured before nagiosplugin begins."""
+
+    name = "SMTP"
+
+    def __init__(self, reports: Sequence[Report], settings: Settings) -> None:
+        self.reports = reports
+        self._settings = settings
+
+    def probe(self) -> Iterator[Metric]:
+        """Give a metric for each failure, finding and time."""
+        for report in self.reports:
+            for seen in report.observations:
+                if seen.failure is not None:
+                    if seen.stage != "quit":  # a failed QUIT never changes the state
+                        yield Metric(seen.stage, seen, context="failure")
+                else:
+                    yield Metric(seen.stage, round(seen.seconds, 6), "s", min=0)
+                for finding in seen.findings:
+                    yield Metric(seen.stage, finding, context="finding")
+            if report.seconds is not None:
+                most = f"{self._settings.timeout:g}"
+                yield Metric("time", round(report.seconds, 6), "s", min=0, max=most)
+
+
+class _Check(Check):  # type: ignore[misc]
+    """Prints perfdata in our order: graphs made for check_smtp draw the first metric, ``time``."""
+
+    def __init__(self, labels: tuple[str, ...], *objects: Any) -> None:
+        super().__init__(*objects)
+        self._labels = labels
+
+    def __call__(self) -> None:
+        super().__call__()
+        self.perfdata.sort(key=lambda item: self._labels.index(item.partition("=")[0]))
+
+
+class _WorstResults(Results):  # type: ignore[misc]
+    """Ranks CRITICAL above UNKNOWN, which nagiosplugin does not."""
+
+    @property
+    def most_significant_state(self) -> State:
+        """The state that decides."""
+        return worst([result.state for result in self])
+
+
+class _TimeContext(Context):  # type: ignore[misc]
+    """Holds seconds against the two ranges, if there are any."""
+
+    def __init__(self, label: str, settings: Settings) -> None:
+        super().__init__(label)
+        self._warning = settings.warning.get(label)
+        self._critical = settings.critical.get(label)
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        for state, limit in ((Critical, self._critical), (Warn, self._warning)):
+            if limit is not None and not Range(limit).match(metric.value):
+                return Result(state, _too_long(metric, limit, resource), metric)
+        return Result(Ok, None, metric)
+
+    def performance(self, metric: Metric, resource: MailService) -> Performance:
+        value = f"{metric.value:.6f}"
+        return Performance(
+            metric.name, value, "s", self._warning, self._critical, metric.min, metric.max
+        )
+
+
+class _FailureContext(Context):  # type: ignore[misc]
+    """Judges a stage that failed."""
+
+    def __init__(self, name: str, settings: Settings) -> None:
+        super().__init__(name)
+        self._settings = settings
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        seen = metric.value
+        kind = seen.failure.kind
+        if kind == "rejected" and 400 <= seen.failure.code < 500:
+            kind = "transient"
+        return Result(_state(kind, self._settings), describe(seen), metric)
+
+
+class _FindingContext(_FailureContext):
+    """Judges a finding of a stage that went on."""
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        finding = metric.value
+        text = f"{metric.name}: {_sentence(finding)}"
+        return Result(_state(finding.kind, self._settings), text, metric)
+
+
+def _state(kind: str, settings: Settings) -> State:
+    word = FAILURES[kind]
+    chosen = {"-t": settings.timeout_state, "--tempfail": settings.tempfail}
+    return STATES[chosen.get(word, word)]
+
+
+def describe(seen: Observation) -> str:
+    """Return a failed stage as the status line says it: stage, reason, the server's words, time."""
+    failure = seen.failure
+    assert failure is not None
+    text = f"{seen.stage}: {_reason(failure)}"
+    # A time-out has said how long it took.
+    return text if failure.kind == "timed_out" else f"{text} (after {seen.seconds:.3f} s)"
+
+
+def _reason(failure: Failure) -> str:
+    if failure.kind == "rejected":
+        return f"{printable(failure.said)} {failure.problem}".rstrip()
+    if failure.said:
+        return f"{failure.problem}: '{printable(failure.said)}'"
+    return failure.problem
+
+
+def _sentence(finding: Finding) -> str:
+    if finding.wanted:
+        return f"'{printable(finding.said)}' {finding.problem} {quoted(finding.wanted)}"
+    return finding.problem
+
+
+def _too_long(metric: Metric, limit: str, resource: MailService) -> str:
+    text = f"{metric.value:.3f} s (limit {limit} s"
+    if metric.name != "time":
+        return f"{metric.name} took {text})"
+    return f"answered in {text}, {slowest(resource.reports)})"
+
+
+def slowest(reports: Sequence[Report]) -> str:
+    """Return which stage took longest, QUIT left out, which is no part of ``time``."""
+    seen = max(
+        (seen for report in reports for seen in report.observations if seen.stage != "quit"),
+        key=lambda seen: seen.seconds,
+    )
+    return f"slowest: {seen.stage} {seen.seconds:.3f} s"

@@ -1,0 +1,1 @@
+"""The world: sockets, clocks, threads. Nothing in this room knows SMTP."""

@@ -1,0 +1,248 @@
+"""The one loop that touches the world: it serves the wishes of all sessions with one selector."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import selectors
+import signal
+import threading
+
+from check_smtp_health.errors import Interrupted, SessionFault, TimedOut
+from check_smtp_health.net.transport import Transport
+from check_smtp_health.net.wishes import Answer, Call, Close, Connect, Read, Write
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, TypeVar
+
+    from check_smtp_health.net.deadline import Deadline
+    from check_smtp_health.net.wishes import Dialogue, Wish
+
+    _T = TypeVar("_T")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def run(sessions: Sequence[Dialogue[_T]], deadline: Deadline) -> list[_T]:
+    """Run all sessions at the same time and return what each returned, in the same order.
+
+    Once the deadline has passed, or a signal asked to end, every wish but ``Close`` is answered
+    with a fault, so that each session can still return what it has learned. Connections that
+    sessions leave open are closed. A thread that a ``Call`` left behind may still be blocked:
+    the process should end by ``os._exit``.
+    """
+    return _Driver(deadline).run(sessions)
+
+
+class _Task:
+    """One session, and what it waits for."""
+
+    __slots__ = ("began", "dialogue", "limit", "result", "transport", "turn", "watched", "wish")
+
+    def __init__(self, dialogue: Dialogue[Any]) -> None:
+        self.dialogue = dialogue
+        self.result: Any = None
+        self.wish: Wish | None = None
+        self.turn = 0  # counts wishes, so that a late answer to an older one is known as such
+        self.began = 0.0
+        self.limit = 0.0
+        self.transport: Transport | None = None
+        self.watched = 0
+
+
+class _Driver:
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._clock = deadline.clock
+        self._selector = selectors.DefaultSelector()
+        self._waiting: set[_Task] = set()
+        self._limits: list[tuple[float, int, int, _Task]] = []
+        self._answered: list[tuple[_Task, Answer]] = []
+        self._returned: list[tuple[_Task, int, Any, float]] = []
+        self._order = 0
+        self._signal = 0
+
+    def run(self, sessions: Sequence[Dialogue[_T]]) -> list[_T]:
+        tasks = [_Task(session) for session in sessions]
+        # Threads and signal handlers write here to wake the selector.
+        wake_out, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        self._selector.register(wake_out, selectors.EVENT_READ)
+        handlers = [(number, signal.signal(number, self._on_signal)) for number in SIGNALS]
+        try:
+            for task in tasks:
+                self._go_on(task, None)
+            while self._answered or self._waiting:
+                self._serve()
+        finally:
+            for number, handler in handlers:
+                signal.signal(number, handler)
+            for task in tasks:
+                self._close(task)
+            self._selector.close()
+            os.close(wake_out)
+            # The other end stays open, for an abandoned thread to write to.
+        return [task.result for task in tasks]
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._signal = number
+        os.write(self._wake, b"\0")
+
+    def _serve(self) -> None:
+        """Wait for something to happen, note everything that has, and only then let sessions go on.
+
+        Moments are noted first, so that what one session does next blurs nobody else's times.
+        """
+        if not self._answered:
+            self._await()
+        answered, self._answered = self._answered, []
+        for task, answer in answered:
+            self._go_on(task, answer)
+
+    def _await(self) -> None:
+        expires = self._deadline.expires
+        while self._limits and self._limits[0][2] != self._limits[0][3].turn:
+            heapq.heappop(self._limits)
+        if self._limits:
+            expires = min(expires, self._limits[0][0])
+        for key, _ in self._selector.select(max(0.0, expires - self._clock())):
+            if isinstance(key.data, _Task):
+                self._ready(key.data)
+            else:
+                os.read(key.fd, 4096)
+        self._collect_returned()
+        if self._signal:
+            fault = Interrupted(f"interrupted by {signal.Signals(self._signal).name}")
+            for task in list(self._waiting):
+                self._answer(task, fault)
+        now = self._clock()
+        if now >= self._deadline.expires:
+            for task in list(self._waiting):
+                self._answer(task, TimedOut(_no_answer(self._deadline.seconds)))
+        while self._limits and self._limits[0][0] <= now:
+            _, _, turn, task = heapq.heappop(self._limits)
+            if turn == task.turn and task in self._waiting:
+                self._answer(task, TimedOut(_no_answer(task.limit)))
+
+    def _collect_returned(self) -> None:
+        while self._returned:
+            task, turn, value, moment = self._returned.pop()
+            if turn == task.turn and task in self._waiting:
+                self._answer(task, value, moment)
+
+    def _answer(self, task: _Task, value: Any, moment: float | None = None) -> None:
+        self._waiting.discard(task)
+        ended = self._clock() if moment is None else moment
+        self._answered.append((task, Answer(value, task.began, ended)))
+
+    def _go_on(self, task: _Task, answer: Answer | None) -> None:
+        """Give the session its answer and take up its next wish."""
+        try:
+            task.wish = task.dialogue.send(answer)  # type: ignore[arg-type]
+        except StopIteration as stop:
+            task.result = stop.value
+            self._close(task)
+            return
+        task.turn += 1
+        task.began = self._clock()
+        self._waiting.add(task)
+        if isinstance(task.wish, Close):
+            self._close(task)
+            self._answer(task, None)
+        elif self._signal:
+            self._answer(task, Interrupted(f"interrupted by {signal.Signals(self._signal).name}"))
+        elif task.began >= self._deadline.expires:
+            self._answer(task, TimedOut(_no_answer(self._deadline.seconds)))
+        else:
+            self._limit(task, task.wish)
+            try:
+                self._begin(task, task.wish)
+            except SessionFault as fault:
+                self._answer(task, fault)
+
+    def _limit(self, task: _Task, wish: Connect | Read | Write | Call) -> None:
+        limit = getattr(wish, "limit", None)
+        if isinstance(wish, Connect) and wish.share < 1:
+            limit = wish.share * self._deadline.remaining()
+        if limit is not None:
+            task.limit = limit
+            self._order += 1
+            heapq.heappush(self._limits, (task.began + limit, self._order, task.turn, task))
+
+    def _begin(self, task: _Task, wish: Connect | Read | Write | Call) -> None:
+        if isinstance(wish, Call):
+            threading.Thread(
+                target=self._call, args=(task, task.turn, wish), name="call", daemon=True
+            ).start()
+            return
+        if isinstance(wish, Connect):
+            self._close(task)
+            task.transport = Transport(wish.address, wish.source)
+            if task.transport.connect(wish.address):
+                self._answer(task, task.transport.local())
+            else:
+                self._watch(task, selectors.EVENT_WRITE)
+            return
+        assert task.transport is not None
+        if isinstance(wish, Read):
+            self._watch(task, selectors.EVENT_READ)
+        elif task.transport.send(wish.data):
+            self._answer(task, None)
+        else:
+            self._watch(task, selectors.EVENT_WRITE)
+
+    def _ready(self, task: _Task) -> None:
+        """The session's socket is ready: do what it waits for."""
+        assert task.transport is not None
+        if task not in self._waiting or isinstance(task.wish, Call):
+            self._watch(task, 0)
+            return
+        try:
+            if isinstance(task.wish, Read):
+                data = task.transport.receive()
+                self._answer(task, data)
+            elif isinstance(task.wish, Connect):
+                task.transport.connected()
+                self._answer(task, task.transport.local())
+            elif task.transport.send():
+                self._answer(task, None)
+        except SessionFault as fault:
+            self._answer(task, fault)
+
+    def _watch(self, task: _Task, events: int) -> None:
+        """Have the selector watch for these events; kept from wish to wish, for that is cheap."""
+        if events == task.watched:
+            return
+        assert task.transport is not None
+        if not task.watched:
+            self._selector.register(task.transport, events, task)
+        elif not events:
+            self._selector.unregister(task.transport)
+        else:
+            self._selector.modify(task.transport, events, task)
+        task.watched = events
+
+    def _close(self, task: _Task) -> None:
+        if task.transport is not None:
+            self._watch(task, 0)
+            task.transport.close()
+            task.transport = None
+
+    def _call(self, task: _Task, turn: int, wish: Call) -> None:
+        """Run in a thread of its own; the moment is taken here, before the loop wakes up."""
+        value: Any
+        try:
+            value = wish.function(*wish.arguments)
+        except BaseException as error:
+            value = error
+        self._returned.append((task, turn, value, self._clock()))
+        try:
+            os.write(self._wake, b"\0")
+        except BlockingIOError:
+            pass  # the pipe is full of wake-ups already
+
+
+def _no_answer(seconds: float) -> str:
+    return f"no answer within {round(seconds, 3):g} s"

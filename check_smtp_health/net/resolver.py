@@ -1,0 +1,48 @@
+"""Host names to addresses. Blocks: to be run by a ``Call``."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from check_smtp_health.errors import Unresolvable
+from check_smtp_health.net.wishes import Address
+
+FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+
+_PROBLEMS = {
+    socket.EAI_NONAME: "no such host name",
+    socket.EAI_AGAIN: "the name servers gave no answer (temporary failure)",
+    socket.EAI_FAIL: "the name servers refused to answer",
+    # glibc's EAI_NODATA and EAI_ADDRFAMILY, which the socket module does not have everywhere.
+    -5: "the name has no address",
+    -9: "the name has no address",
+}
+
+
+def addresses(host: str, port: int, family: int | None) -> tuple[Address, ...]:
+    """Return the addresses of a name or of a literal, in the order to try them.
+
+    ``family`` is 4, 6 or None for both.
+
+    Raises:
+        Unresolvable: there is none, or none of that family.
+    """
+    try:
+        # Bytes: for a str, Python would load its IDNA codec inside the timed stage.
+        rows = socket.getaddrinfo(
+            host.encode("ascii"), port, FAMILIES[family], socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )
+    except socket.gaierror as error:
+        problem = _PROBLEMS.get(error.errno or 0) or str(error.strerror)
+        if family is not None and error.errno in (socket.EAI_NONAME, -5, -9):
+            problem += f" (for IPv{family})"
+        raise Unresolvable(problem) from error
+    except OSError as error:
+        raise Unresolvable(os.strerror(error.errno or 0).lower()) from error
+    return tuple(dict.fromkeys(Address(row[0], row[4]) for row in rows))
+
+
+def socket_address(path: str) -> Address:
+    """Return the address of a Unix socket."""
+    return Address(socket.AF_UNIX, path)

@@ -1,0 +1,82 @@
+"""What a session may ask of the world, and the answer it gets. Values only.
+
+A session is a generator: it yields a wish and is sent an ``Answer``.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any, TypeVar, Union
+
+    Wish = Union["Connect", "Read", "Write", "Call", "Close"]
+    _T = TypeVar("_T")
+    Dialogue = Generator[Wish, "Answer", _T]
+
+
+class Address(NamedTuple):
+    """Where to connect: a socket family and its address, as ``socket`` takes them."""
+
+    family: int
+    sockaddr: Any
+
+    @property
+    def host(self) -> str:
+        """The IP address (with its scope, where it has one), or the path of a Unix socket."""
+        return self.sockaddr if isinstance(self.sockaddr, str) else self.sockaddr[0]
+
+
+class Connect(NamedTuple):
+    """Open the session's connection. The answer's value is the local ``Address``.
+
+    ``share`` is the part of the time left that this one attempt may use.
+    """
+
+    address: Address
+    source: str | None = None
+    share: float = 1.0
+
+
+class Read(NamedTuple):
+    """Wait for bytes; ``b""`` is the connection's end. ``limit`` in seconds."""
+
+    limit: float | None = None
+
+
+class Write(NamedTuple):
+    """Send all of ``data``; ``shown`` takes its place in the transcript where it holds a secret."""
+
+    data: bytes
+    shown: bytes | None = None
+    limit: float | None = None
+
+
+class Call(NamedTuple):
+    """Have ``function(*arguments)`` run where it may block; its value is the answer's value."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+
+
+class Close(NamedTuple):
+    """Close the connection, if there is one."""
+
+
+class Answer(NamedTuple):
+    """A wish's outcome, and the moments it was taken up and completed (monotonic, in seconds).
+
+    ``value`` is an exception where it could not be had: a ``SessionFault``, or a bug in what a
+    ``Call`` ran. The moments are taken by the driver, before anybody looks at what came.
+    """
+
+    value: Any
+    began: float
+    ended: float
+
+    @property
+    def fault(self) -> BaseException | None:
+        """The exception, where there was one."""
+        return self.value if isinstance(self.value, BaseException) else None

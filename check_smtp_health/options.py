@@ -1,0 +1,252 @@
+"""THE OPTION TABLE, and the getopt reading of a command line by it. Nothing else knows a flag.
+
+Not argparse, which refuses what ``check_smtp`` users may type: a value that begins with a dash
+(``-w -5:``, ``-P -x``) and an optional one that is taken only if it is one of a few words. It
+also guesses abbreviations, and building it costs each check 2 ms. ``cli`` builds it from
+this table for ``--help``, and for whatever else wants a parser.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.text import quoted
+from check_smtp_health.values import NamedTuple
+
+
+class Option(NamedTuple):
+    """A row: its flags, the short ones first; the first long one, without dashes, is its name.
+
+    ``value`` names the value in the help, empty for a switch. A ``value`` with ``optional`` words
+    takes the next argument only if it is one of them.
+    """
+
+    flags: tuple[str, ...]
+    value: str
+    help: str
+    repeatable: bool = False
+    optional: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The option's name: its first long flag without dashes."""
+        return next(flag for flag in self.flags if flag.startswith("--"))[2:]
+
+
+class Given(NamedTuple):
+    """One option as the user gave it: the flag as typed, and its value, empty for a switch."""
+
+    flag: str
+    value: str
+
+
+GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
+    (
+        "what to check",
+        (
+            Option(
+                ("-H", "--hostname"),
+                "HOST",
+                "host name, IPv4 or IPv6 address, or absolute path of a Unix socket",
+            ),
+            Option(("-p", "--port"), "PORT", "TCP port (default: 25)"),
+            Option(("-4", "--use-ipv4"), "", "use IPv4 only"),
+            Option(("-6", "--use-ipv6"), "", "use IPv6 only"),
+            Option(("--source",), "ADDRESS", "local IP address to connect from"),
+        ),
+    ),
+    (
+        "what to say, what to expect",
+        (
+            Option(
+                ("-F", "--fqdn"),
+                "NAME",
+                "name to say in HELO, EHLO or LHLO (default: this host's name if it is fully "
+                "qualified, else the local address in brackets)",
+            ),
+            Option(
+                ("--ehlo",),
+                "",
+                "greet with EHLO (default: HELO, unless the run needs an extension)",
+            ),
+            Option(("-L", "--lmtp"), "", "speak LMTP: greet with LHLO"),
+            Option(
+                ("-e", "--expect"),
+                "STRING",
+                "text that the banner must contain; a leading reply code replaces 220",
+            ),
+            Option(
+                ("--require",),
+                "KEYWORD",
+                "EHLO keyword that must be offered, with a parameter if need be: AUTH=PLAIN",
+                repeatable=True,
+            ),
+            Option(
+                ("--forbid",),
+                "KEYWORD",
+                "EHLO keyword that must not be offered, with a parameter if need be",
+                repeatable=True,
+            ),
+            Option(
+                ("-q", "--ignore-quit-failure"),
+                "",
+                "accepted for compatibility: a failed QUIT never changes the state",
+                optional=("true", "false", "1", "0"),
+            ),
+        ),
+    ),
+    (
+        "how to judge",
+        (
+            Option(
+                ("-w", "--warning"),
+                "[STAGE=]RANGE",
+                "seconds outside which the state is WARNING, of a stage or of the whole session; "
+                "several separated by commas",
+                repeatable=True,
+            ),
+            Option(
+                ("-c", "--critical"),
+                "[STAGE=]RANGE",
+                "seconds outside which the state is CRITICAL, likewise",
+                repeatable=True,
+            ),
+            Option(
+                ("-t", "--timeout"),
+                "SECONDS[:STATE]",
+                "deadline of the whole run, name resolution included, and the state when it "
+                "strikes (default: 10:critical)",
+            ),
+            Option(
+                ("--tempfail",),
+                "STATE",
+                "state for a transient (4yz) reply (default: warning)",
+            ),
+        ),
+    ),
+    (
+        "output and the rest",
+        (
+            Option(
+                ("-v", "--verbose"),
+                "",
+                "one line a stage; -vv the transcript; -vvv tracebacks of bugs too",
+                repeatable=True,
+            ),
+            Option(
+                ("--extra-opts",),
+                "[SECTION][@FILE]",
+                "read options from an INI file",
+                repeatable=True,
+            ),
+            Option(("-V", "--version"), "", "print the version and exit with 3"),
+            Option(("-h", "--help"), "", "print this help and exit with 3"),
+        ),
+    ),
+)
+
+OPTIONS = tuple(option for _, options in GROUPS for option in options)
+_BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
+
+
+class Options:
+    """What a command line says: each option's ``Given`` values by name, in the order typed."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self) -> None:
+        self._given: dict[str, list[Given]] = {}
+
+    def add(self, name: str, given: Given) -> None:
+        """Take one more value of an option."""
+        self._given.setdefault(name, []).append(given)
+
+    def flag(self, name: str) -> str:
+        """Return the option's flag as it was typed last; the long one where it was not."""
+        return self._given[name][-1].flag if name in self._given else f"--{name}"
+
+    def count(self, name: str) -> int:
+        """Return how often the option was given."""
+        return len(self._given.get(name, ()))
+
+    def last(self, name: str) -> str | None:
+        """Return the option's last value, or None where it was not given."""
+        return self._given[name][-1].value if name in self._given else None
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return all values of the option."""
+        return tuple(given.value for given in self._given.get(name, ()))
+
+
+def read(arguments: list[str]) -> Options:
+    """Read a command line as getopt does: clusters (``-vS``), attached values, ``--`` ends options.
+
+    One bare word is taken as HOST where ``-H`` is not given.
+
+    Raises:
+        UsageFault: an unknown option, a missing or superfluous value, a stray word.
+    """
+    options = Options()
+    words: list[str] = []
+    rest = list(reversed(arguments))
+    while rest:
+        argument = rest.pop()
+        if argument == "--":
+            words += reversed(rest)
+            break
+        if argument.startswith("--"):
+            _read_long(argument, rest, options)
+        elif argument.startswith("-") and argument != "-":
+            _read_cluster(argument[1:], rest, options)
+        else:
+            words.append(argument)
+    if words and not options.count("hostname"):
+        options.add("hostname", Given("HOST", words.pop(0)))
+    if words:
+        raise UsageFault("", f"{quoted(words[0])} is one word too many")
+    return options
+
+
+def _read_long(argument: str, rest: list[str], options: Options) -> None:
+    flag, equals, value = argument.partition("=")
+    option = find(flag)
+    if equals:
+        if value and not option.value and value not in option.optional:
+            raise UsageFault("", f"{flag}: takes no value, but {quoted(value)} was given")
+    else:
+        value = _next_value(option, flag, rest)
+    options.add(option.name, Given(flag, value))
+
+
+def _read_cluster(letters: str, rest: list[str], options: Options) -> None:
+    while letters:
+        flag, letters = f"-{letters[0]}", letters[1:]
+        option = find(flag)
+        if option.value and letters:
+            value, letters = letters, ""
+        elif letters:
+            value = ""
+        else:
+            value = _next_value(option, flag, rest)
+        options.add(option.name, Given(flag, value))
+
+
+def find(flag: str) -> Option:
+    """Return the option that has this flag.
+
+    Raises:
+        UsageFault: there is none.
+    """
+    option = _BY_FLAG.get(flag)
+    if option is None:
+        raise UsageFault("", f"unknown option {quoted(flag)}")
+    return option
+
+
+def _next_value(option: Option, flag: str, rest: list[str]) -> str:
+    if option.optional:
+        return rest.pop() if rest and rest[-1] in option.optional else ""
+    if not option.value:
+        return ""
+    if not rest:
+        raise UsageFault("", f"{flag}: needs a value, {option.value}")
+    return rest.pop()

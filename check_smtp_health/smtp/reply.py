@@ -1,0 +1,124 @@
+"""Replies (RFC 5321 section 4.2): bytes in, replies out, or a Violation. Nothing is repaired."""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.errors import Violation
+from check_smtp_health.values import NamedTuple
+
+LINE_LIMIT = 2048
+"""Octets of one line. RFC 5321 section 4.5.3.1.5 says 512; Postfix reads 2,048 before it cuts."""
+
+LINES_LIMIT = 256
+"""Lines of one reply: no server offers that many extensions; an endless reply must end here."""
+
+REPLY_LIMIT = 64 * 1024
+"""Octets of one reply, for the same reason."""
+
+# RFC 8446 section 5.1: content type (20 to 23) and version of a TLS record.
+_TLS_RECORD = re.compile(rb"[\x14-\x17]\x03[\x00-\x04]")
+
+# Section 4.2: a code's first digit is 2 to 5, and "-" says that more lines follow. The space
+# after the code may be missing where there is no text. Second digits above 5 are in use (571).
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+
+
+class Reply(NamedTuple):
+    """A complete reply: its code, and its lines as they came, without line ends."""
+
+    code: int
+    lines: tuple[bytes, ...]
+
+    @property
+    def raw(self) -> bytes:
+        """All lines; each after the first without its code, which it repeats."""
+        return b"\n".join((self.lines[0], *(line[4:] for line in self.lines[1:])))
+
+    @property
+    def texts(self) -> tuple[bytes, ...]:
+        """The text of each line, without code and separator."""
+        return tuple(line[4:] for line in self.lines)
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether the code is 2yz or 3yz."""
+        return self.code < 400
+
+
+class ReplyParser:
+    """Takes bytes in any pieces and gives the replies they make.
+
+    The result never depends on where the pieces were cut, and memory stays bounded: once a limit
+    is passed, ``next_reply`` raises and must not be called again.
+    """
+
+    __slots__ = ("_buffer", "_lines", "_size")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take more bytes."""
+        self._buffer += data
+
+    @property
+    def unread(self) -> bytes:
+        """What has come and makes no complete reply yet, lines included."""
+        return b"".join(line + b"\n" for line in self._lines) + bytes(self._buffer[:LINE_LIMIT])
+
+    def next_reply(self) -> Reply | None:
+        """Return the next complete reply, or None while one is still incomplete.
+
+        Raises:
+            Violation: what came is no reply, differs in codes, or passes a limit.
+        """
+        while True:
+            # A TLS record need not end in a newline: do not wait for one.
+            record = _TLS_RECORD.match(self._buffer)
+            if record is not None:
+                raise Violation("TLS instead of SMTP, try --ssl", record[0])
+            end = self._buffer.find(b"\n", 0, LINE_LIMIT)
+            if end < 0:
+                if len(self._buffer) >= LINE_LIMIT:
+                    raise Violation(
+                        f"a line longer than {LINE_LIMIT} bytes", bytes(self._buffer[:LINE_LIMIT])
+                    )
+                return None
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            if line.endswith(b"\r"):
+                line = line[:-1]
+            reply = self._take(line)
+            if reply is not None:
+                return reply
+
+    def _take(self, line: bytes) -> Reply | None:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise Violation(_not_smtp(line), line)
+        first = self._lines[0] if self._lines else line
+        if line[:3] != first[:3]:
+            raise Violation("differing codes in one reply", b"\n".join((*self._lines, line)))
+        self._lines.append(line)
+        self._size += len(line)
+        if match[2] != b"-":
+            reply = Reply(int(match[1]), tuple(self._lines))
+            self._lines = []
+            self._size = 0
+            return reply
+        if len(self._lines) >= LINES_LIMIT:
+            raise Violation(f"a reply of more than {LINES_LIMIT} lines", first)
+        if self._size > REPLY_LIMIT:
+            raise Violation(f"a reply longer than {REPLY_LIMIT} bytes", first)
+        return None
+
+
+def _not_smtp(line: bytes) -> str:
+    if not line:
+        return "an empty line instead of a reply"
+    if re.match(rb"[0-9]{3}([ -]|$)", line):
+        return "no reply code of SMTP"
+    return "not an SMTP reply"

@@ -1,0 +1,84 @@
+"""The text of the answer: status line, one line a stage (``-v``), the transcript (``-vv``)."""
+
+from __future__ import annotations
+
+from nagiosplugin import Ok, Summary
+
+from check_smtp_health.evaluation import describe, slowest, worst
+from check_smtp_health.text import STATUS_LIMIT, printable, shortened
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nagiosplugin import Result, Results
+
+    from check_smtp_health.observation import Observation, Report
+
+BAR_WIDTH = 40
+"""Columns that stand for the whole session, so that a stage's line fits into 80."""
+
+
+class HealthSummary(Summary):  # type: ignore[misc]
+    """Writes for the person on call: the first line alone says which target, which stage, why."""
+
+    def __init__(self, reports: Sequence[Report], verbose: int, bar: str) -> None:
+        self._reports = reports
+        self._verbose = verbose
+        self._bar = bar
+
+    def ok(self, results: Results) -> str:
+        """Return the status line of a healthy service."""
+        (report,) = self._reports
+        return f"{_target(report)} answered in {report.seconds:.3f} s ({slowest([report])})"
+
+    def problem(self, results: Results) -> str:
+        """Return the status line with every problem, worst first."""
+        (report,) = self._reports
+        left = [result for result in results if result.state != Ok]
+        texts: list[str] = []
+        while left:
+            state = worst([result.state for result in left])
+            texts += [str(result) for result in left if result.state == state]
+            left = [result for result in left if result.state != state]
+        return shortened(f"{_target(report)} {'; '.join(texts)}", STATUS_LIMIT)
+
+    def verbose(self, results: Results) -> list[str]:
+        """Return the lines that follow the status line."""
+        lines: list[str] = []
+        for report in self._reports:
+            lines += [self._stage_line(seen, report, results) for seen in report.observations]
+            if self._verbose > 1:
+                lines += _transcript(report)
+        return lines
+
+    def _stage_line(self, seen: Observation, report: Report, results: Sequence[Result]) -> str:
+        state = worst([found.state for found in results if found.metric.name == seen.stage])
+        whole = max(sum((other.began, other.seconds)) for other in report.observations)
+        scale = BAR_WIDTH / whole if whole else 0.0
+        left = min(int(seen.began * scale), BAR_WIDTH - 1)
+        length = max(1, round(seen.seconds * scale))
+        chart = (" " * left + self._bar * length)[:BAR_WIDTH]
+        mark = f"[{str(state).upper()}]"
+        line = f"{mark:<10} {seen.stage:<8} {seen.seconds:9.6f} s {chart:<{BAR_WIDTH}}"
+        return f"{line} {describe(seen)}" if seen.failure is not None else line.rstrip()
+
+
+def _target(report: Report) -> str:
+    if report.host.startswith("/"):
+        return report.host
+    host = f"[{report.host}]" if ":" in report.host else report.host
+    where = f"{host}:{report.port}"
+    return f"{where} [{report.address}]" if report.address not in ("", report.host) else where
+
+
+def _transcript(report: Report) -> Iterator[str]:
+    """Give one line for each line sent or received; a reply may have come in several pieces."""
+    pending = b""
+    for moment, sender, data in report.transcript:
+        lines = (pending + data).splitlines(keepends=True)
+        pending = lines.pop() if sender == "S" and not lines[-1].endswith(b"\n") else b""
+        for line in lines:
+            yield f"{moment:9.6f} {sender}: {printable(line)}"
+    if pending:
+        yield f"{report.transcript[-1].moment:9.6f} S: {printable(pending)}"

@@ -1,0 +1,53 @@
+"""The one gate through which everything a peer said must pass before anyone sees it."""
+
+from __future__ import annotations
+
+import re
+
+REPLY_LIMIT = 256
+"""Characters shown of one reply: an operator reads one line, and Nagios keeps 8 KiB at most."""
+
+STATUS_LIMIT = 1000
+"""Characters of the status line: Icinga DB Web shows no more than 1,000."""
+
+# The bar starts perfdata; angle brackets are tags to web front ends, and Icinga Web colours
+# every "[CRITICAL]" it finds, so neither may come from a server.
+_HARMLESS = str.maketrans({"|": "\\x7c", "<": "(", ">": ")", "[": "(", "]": ")"})
+_NEWLINE = re.compile(r"\r?\n")
+
+
+def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
+    """Return what a peer said as one harmless line of at most ``limit`` characters.
+
+    Bytes are decoded as UTF-8 with replacement. Newlines become `` / ``; whatever is not
+    printable (controls, DEL, C1, bidi and other format characters, surrogates) an escape.
+    """
+    if isinstance(said, bytes):
+        said = said.decode("utf-8", "replace")
+    # No character shrinks below one, so a longer prefix could not show.
+    line = _NEWLINE.sub(" / ", said.strip("\r\n")[: 2 * limit]).translate(_HARMLESS)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else _escaped(c) for c in line)
+    return shortened(line, limit)
+
+
+def shortened(line: str, limit: int) -> str:
+    """Return ``line`` cut to ``limit`` characters, the last three of them dots where it was cut."""
+    return line if len(line) <= limit else line[: limit - 3] + "..."
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def quoted(given: str, limit: int = 80) -> str:
+    """Return what the user gave, in quotes, as one line that cannot break the output.
+
+    Unlike a peer's words the user's own stay as typed where they are printable.
+    """
+    line = given[:limit].replace("|", "\\x7c")
+    escaped = "".join(c if c.isprintable() else _escaped(c) for c in line)
+    return f"'{escaped}'" if len(given) <= limit else f"'{escaped}...'"

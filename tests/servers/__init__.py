@@ -1,0 +1,1 @@
+"""Servers for the tests: misbehaving ones by name, and real ones."""

@@ -1,0 +1,192 @@
+"""A server that follows a script: each step is data, so that a misbehaviour reads like a transcript.
+
+A script is a sequence of steps. ``bytes`` are sent; ``Expect`` waits for a command; the others do
+what their names say. When the script is done the connection is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Union
+
+
+@dataclass(frozen=True)
+class Expect:
+    """Wait for one line; it must begin with ``verb``."""
+
+    verb: bytes
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Do nothing for some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Slowly:
+    """Send ``data`` byte by byte, ``pause`` seconds apart, in segments of their own."""
+
+    data: bytes
+    pause: float
+
+
+@dataclass(frozen=True)
+class Forever:
+    """Send ``data`` again and again until the client has gone."""
+
+    data: bytes
+    pause: float = 0.0
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Say nothing more until the client has gone."""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """Reset the connection instead of closing it."""
+
+
+Step = Union[bytes, Expect, Sleep, Slowly, Forever, Hang, Reset]
+
+OFTEN = 0.05
+"""Seconds between looks at whether the test is over."""
+
+
+@dataclass
+class ScriptedServer:
+    """A loopback server with one script for every connection, and what it saw.
+
+    ``moments`` has the monotonic time of each step's end, ``received`` every line that came,
+    ``faults`` what the client did that the script did not expect.
+    """
+
+    script: Sequence[Step]
+    address: str = "127.0.0.1"
+    path: str = ""
+    received: list[bytes] = field(default_factory=list)
+    moments: list[tuple[str, float]] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    connections: int = 0
+    port: int = 0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[ScriptedServer]:
+        """Serve until the block ends."""
+        listener = self._listener()
+        over = threading.Event()
+        accepting = threading.Thread(target=self._accept, args=(listener, over))
+        accepting.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            accepting.join()
+            listener.close()
+
+    def _listener(self) -> socket.socket:
+        if self.path:
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(self.path)
+        else:
+            listener = socket.socket(socket.AF_INET6 if ":" in self.address else socket.AF_INET)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self.address, self.port))
+            self.port = listener.getsockname()[1]
+        listener.listen(8)
+        listener.settimeout(OFTEN)
+        return listener
+
+    def _accept(self, listener: socket.socket, over: threading.Event) -> None:
+        serving: list[threading.Thread] = []
+        while not over.is_set():
+            try:
+                connection, _ = listener.accept()
+            except socket.timeout:
+                continue
+            self.connections += 1
+            thread = threading.Thread(target=self._serve, args=(connection, over))
+            thread.start()
+            serving.append(thread)
+        for thread in serving:
+            thread.join()
+
+    def _serve(self, connection: socket.socket, over: threading.Event) -> None:
+        connection.settimeout(OFTEN)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._note("connected")
+        reader = _Lines(connection, over)
+        with connection, contextlib.suppress(ConnectionError):
+            for step in self.script:
+                if over.is_set():
+                    return
+                self._take(step, connection, reader, over)
+
+    def _take(
+        self, step: Step, connection: socket.socket, reader: _Lines, over: threading.Event
+    ) -> None:
+        if isinstance(step, bytes):
+            self._note(f"sends {step[:20]!r}")
+            connection.settimeout(10)
+            connection.sendall(step)
+            connection.settimeout(OFTEN)
+        elif isinstance(step, Expect):
+            line = reader.line()
+            self.received.append(line)
+            self._note(f"got {line[:20]!r}")
+            if not line.startswith(step.verb):
+                self.faults.append(f"expected {step.verb!r}, got {line!r}")
+        elif isinstance(step, Sleep):
+            over.wait(step.seconds)
+        elif isinstance(step, Slowly):
+            for byte in step.data:
+                connection.sendall(bytes([byte]))
+                over.wait(step.pause)
+        elif isinstance(step, Forever):
+            while not over.is_set():
+                with contextlib.suppress(socket.timeout):
+                    connection.sendall(step.data)
+                over.wait(step.pause)
+        elif isinstance(step, Hang):
+            while not over.is_set():
+                with contextlib.suppress(socket.timeout):
+                    if not connection.recv(4096):
+                        return
+        else:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            raise ConnectionResetError
+
+    def _note(self, what: str) -> None:
+        self.moments.append((what, time.monotonic()))
+
+
+class _Lines:
+    """Reads a connection line by line, giving up when the test is over."""
+
+    def __init__(self, connection: socket.socket, over: threading.Event) -> None:
+        self._connection = connection
+        self._over = over
+        self._buffer = b""
+
+    def line(self) -> bytes:
+        while b"\n" not in self._buffer and not self._over.is_set():
+            try:
+                data = self._connection.recv(4096)
+            except socket.timeout:
+                continue
+            if not data:
+                raise ConnectionResetError("the client has gone")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line + b"\n"
