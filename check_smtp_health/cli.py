@@ -6,6 +6,7 @@ top cannot be missing; everything else is imported under the guard.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -32,6 +33,7 @@ def main() -> NoReturn:
     gone must not turn the exit code into 120.
     """
     code = UNKNOWN
+    gc.disable()  # 5 % of a run that ends before there is anything to collect
     try:
         code = _guarded(sys.argv[1:])
         sys.stdout.flush()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 REPLY_LIMIT = 256
 """Characters shown of one reply: an operator reads one line, and Nagios keeps 8 KiB at most."""
 
@@ -13,7 +11,6 @@ STATUS_LIMIT = 1000
 # The bar starts perfdata; angle brackets are tags to web front ends, and Icinga Web colours
 # every "[CRITICAL]" it finds, so neither may come from a server.
 _HARMLESS = str.maketrans({"|": "\\x7c", "<": "(", ">": ")", "[": "(", "]": ")"})
-_NEWLINE = re.compile(r"\r?\n")
 
 
 def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
@@ -25,7 +22,8 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
     if isinstance(said, bytes):
         said = said.decode("utf-8", "replace")
     # No character shrinks below one, so a longer prefix could not show.
-    line = _NEWLINE.sub(" / ", said.strip("\r\n")[: 2 * limit]).translate(_HARMLESS)
+    line = said.strip("\r\n")[: 2 * limit].replace("\r\n", "\n").replace("\n", " / ")
+    line = line.translate(_HARMLESS)
     if not line.isprintable():
         line = "".join(c if c.isprintable() else _escaped(c) for c in line)
     return shortened(line, limit)

@@ -43,9 +43,7 @@ class Outcome:
         }
 
 
-def run(
-    *arguments: str, environment: dict[str, str] | None = None, timeout: float = 30
-) -> Outcome:
+def run(*arguments: str, environment: dict[str, str] | None = None, timeout: float = 30) -> Outcome:
     """Run the plugin with these arguments; the environment is added to our own."""
     began = time.monotonic()
     done = subprocess.run(

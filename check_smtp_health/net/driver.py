@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+import bisect
 import os
 import selectors
 import signal
@@ -104,7 +104,7 @@ class _Driver:
     def _await(self) -> None:
         expires = self._deadline.expires
         while self._limits and self._limits[0][2] != self._limits[0][3].turn:
-            heapq.heappop(self._limits)
+            self._limits.pop(0)
         if self._limits:
             expires = min(expires, self._limits[0][0])
         for key, _ in self._selector.select(max(0.0, expires - self._clock())):
@@ -122,7 +122,7 @@ class _Driver:
             for task in list(self._waiting):
                 self._answer(task, TimedOut(_no_answer(self._deadline.seconds)))
         while self._limits and self._limits[0][0] <= now:
-            _, _, turn, task = heapq.heappop(self._limits)
+            _, _, turn, task = self._limits.pop(0)
             if turn == task.turn and task in self._waiting:
                 self._answer(task, TimedOut(_no_answer(task.limit)))
 
@@ -169,7 +169,8 @@ class _Driver:
         if limit is not None:
             task.limit = limit
             self._order += 1
-            heapq.heappush(self._limits, (task.began + limit, self._order, task.turn, task))
+            entry = (task.began + limit, self._order, task.turn, task)
+            bisect.insort(self._limits, entry)
 
     def _begin(self, task: _Task, wish: Connect | Read | Write | Call) -> None:
         if isinstance(wish, Call):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from check_smtp_health.errors import Violation
 from check_smtp_health.values import NamedTuple
 
@@ -16,12 +14,8 @@ LINES_LIMIT = 256
 REPLY_LIMIT = 64 * 1024
 """Octets of one reply, for the same reason."""
 
-# RFC 8446 section 5.1: content type (20 to 23) and version of a TLS record.
-_TLS_RECORD = re.compile(rb"[\x14-\x17]\x03[\x00-\x04]")
-
-# Section 4.2: a code's first digit is 2 to 5, and "-" says that more lines follow. The space
-# after the code may be missing where there is no text. Second digits above 5 are in use (571).
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_TLS_CONTENT_TYPES = range(20, 24)
+"""First octet of a TLS record; the second is 3, the version (RFC 8446 section 5.1)."""
 
 
 class Reply(NamedTuple):
@@ -77,9 +71,8 @@ class ReplyParser:
         """
         while True:
             # A TLS record need not end in a newline: do not wait for one.
-            record = _TLS_RECORD.match(self._buffer)
-            if record is not None:
-                raise Violation("TLS instead of SMTP, try --ssl", record[0])
+            if self._buffer[1:2] == b"\x03" and self._buffer[0] in _TLS_CONTENT_TYPES:
+                raise Violation("TLS instead of SMTP, try --ssl", bytes(self._buffer[:2]))
             end = self._buffer.find(b"\n", 0, LINE_LIMIT)
             if end < 0:
                 if len(self._buffer) >= LINE_LIMIT:
@@ -96,16 +89,20 @@ class ReplyParser:
                 return reply
 
     def _take(self, line: bytes) -> Reply | None:
-        match = _LINE.fullmatch(line)
-        if match is None:
-            raise Violation(_not_smtp(line), line)
+        code = line[:3]
+        # RFC 5321 section 4.2: the first digit is 2 to 5, "-" says that more lines follow, and
+        # the space may be missing where there is no text. Second digits above 5 are in use (571).
+        if not (len(code) == 3 and code.isdigit() and line[3:4] in (b"", b" ", b"-")):
+            raise Violation("not an SMTP reply" if line else "an empty line, not a reply", line)
+        if code[:1] not in b"2345":
+            raise Violation("not a reply code of SMTP", line)
         first = self._lines[0] if self._lines else line
-        if line[:3] != first[:3]:
+        if code != first[:3]:
             raise Violation("differing codes in one reply", b"\n".join((*self._lines, line)))
         self._lines.append(line)
         self._size += len(line)
-        if match[2] != b"-":
-            reply = Reply(int(match[1]), tuple(self._lines))
+        if line[3:4] != b"-":
+            reply = Reply(int(code), tuple(self._lines))
             self._lines = []
             self._size = 0
             return reply
@@ -114,11 +111,3 @@ class ReplyParser:
         if self._size > REPLY_LIMIT:
             raise Violation(f"a reply longer than {REPLY_LIMIT} bytes", first)
         return None
-
-
-def _not_smtp(line: bytes) -> str:
-    if not line:
-        return "an empty line instead of a reply"
-    if re.match(rb"[0-9]{3}([ -]|$)", line):
-        return "no reply code of SMTP"
-    return "not an SMTP reply"
