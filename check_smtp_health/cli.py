@@ -6,6 +6,7 @@ top cannot be missing; everything else is imported under the guard.
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -17,6 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
     from typing import NoReturn
+
+# This machine has run out of something: no bug, and no fault of the server.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 PROGRAM = "check_smtp_health"
 UNKNOWN = 3
@@ -58,6 +62,8 @@ def _guarded(arguments: list[str]) -> int:
     except MemoryError:
         return _unknown("out of memory")
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            return _unknown(os.strerror(error.errno).lower())
         return _unknown(_bug(error), trace=any(word.startswith("-vvv") for word in arguments))
 
 

@@ -74,11 +74,17 @@ def _target(report: Report) -> str:
 
 def _transcript(report: Report) -> Iterator[str]:
     """Give one line for each line sent or received; a reply may have come in several pieces."""
-    pending = b""
+    pending, since = b"", 0.0
     for moment, sender, data in report.transcript:
-        lines = (pending + data).splitlines(keepends=True)
-        pending = lines.pop() if sender == "S" and not lines[-1].endswith(b"\n") else b""
+        if sender != "S" and pending:
+            yield f"{since:9.6f} S: {printable(pending)}"
+            pending = b""
+        *lines, rest = (pending + data).split(b"\n")
         for line in lines:
             yield f"{moment:9.6f} {sender}: {printable(line)}"
+        if sender == "S":
+            pending, since = rest, moment
+        elif rest:
+            yield f"{moment:9.6f} {sender}: {printable(rest)}"
     if pending:
-        yield f"{report.transcript[-1].moment:9.6f} S: {printable(pending)}"
+        yield f"{since:9.6f} S: {printable(pending)}"

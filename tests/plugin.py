@@ -13,7 +13,7 @@ from pathlib import Path
 SCRIPT = Path(sys.executable).parent / "check_smtp_health"
 
 SLACK = 0.5
-"""Seconds that a run may go over its deadline: the contract's, start of the interpreter included."""
+"""Seconds that a run may go over its deadline, start of the interpreter included."""
 
 
 @dataclass(frozen=True)

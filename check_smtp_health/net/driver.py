@@ -241,8 +241,8 @@ class _Driver:
         self._returned.append((task, turn, value, self._clock()))
         try:
             os.write(self._wake, b"\0")
-        except BlockingIOError:
-            pass  # the pipe is full of wake-ups already
+        except OSError:
+            pass  # full of wake-ups already, or nobody waits for them any more
 
 
 def _no_answer(seconds: float) -> str:

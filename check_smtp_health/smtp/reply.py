@@ -26,8 +26,8 @@ class Reply(NamedTuple):
 
     @property
     def raw(self) -> bytes:
-        """All lines; each after the first without its code, which it repeats."""
-        return b"\n".join((self.lines[0], *(line[4:] for line in self.lines[1:])))
+        """The reply as one reads it: its code once, then the text of all its lines."""
+        return (b"%d " % self.code + b"\n".join(self.texts)).rstrip()
 
     @property
     def texts(self) -> tuple[bytes, ...]:

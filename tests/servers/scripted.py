@@ -1,4 +1,4 @@
-"""A server that follows a script: each step is data, so that a misbehaviour reads like a transcript.
+"""A server that follows a script: steps are data, so a misbehaviour reads like a transcript.
 
 A script is a sequence of steps. ``bytes`` are sent; ``Expect`` waits for a command; the others do
 what their names say. When the script is done the connection is closed.
@@ -69,7 +69,8 @@ class ScriptedServer:
     """A loopback server with one script for every connection, and what it saw.
 
     ``moments`` has the monotonic time of each step's end, ``received`` every line that came,
-    ``faults`` what the client did that the script did not expect.
+    ``peers`` where the connections came from, ``faults`` what the client did that the script did
+    not expect.
     """
 
     script: Sequence[Step]
@@ -78,6 +79,7 @@ class ScriptedServer:
     received: list[bytes] = field(default_factory=list)
     moments: list[tuple[str, float]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    peers: list[str] = field(default_factory=list)
     connections: int = 0
     port: int = 0
 
@@ -104,7 +106,7 @@ class ScriptedServer:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((self.address, self.port))
             self.port = listener.getsockname()[1]
-        listener.listen(8)
+        listener.listen(128)
         listener.settimeout(OFTEN)
         return listener
 
@@ -112,10 +114,11 @@ class ScriptedServer:
         serving: list[threading.Thread] = []
         while not over.is_set():
             try:
-                connection, _ = listener.accept()
+                connection, peer = listener.accept()
             except socket.timeout:
                 continue
             self.connections += 1
+            self.peers.append(peer[0] if peer else "")
             thread = threading.Thread(target=self._serve, args=(connection, over))
             thread.start()
             serving.append(thread)

@@ -1,0 +1,195 @@
+"""The driver serves many sessions at once, keeps the deadline and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from check_smtp_health.errors import Disconnected, LocalFault, TimedOut, Unreachable
+from check_smtp_health.net import driver
+from check_smtp_health.net.deadline import Deadline
+from check_smtp_health.net.wishes import Address, Answer, Call, Close, Connect, Read, Write
+from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
+
+if TYPE_CHECKING:
+    from check_smtp_health.net.wishes import Wish
+
+    Session = Generator[Wish, Answer, Any]
+
+
+def address(server: ScriptedServer) -> Address:
+    """Return where the server listens."""
+    return Address(socket.AF_INET, (server.address, server.port))
+
+
+def asks(server: ScriptedServer, *wishes: Wish) -> Session:
+    """A session that connects, wishes, and returns all answers."""
+    answers = [(yield Connect(address(server)))]
+    for wish in wishes:
+        answers.append((yield wish))  # noqa: PERF401
+    return answers
+
+
+def values(answers: list[Answer]) -> list[Any]:
+    """Return what came, faults as their text."""
+    return [str(a.fault.args[0]) if a.fault is not None else a.value for a in answers]
+
+
+@contextmanager
+def nothing_left_behind() -> Iterator[None]:
+    """Hold the block to closing every file descriptor but the wake-up pipe's one end."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    # The servers run in this process, too, and may take a moment to close their ends.
+    for _ in range(100):
+        left = set(os.listdir("/proc/self/fd")) - before
+        if len(left) == 1:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"file descriptors left: {left}")
+
+
+def test_one_slow_session_delays_nobody_and_blurs_nobodys_times() -> None:
+    quick = ScriptedServer((Sleep(0.05), b"quick"))
+    slow = ScriptedServer((Sleep(0.2), b"slow"))
+    with quick.running(), slow.running(), nothing_left_behind():
+        sessions = [asks(slow, Read()), *(asks(quick, Read()) for _ in range(50))]
+        results = driver.run(sessions, Deadline(5))
+    assert [values(result)[1] for result in results] == [b"slow"] + [b"quick"] * 50
+    seconds = [result[1].ended - result[1].began for result in results]
+    assert 0.15 < seconds[0] < 0.3
+    assert all(0.02 < one < 0.15 for one in seconds[1:])
+
+
+def test_deadline_answers_every_wish_but_close() -> None:
+    with ScriptedServer((Hang(),)).running() as server:
+        began = time.monotonic()
+        session = asks(server, Read(), Read(), Write(b"x"), Call(time.sleep, (9,)), Close())
+        (answers,) = driver.run([session], Deadline(0.2))
+        assert time.monotonic() - began < 0.4
+    assert values(answers)[1:] == ["no answer within 0.2 s"] * 4 + [None]
+    assert isinstance(answers[1].fault, TimedOut)
+
+
+def test_a_limit_ends_one_wish_only() -> None:
+    with ScriptedServer((Sleep(0.3), b"late")).running() as server:
+        (answers,) = driver.run([asks(server, Read(limit=0.1), Read(limit=2))], Deadline(5))
+    assert values(answers)[1:] == ["no answer within 0.1 s", b"late"]
+    assert answers[1].ended - answers[1].began == pytest.approx(0.1, abs=0.05)
+
+
+def test_an_answer_in_time_makes_its_limit_void() -> None:
+    with ScriptedServer((b"a", Expect(b"x"), Sleep(0.2), b"b")).running() as server:
+        session = asks(server, Read(limit=0.1), Write(b"x\n"), Read())
+        (answers,) = driver.run([session], Deadline(5))
+    assert values(answers)[1:] == [b"a", None, b"b"]
+
+
+def test_a_server_that_does_not_read_holds_up_nobody() -> None:
+    data = b"x" * 20_000_000
+    with ScriptedServer((Sleep(1),)).running() as server:
+        (answers,) = driver.run([asks(server, Write(data, limit=0.2))], Deadline(5))
+    assert values(answers)[1] == "no answer within 0.2 s"
+
+
+def test_a_large_write_arrives_whole() -> None:
+    data = b"x" * 5_000_000 + b"\n"
+    with ScriptedServer((Expect(b"x"), b"done")).running() as server:
+        (answers,) = driver.run([asks(server, Write(data), Read())], Deadline(10))
+    assert (values(answers)[1:], server.received) == ([None, b"done"], [data])
+
+
+def test_a_call_runs_aside_and_its_moment_is_its_own() -> None:
+    def session() -> Session:
+        return [(yield Call(lambda: threading.current_thread().name)), (yield Call(int, ("x",)))]
+
+    (answers,) = driver.run([session()], Deadline(5))
+    assert answers[0].value == "call"
+    assert isinstance(answers[1].fault, ValueError)
+
+
+def test_a_call_that_never_returns_is_left_behind() -> None:
+    blocked = threading.Event()
+
+    def session() -> Session:
+        answers = [(yield Call(blocked.wait))]
+        return [*answers, (yield Call(int, ("7",)))]
+
+    began = time.monotonic()
+    (answers,) = driver.run([session()], Deadline(0.2))
+    blocked.set()
+    assert time.monotonic() - began < 0.4
+    assert values(answers) == ["no answer within 0.2 s"] * 2
+
+
+def test_data_that_comes_during_a_call_is_kept() -> None:
+    with ScriptedServer((b"early", Hang())).running() as server:
+        session = asks(server, Call(time.sleep, (0.1,)), Read())
+        (answers,) = driver.run([session], Deadline(5))
+    assert values(answers)[2] == b"early"
+
+
+def test_faults() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+
+    def session(where: Address, source: str | None = None) -> Session:
+        answer = yield Connect(where, source)
+        return answer.fault
+
+    refused, foreign, missing, strange = driver.run(
+        [
+            session(Address(socket.AF_INET, ("127.0.0.1", port))),
+            session(Address(socket.AF_INET, ("127.0.0.1", port)), "192.0.2.1"),
+            session(Address(socket.AF_UNIX, "/nonexistent")),
+            session(Address(socket.AF_BRIDGE, ("127.0.0.1", port))),
+        ],
+        Deadline(5),
+    )
+    assert (type(refused), refused.problem) == (Unreachable, "connection refused")
+    assert (type(foreign), foreign.problem) == (
+        LocalFault,
+        "cannot connect from 192.0.2.1: cannot assign requested address",
+    )
+    assert (type(missing), missing.problem) == (Unreachable, "no such file or directory")
+    assert (type(strange), strange.problem) == (
+        Unreachable,
+        "address family not supported by protocol",
+    )
+
+
+def test_a_broken_connection_is_a_fault_of_the_write_too() -> None:
+    with ScriptedServer(()).running() as server:
+        session = asks(
+            server, Call(time.sleep, (0.1,)), Write(b"a"), Call(time.sleep, (0.1,)), Write(b"b")
+        )
+        (answers,) = driver.run([session], Deadline(5))
+    assert isinstance(answers[4].fault, Disconnected)
+    assert values(answers)[4] == "connection reset by the server"
+
+
+def test_a_signal_ends_all_sessions_and_is_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with ScriptedServer((Hang(),)).running() as server:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        began = time.monotonic()
+        sessions = [asks(server, Read(), Read()) for _ in range(3)]
+        results = driver.run(sessions, Deadline(5))
+        assert time.monotonic() - began < 1
+    assert [values(result)[1:] for result in results] == [["interrupted by SIGTERM"] * 2] * 3
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_second_connect_replaces_the_first() -> None:
+    with ScriptedServer((b"a",)).running() as server, nothing_left_behind():
+        session = asks(server, Connect(address(server)), Read())
+        (answers,) = driver.run([session], Deadline(5))
+    assert values(answers)[2] == b"a"

@@ -1,0 +1,116 @@
+"""Options files are read as the Monitoring Plugins read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_smtp_health import extra_opts
+from check_smtp_health.errors import UsageFault
+from tests import plugin
+from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.scripted import ScriptedServer
+
+INI = """\
+# a comment
+; another
+
+[check_smtp_health]
+port = 2525
+w=-5:
+warning = helo=3
+ 4 =
+fqdn=a = b
+
+[ other ] ignored
+H=mx.example
+H = mx2.example
+ehlo=
+"""
+
+
+@pytest.mark.parametrize(
+    ("locator", "arguments"),
+    [
+        ("", ["--port=2525", "--warning=-5:", "--warning=helo=3", "--use-ipv4=", "--fqdn=a = b"]),
+        ("other", ["--hostname=mx.example", "--hostname=mx2.example", "--ehlo="]),
+    ],
+)
+def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
+    file = tmp_path / "plugins.ini"
+    file.write_text(INI)
+    rest = ["-v", "--", "--extra-opts=x"]
+    assert extra_opts.expand([f"--extra-opts={locator}@{file}", *rest]) == arguments + rest
+    assert extra_opts.expand(["-v", "--extra-opts", f"{locator}@{file}", *rest[1:]]) == (
+        arguments + rest
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("port=1\n", "line 1 of 'f' is in no [section]"),
+        ("[check_smtp_health]\n\nport\n", "line 3 of 'f' is not key=value"),
+        ("[check_smtp_health]\n=1\n", "line 2 of 'f' is not key=value"),
+        ("[other]\na=1\n", "'f' has no section [check_smtp_health]"),
+        ("[check_smtp_health]\nX=1\n", "unknown option '-X'"),
+    ],
+)
+def test_mistakes(text: str, problem: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        extra_opts.parse(text.splitlines(), "check_smtp_health", "f")
+    assert caught.value.problem == problem
+
+
+@given(st.text(max_size=200))
+def test_any_file_gives_arguments_or_a_fault(text: str) -> None:
+    try:
+        arguments = extra_opts.parse(text.splitlines(), "s", "f")
+    except UsageFault:
+        return
+    assert all(argument.startswith("--") and "=" in argument for argument in arguments)
+
+
+def test_standard_places(tmp_path: Path) -> None:
+    with ScriptedServer((BANNER, *HELO, *QUIT)).running() as server:
+        options = f"[check_smtp_health]\nH=127.0.0.1\np={server.port}\nF=me.example\n"
+        (tmp_path / "plugins.ini").write_text(options)
+        for arguments, environment in (
+            (("--extra-opts",), {"MP_CONFIG_FILE": str(tmp_path / "plugins.ini")}),
+            (("--extra-opts", "-t2"), {"NAGIOS_CONFIG_PATH": f"/nonexistent:{tmp_path}"}),
+        ):
+            done = plugin.run(*arguments, environment=environment)
+            assert (done.code, done.line, done.stderr) == (
+                0,
+                f"SMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: banner # s)",
+                "",
+            )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("--extra-opts",), "no options file in any of the standard places; give @FILE"),
+        (("--extra-opts=@/dev/zero",), "'/dev/zero' is larger than 1048576 bytes"),
+        (("--extra-opts=@/",), "cannot read '/': Is a directory"),
+        (("--extra-opts=@a\0b",), "cannot read 'a\\x00b': embedded null byte"),
+    ],
+)
+def test_unreadable(arguments: tuple[str, ...], problem: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        extra_opts.expand(list(arguments))
+    assert (caught.value.option, caught.value.problem) == ("extra-opts", problem)
+
+
+def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
+    file = tmp_path / "plugins.ini"
+    file.write_bytes(b"[check_smtp_health]\nhostname=m\xfcller\n")
+    done = plugin.run(f"--extra-opts=@{file}")
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - --hostname: 'm\\udcfcller' is no host name, IP address or socket path\n",
+        "",
+    )

@@ -1,0 +1,237 @@
+"""A session is served from a script of answers: no socket, no thread, no clock."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from check_smtp_health import stages
+from check_smtp_health.errors import (
+    Disconnected,
+    Interrupted,
+    LocalFault,
+    TimedOut,
+    Unreachable,
+    Unresolvable,
+)
+from check_smtp_health.net import resolver
+from check_smtp_health.net.wishes import Address, Answer, Call, Close, Connect, Read, Write
+from check_smtp_health.observation import Exchange, Failure, Observation, Report
+from check_smtp_health.options import read
+from check_smtp_health.probe import probe
+from check_smtp_health.settings import Settings, build
+
+if TYPE_CHECKING:
+    from check_smtp_health.net.wishes import Wish
+
+FIRST, SECOND = (Address(socket.AF_INET, (f"192.0.2.{n}", 25)) for n in (1, 2))
+LOCAL = Address(socket.AF_INET, ("198.51.100.7", 40000))
+ADDRESSES = Call(resolver.addresses, ("mx.example", 25, None))
+
+
+def settings(*arguments: str) -> Settings:
+    """Return the settings of a command line."""
+    return build(read(list(arguments)), (*stages.NAMES, "time"), "here")
+
+
+def serve(chosen: Settings, script: Sequence[tuple[Wish, Any, float]]) -> Report:
+    """Serve a session: each row is the wish that must come, its value, and how long it takes.
+
+    Ten seconds have passed before the first wish, and one second passes between two.
+    """
+    dialogue = probe(stages.plan(chosen), chosen)
+    now = 10.0
+    answer: Any = None
+    for wish, value, seconds in script:
+        assert dialogue.send(answer) == wish
+        answer = Answer(value, now, now + seconds)
+        now += seconds + 1
+    with pytest.raises(StopIteration) as stop:
+        dialogue.send(answer)
+    report = stop.value.value
+    assert isinstance(report, Report)
+    return report
+
+
+def test_healthy() -> None:
+    report = serve(
+        settings("mx.example"),
+        [
+            (ADDRESSES, (FIRST,), 0.5),
+            (Connect(FIRST, None, 1.0), LOCAL, 0.25),
+            (Read(), b"220-a\r\n22", 2),
+            (Read(), b"0 b\r\n", 3),
+            (Write(b"HELO [198.51.100.7]\r\n"), None, 0),
+            (Read(), b"250 mx\r\n", 4),
+            (Write(b"QUIT\r\n", limit=1.0), None, 0.125),
+            (Read(limit=0.875), b"221 bye\r\n", 0.5),
+            (Close(), None, 0),
+        ],
+    )
+    # A stage that begins with listening begins where the one before ended.
+    assert report == Report(
+        host="mx.example",
+        port=25,
+        address="192.0.2.1",
+        seconds=14.75,
+        observations=(
+            Observation("resolve", 0.0, 0.5),
+            Observation("connect", 1.5, 0.25),
+            Observation("banner", 1.75, 7.0),
+            Observation("helo", 9.75, 5.0),
+            Observation("quit", 15.75, 1.625),
+        ),
+        transcript=(
+            Exchange(1.75, "*", b"connected to 192.0.2.1"),
+            Exchange(4.75, "S", b"220-a\r\n22"),
+            Exchange(8.75, "S", b"0 b\r\n"),
+            Exchange(9.75, "C", b"HELO [198.51.100.7]\r\n"),
+            Exchange(14.75, "S", b"250 mx\r\n"),
+            Exchange(15.875, "C", b"QUIT\r\n"),
+            Exchange(17.375, "S", b"221 bye\r\n"),
+        ),
+    )
+
+
+def test_unresolvable_never_began_to_connect() -> None:
+    report = serve(
+        settings("mx.example"),
+        [(ADDRESSES, Unresolvable("no such host name"), 0.5), (Close(), None, 0)],
+    )
+    assert (report.seconds, report.address, report.observations) == (
+        None,
+        "",
+        (Observation("resolve", 0.0, 0.5, Failure("unresolvable", "no such host name")),),
+    )
+
+
+def test_each_address_has_its_share() -> None:
+    report = serve(
+        settings("mx.example", "-F", "me.example"),
+        [
+            (ADDRESSES, (FIRST, SECOND), 0.5),
+            (Connect(FIRST, None, 0.5), TimedOut("no answer within 5 s"), 5),
+            (Connect(SECOND, None, 1.0), LOCAL, 0.25),
+            (Read(), b"554 no\r\n", 0.5),
+            (Write(b"QUIT\r\n", limit=1.0), Disconnected("gone"), 0),
+            (Read(limit=1.0), b"", 0),
+            (Close(), None, 0),
+        ],
+    )
+    assert report.address == "192.0.2.2"
+    assert report.observations == (
+        Observation("resolve", 0.0, 0.5),
+        Observation("connect", 1.5, 6.25),
+        Observation("banner", 7.75, 1.5, Failure("rejected", "", b"554 no", 554)),
+        Observation("quit", 10.25, 1.0),
+    )
+
+
+def test_no_address_answers() -> None:
+    report = serve(
+        settings("mx.example"),
+        [
+            (ADDRESSES, (FIRST, SECOND), 0.5),
+            (Connect(FIRST, None, 0.5), TimedOut("no answer within 5 s"), 5),
+            (Connect(SECOND, None, 1.0), Unreachable("connection refused"), 1),
+            (Close(), None, 0),
+        ],
+    )
+    assert (report.address, report.observations[-1]) == (
+        "",
+        Observation(
+            "connect",
+            1.5,
+            7.0,
+            Failure(
+                "unreachable",
+                "192.0.2.1 no answer within 5 s, 192.0.2.2 connection refused",
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        (Disconnected("connection reset by the server"), "disconnected"),
+        (TimedOut("no answer within 10 s"), "timed_out"),
+        (Interrupted("interrupted by SIGTERM"), "interrupted"),
+        (LocalFault("too many open files"), "local"),
+    ],
+)
+def test_nobody_takes_leave_after(fault: Exception, failure: str) -> None:
+    report = serve(
+        settings("192.0.2.1", "-F", "me.example"),
+        [
+            (Connect(FIRST, None, 1.0), LOCAL, 0.5),
+            (Read(), b"220 mx\r\n", 0.5),
+            (Write(b"HELO me.example\r\n"), None, 0),
+            (Read(), fault, 0.5),
+            (Close(), None, 0),
+        ],
+    )
+    assert [seen.failure.kind if seen.failure else "" for seen in report.observations] == [
+        "",
+        "",
+        failure,
+    ]
+
+
+def test_what_was_said_before_the_connection_broke_is_read() -> None:
+    report = serve(
+        settings("192.0.2.1", "-F", "me.example"),
+        [
+            (Connect(FIRST, None, 1.0), LOCAL, 0.5),
+            (Read(), b"220 mx\r\n", 0.5),
+            (Write(b"HELO me.example\r\n"), Disconnected("connection reset by the server"), 0),
+            (Read(), b"421 too many\r\n", 0.5),
+            (Write(b"QUIT\r\n", limit=1.0), None, 0),
+            (Read(limit=1.0), b"", 0),
+            (Close(), None, 0),
+        ],
+    )
+    assert report.observations[2].failure == Failure("rejected", "", b"421 too many", 421)
+
+
+def test_port_465_awaits_tls() -> None:
+    report = serve(
+        settings("192.0.2.1", "-p", "465"),
+        [
+            (
+                Connect(Address(socket.AF_INET, ("192.0.2.1", 465)), None, 1.0),
+                LOCAL,
+                0.5,
+            ),
+            (Read(), TimedOut("no answer within 10 s"), 10),
+            (Close(), None, 0),
+        ],
+    )
+    assert report.observations[-1].failure == Failure(
+        "timed_out", "no answer within 10 s (port 465 awaits TLS, try --ssl)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("local", "name"),
+    [
+        (LOCAL, b"[198.51.100.7]"),
+        (Address(socket.AF_INET6, ("fe80::1%eth0", 1, 0, 2)), b"[IPv6:fe80::1]"),
+        (Address(socket.AF_UNIX, ""), b"localhost"),
+    ],
+)
+def test_a_host_without_a_name_says_its_address(local: Address, name: bytes) -> None:
+    dialogue = probe(stages.plan(settings("192.0.2.1")), settings("192.0.2.1"))
+    next(dialogue)
+    dialogue.send(Answer(local, 0, 0))
+    assert dialogue.send(Answer(b"220 mx\r\n", 0, 0)) == Write(b"HELO %s\r\n" % name)
+
+
+def test_a_bug_in_a_call_is_no_fault_of_the_server() -> None:
+    dialogue = probe(stages.plan(settings("mx.example")), settings("mx.example"))
+    next(dialogue)
+    with pytest.raises(KeyError):
+        dialogue.send(Answer(KeyError("x"), 0, 0))

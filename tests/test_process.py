@@ -1,0 +1,246 @@
+"""As a process: verbosity, odd standard streams, signals, a missing package, a bug."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import plugin
+from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.scripted import Hang, ScriptedServer, Sleep
+
+HEALTHY = (Sleep(0.05), BANNER, *HELO, *QUIT)
+REFUSES = (BANNER, HELO[0], Sleep(0.05), b"550-no | way\r\n550 [OK]\r\n", QUIT[0], Hang())
+
+
+def arguments(server: ScriptedServer, *more: str) -> tuple[str, ...]:
+    """Return a command line for that server."""
+    return ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", *more)
+
+
+def masked(text: str, port: int) -> str:
+    """Return an output with the port, every time and the widths of the bars taken out."""
+    text = re.sub(r"\d+\.\d{3,6}", "#", text.replace(str(port), "PORT"))
+    return re.sub(r" +(#\sS|#\sC|#\s\*|#:?)", r" \1", re.sub(r" *[█]+ *", " █ ", text))
+
+
+@pytest.mark.parametrize("verbosity", ["-v", "-vv", "-vvv"])
+def test_verbose_when_all_is_well(verbosity: str) -> None:
+    with ScriptedServer(HEALTHY).running() as server:
+        done = plugin.run(*arguments(server, verbosity), environment={"PYTHONUTF8": "1"})
+    transcript = [
+        " # *: connected to 127.0.0.1",
+        " # S: 220 mx.example ESMTP",
+        " # C: HELO me.example",
+        " # S: 250 mx.example",
+        " # C: QUIT",
+        " # S: 221 bye",
+    ]
+    assert (done.code, done.stderr) == (0, "")
+    shown = [line.rstrip() for line in masked(done.stdout, server.port).splitlines()]
+    assert shown == [
+        "SMTP OK - 127.0.0.1:PORT answered in # s (slowest: banner # s)",
+        "[OK]       connect # s █",
+        "[OK]       banner # s █",
+        "[OK]       helo # s █",
+        "[OK]       quit # s █",
+        *(transcript if verbosity != "-v" else ()),
+        "| time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0",
+    ]
+
+
+def test_verbose_when_a_stage_fails() -> None:
+    with ScriptedServer(REFUSES).running() as server:
+        done = plugin.run(*arguments(server, "-vv"), environment={"PYTHONUTF8": "1"})
+    shown = [line.rstrip() for line in masked(done.stdout, server.port).splitlines()]
+    assert (done.code, done.stderr) == (2, "")
+    assert shown == [
+        "SMTP CRITICAL - 127.0.0.1:PORT helo: 550 no \\x7c way / (OK) (after # s)",
+        "[OK]       connect # s █",
+        "[OK]       banner # s █",
+        "[CRITICAL] helo # s █ helo: 550 no \\x7c way / (OK) (after # s)",
+        "[OK]       quit # s █ quit: no answer within 1 s",
+        " # *: connected to 127.0.0.1",
+        " # S: 220 mx.example ESMTP",
+        " # C: HELO me.example",
+        " # S: 550-no \\x7c way",
+        " # S: 550 (OK)",
+        " # C: QUIT",
+        " # *: no answer within 1 s",
+        "| time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0",
+    ]
+
+
+def test_bars_are_a_waterfall() -> None:
+    with ScriptedServer(
+        (Sleep(0.2), BANNER, HELO[0], Sleep(0.2), HELO[1], *QUIT)
+    ).running() as server:
+        done = plugin.run(*arguments(server, "-v"), environment={"PYTHONIOENCODING": "ascii"})
+    bars = [line[32:].rstrip() for line in done.stdout.splitlines()[1:5]]
+    assert [len(bar) for bar in bars] == [1, pytest.approx(20, abs=2), 40, 40]
+    assert [bar.count("#") for bar in bars] == [
+        1,
+        pytest.approx(20, abs=2),
+        pytest.approx(20, abs=2),
+        1,
+    ]
+    assert all(set(bar) <= {" ", "#"} for bar in bars)
+
+
+def test_a_partial_line_is_in_the_transcript() -> None:
+    with ScriptedServer((b"220-a\r\n22", Hang())).running() as server:
+        done = plugin.run(*arguments(server, "-vv", "-t", "1"))
+    assert [line[10:] for line in done.stdout.splitlines()[3:7]] == [
+        "*: connected to 127.0.0.1",
+        "S: 220-a",
+        "S: 22",
+        "*: no answer within 1 s",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+def test_a_stdout_that_cannot_say_it_gets_an_escape(encoding: str) -> None:
+    with ScriptedServer(("554 \u20ac\r\n".encode(), *QUIT)).running() as server:
+        done = subprocess.run(
+            [plugin.SCRIPT, *arguments(server)],
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+    shown = "\u20ac" if encoding == "utf-8" else "\\u20ac"
+    assert done.returncode == 2
+    assert done.stderr == b""
+    assert f"banner: 554 {shown} (after".encode(encoding) in done.stdout
+
+
+@pytest.mark.parametrize(
+    "redirection", [">&-", ">/dev/full", ">&- 2>&-", "2>&-", "2>/dev/full", "</dev/full", "<&-"]
+)
+def test_standard_streams(redirection: str) -> None:
+    with ScriptedServer(HEALTHY).running() as server:
+        done = subprocess.run(
+            f"{plugin.SCRIPT} {' '.join(arguments(server))} {redirection}",
+            shell=True,
+            capture_output=True,
+            check=False,
+        )
+    lost = redirection.startswith(">")
+    assert (done.returncode, done.stderr, done.stdout[:10]) == (
+        3 if lost else 0,
+        b"",
+        b"" if lost else b"SMTP OK - ",
+    )
+
+
+def test_reader_gone() -> None:
+    with ScriptedServer(HEALTHY).running() as server:
+        out, into = os.pipe()
+        os.close(out)
+        done = subprocess.run(
+            [plugin.SCRIPT, *arguments(server)], stdout=into, stderr=subprocess.PIPE, check=False
+        )
+        os.close(into)
+    assert (done.returncode, done.stderr) == (3, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_interrupted_says_where_and_what_was_measured(number: signal.Signals) -> None:
+    with ScriptedServer((BANNER, HELO[0], Hang())).running() as server:
+        process = subprocess.Popen(
+            [plugin.SCRIPT, *arguments(server)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while not server.received:
+            time.sleep(0.01)
+        process.send_signal(number)
+        began = time.monotonic()
+        stdout, stderr = process.communicate(timeout=5)
+        assert time.monotonic() - began < 1
+    line = re.sub(r"\d+\.\d{3} s", "# s", stdout.decode().partition(" | ")[0])
+    assert (process.returncode, stderr, line) == (
+        3,
+        b"",
+        f"SMTP UNKNOWN - 127.0.0.1:{server.port} helo: interrupted by {number.name} (after # s)",
+    )
+    assert re.findall(r"(\w+)=", stdout.decode().partition(" | ")[2]) == [
+        "time",
+        "connect",
+        "banner",
+    ]
+
+
+def test_interrupted_while_preparing(tmp_path: Path) -> None:
+    fifo = tmp_path / "options.ini"
+    os.mkfifo(fifo)
+    process = subprocess.Popen(
+        [plugin.SCRIPT, f"--extra-opts=@{fifo}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    while True:
+        try:  # succeeds once the plugin has the other end open
+            keeps = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+            break
+        except OSError:
+            time.sleep(0.01)
+    process.terminate()
+    stdout, stderr = process.communicate(timeout=5)
+    os.close(keeps)
+    assert (process.returncode, stdout, stderr) == (
+        3,
+        b"SMTP UNKNOWN - interrupted by SIGTERM while preparing\n",
+        b"",
+    )
+
+
+def test_nagiosplugin_missing(tmp_path: Path) -> None:
+    (tmp_path / "nagiosplugin.py").write_text("raise ModuleNotFoundError('x', name='nagiosplugin')")
+    done = plugin.run("-H", "127.0.0.1", environment={"PYTHONPATH": str(tmp_path)})
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - the Python package nagiosplugin is missing, "
+        "try: pip install nagiosplugin\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize(("verbosity", "lines"), [("-v", 1), ("-vvv", 5)])
+def test_a_bug_is_one_line(tmp_path: Path, verbosity: str, lines: int) -> None:
+    broken = tmp_path / "nagiosplugin.py"
+    broken.write_text("raise KeyError('a|b')")
+    done = plugin.run("-H", "127.0.0.1", verbosity, environment={"PYTHONPATH": str(tmp_path)})
+    shown = done.stdout.splitlines()
+    assert (done.code, done.stderr, shown[0]) == (
+        3,
+        "",
+        "SMTP UNKNOWN - internal error: KeyError at nagiosplugin.py:1: 'a\\x7cb'",
+    )
+    assert (len(shown) > 1) == (lines > 1)
+    assert "|" not in done.stdout
+
+
+def test_too_few_file_descriptors() -> None:
+    with ScriptedServer(HEALTHY).running() as server:
+        script = f"ulimit -n 5; exec {plugin.SCRIPT} {' '.join(arguments(server))}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        3,
+        b"SMTP UNKNOWN - too many open files\n",
+        b"",
+    )
+
+
+def test_as_a_module_with_an_empty_environment() -> None:
+    with ScriptedServer(HEALTHY).running() as server:
+        done = subprocess.run(
+            [sys.executable, "-m", "check_smtp_health", *arguments(server)],
+            env={},
+            cwd="/",
+            capture_output=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout[:10], done.stderr) == (0, b"SMTP OK - ", b"")

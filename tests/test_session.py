@@ -1,0 +1,95 @@
+"""The session: one reply a command, keywords as RFC 5321 has them, no way to smuggle a line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_smtp_health.errors import Rejected, Violation
+from check_smtp_health.smtp.reply import Reply
+from check_smtp_health.smtp.session import COMMAND_LIMIT, Session, command, parse_keywords
+
+
+def ehlo(*lines: bytes) -> Reply:
+    """Return an EHLO reply of a name and these lines."""
+    return Reply(250, (b"250-mx STARTTLS", *(b"250-" + line for line in lines)))
+
+
+@pytest.mark.parametrize(
+    ("lines", "keywords"),
+    [
+        ((), {}),
+        ((b"STARTTLS",), {"STARTTLS": ()}),
+        ((b"starttls ", b"SIZE 100"), {"STARTTLS": (), "SIZE": ("100",)}),
+        ((b"AUTH PLAIN LOGIN",), {"AUTH": ("PLAIN", "LOGIN")}),
+        ((b"AUTH=LOGIN PLAIN", b"auth CRAM-MD5"), {"AUTH": ("LOGIN", "PLAIN", "CRAM-MD5")}),
+        ((b"", b" ", b"\xff"), {"\ufffd": ()}),
+    ],
+)
+def test_keywords(lines: tuple[bytes, ...], keywords: dict[str, tuple[str, ...]]) -> None:
+    assert parse_keywords(ehlo(*lines)) == keywords
+
+
+def test_offers() -> None:
+    session = Session()
+    session.learn(ehlo(b"XSTARTTLSX", b"Auth Plain"))
+    asked = [("STARTTLS", None), ("auth", None), ("AUTH", "PLAIN"), ("AUTH", "LOGIN")]
+    assert [session.offers(*one) for one in asked] == [False, True, True, False]
+
+
+@given(st.lists(st.binary(max_size=20), max_size=10))
+def test_any_line_gives_keywords(lines: list[bytes]) -> None:
+    parse_keywords(Reply(250, (b"250-mx", *(b"250-" + line for line in lines))))
+
+
+def test_command() -> None:
+    assert command("QUIT") == b"QUIT\r\n"
+    assert command("HELO", "x" * 505) == b"HELO " + b"x" * 505 + b"\r\n"
+
+
+@pytest.mark.parametrize("argument", ["a\r\nb", "a\nb", "a\0", "x" * (COMMAND_LIMIT - 6)])
+def test_no_command_can_hold_another(argument: str) -> None:
+    with pytest.raises(ValueError, match=r"^not a command line: "):
+        command("HELO", argument)
+
+
+def test_more_than_the_one_reply() -> None:
+    session = Session()
+    session.receive(b"220 a\r\n25")
+    with pytest.raises(Violation) as caught:
+        session.next_reply()
+    assert (caught.value.problem, caught.value.said) == (
+        "more than the one reply that was due",
+        b"25",
+    )
+
+
+@pytest.mark.parametrize("rest", [b"421 bye\r\n", b"421-bye\r\n421 now\r\n"])
+def test_421_may_come_at_any_time(rest: bytes) -> None:
+    session = Session()
+    session.receive(b"220 a\r\n" + rest)
+    with pytest.raises(Rejected) as caught:
+        session.next_reply()
+    assert caught.value.reply.code == 421
+
+
+def test_half_a_421_is_one_reply_too_many() -> None:
+    session = Session()
+    session.receive(b"220 a\r\n421 b")
+    with pytest.raises(Violation):
+        session.next_reply()
+
+
+def test_closed_quotes_what_had_come() -> None:
+    session = Session()
+    assert (session.closed().problem, session.closed().said) == (
+        "connection closed by the server",
+        b"",
+    )
+    session.receive(b"220-a\r\n22")
+    assert session.next_reply() is None
+    assert (session.closed().problem, session.closed().said) == (
+        "connection closed in the middle of a reply",
+        b"220-a\n22",
+    )

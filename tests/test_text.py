@@ -1,0 +1,61 @@
+"""The gate: whatever a peer says comes out as one harmless line of bounded length."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_smtp_health.text import REPLY_LIMIT, printable, quoted, shortened
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b"", ""),
+        (b"550 5.7.1 no", "550 5.7.1 no"),
+        (b"a\r\nb\nc\r\n", "a / b / c"),
+        (b"\n\n", ""),
+        (b"a|b <c> [CRITICAL]", "a\\x7cb (c) (CRITICAL)"),
+        (b"\0\a\x1b[0m\x7f", "\\x00\\x07\\x1b(0m\\x7f"),
+        (b"lone\rCR", "lone\\x0dCR"),
+        (b"\xff\xc3\xa4", "\ufffd\u00e4"),
+        ("\x85\xa0", "\\x85\\xa0"),
+        ("\u202e\u2028\u200b\ufeff", "\\u202e\\u2028\\u200b\\ufeff"),
+        ("\U000e0041\ud800", "\\U000e0041\\ud800"),
+        ("%s {0} \\n", "%s {0} \\n"),
+        (b"x" * 256, "x" * 256),
+        (b"x" * 257, "x" * 253 + "..."),
+        (b"\r\n" * 300 + b"x", "x"),
+        (b"a" + b"\r\n" * 300 + b"x", "a" + " / " * 84 + "..."),
+    ],
+)
+def test_printable(said: bytes | str, shown: str) -> None:
+    assert printable(said) == shown
+
+
+@given(st.binary(max_size=2000) | st.text(max_size=2000), st.integers(4, 300))
+def test_printable_is_one_harmless_bounded_line(said: bytes | str, limit: int) -> None:
+    shown = printable(said, limit)
+    assert shown.isprintable()
+    assert len(shown) <= limit
+    assert not set(shown) & set("|<>[]")
+
+
+def test_limit() -> None:
+    assert len(printable(b"\0" * 1000)) == REPLY_LIMIT
+    assert shortened("abcdef", 5) == "ab..."
+    assert shortened("abcde", 5) == "abcde"
+
+
+@pytest.mark.parametrize(
+    ("given_", "shown"),
+    [
+        ("[a] <b>", "'[a] <b>'"),
+        ("a|b\r\n", "'a\\x7cb\\x0d\\x0a'"),
+        ("x" * 80, f"'{'x' * 80}'"),
+        ("x" * 81, f"'{'x' * 80}...'"),
+    ],
+)
+def test_quoted(given_: str, shown: str) -> None:
+    assert quoted(given_) == shown

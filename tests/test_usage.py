@@ -1,0 +1,152 @@
+"""Bad input: one line on standard output that says what is wrong, exit 3, and nothing is sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from check_smtp_health import __version__
+from tests import plugin
+from tests.servers.scripted import Hang, ScriptedServer
+
+TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("-w", "abc"), "-w: 'abc' is not a threshold range"),
+    (("--warning", "abc"), "--warning: 'abc' is not a threshold range"),
+    (("--warning=abc",), "--warning: 'abc' is not a threshold range"),
+    (("-c", "1:2:3"), "-c: '1:2:3' is not a threshold range"),
+    (("-c", ""), "-c: '' is not a threshold range"),
+    (("-c", "@"), "-c: '@' is not a threshold range"),
+    (("-c", "@:"), "-c: '@:' is not a threshold range"),
+    (("-c", "~"), "-c: '~' is not a threshold range"),
+    (("-c", "1_000"), "-c: '1_000' is not a threshold range"),
+    (("-c", "\u0663"), "-c: '\u0663' is not a threshold range"),
+    (("-c", "1e3"), "-c: '1e3' is not a threshold range"),
+    (("-c", "nan"), "-c: 'nan' is not a threshold range"),
+    (("-c", "5ms"), "-c: '5ms' is not a threshold range"),
+    (("-w=5",), "-w: '' is not a stage (resolve, connect, banner, helo, quit or time)"),
+    (("-w", "/root:5"), "-w: '/root:5' is not a threshold range (quote '~:N' in the shell)"),
+    (
+        ("-w", "9:3"),
+        "-w: '9:3' is not a threshold range: its start, 9, is above its end, 3",
+    ),
+    (
+        ("-w", "-5"),
+        "-w: '-5' is not a threshold range: its start, 0, is above its end, -5",
+    ),
+    (
+        ("-w", "lunch=3"),
+        "-w: 'lunch' is not a stage (resolve, connect, banner, helo, quit or time)",
+    ),
+    (("-w", "helo=1,2,helo=3"), "-w: helo has two ranges, 1 and '3'"),
+    (("-c", "1", "-c", "2"), "-c: time has two ranges, 1 and '2'"),
+    (("-c", "helo=1,"), "-c: '' is not a threshold range"),
+    (("-p", "99999"), "-p: '99999' is not a port (1 to 65535)"),
+    (("-p", "0"), "-p: '0' is not a port (1 to 65535)"),
+    (("-p", "smtp"), "-p: 'smtp' is not a port (1 to 65535)"),
+    (("--port", "-25"), "--port: '-25' is not a port (1 to 65535)"),
+    (("-t", "abc"), "-t: 'abc' is not a number of seconds"),
+    (("-t", "nan"), "-t: 'nan' is not a number of seconds"),
+    (("-t", "1e9"), "-t: '1e9' is not a number of seconds"),
+    (("-t", "-1"), "-t: '-1' is not a number of seconds"),
+    (("-t", ""), "-t: '' is not a number of seconds"),
+    (("-t", "0"), "-t: '0' is not above 0 and at most 86400 seconds"),
+    (("-t", "0.0"), "-t: '0.0' is not above 0 and at most 86400 seconds"),
+    (("-t", "86401"), "-t: '86401' is not above 0 and at most 86400 seconds"),
+    (("-t", "5:bad"), "-t: 'bad' is not a state (ok, warning, critical, unknown)"),
+    (("-t", "5:"), "-t: '' is not a state (ok, warning, critical, unknown)"),
+    (("--tempfail", "4"), "--tempfail: '4' is not a state (ok, warning, critical, unknown)"),
+    (("--lunch",), "unknown option '--lunch'"),
+    (("--warn", "1"), "unknown option '--warn'"),
+    (("-X",), "unknown option '-X'"),
+    (("-vX",), "unknown option '-X'"),
+    (("--ehlo=1",), "--ehlo: takes no value, but '1' was given"),
+    (("-p",), "-p: needs a value, PORT"),
+    (("-4", "-6"), "-6: contradicts -4"),
+    (("--use-ipv6",), "--use-ipv6: contradicts the address 127.0.0.1"),
+    (("--source", "::1"), "--source: contradicts the address 127.0.0.1"),
+    (("--source", "127.0.0.1", "-6"), "-6: contradicts --source 127.0.0.1"),
+    (("--source", "eth0"), "--source: 'eth0' is not an IP address to connect from"),
+    (("elsewhere",), "'elsewhere' is one word too many"),
+    (("--", "-x"), "'-x' is one word too many"),
+    (
+        ("-F", "me\r\nMAIL FROM:<a@b>"),
+        "-F: 'me\\x0d\\x0aMAIL FROM:<a@b>' is not a name of 1 to 255 visible ASCII characters",
+    ),
+    (("-F", "a\x07b"), "-F: 'a\\x07b' is not a name of 1 to 255 visible ASCII characters"),
+    (("-F", "a b"), "-F: 'a b' is not a name of 1 to 255 visible ASCII characters"),
+    (("-F", "\u00e4"), "-F: '\u00e4' is not a name of 1 to 255 visible ASCII characters"),
+    (("-F", ""), "-F: '' is not a name of 1 to 255 visible ASCII characters"),
+    (
+        ("--fqdn", "x" * 256),
+        f"--fqdn: '{'x' * 80}...' is not a name of 1 to 255 visible ASCII characters",
+    ),
+    (("--require", "STARTTLS PLEASE"), "--require: 'STARTTLS PLEASE' is not an EHLO keyword"),
+    (("--forbid", ""), "--forbid: '' is not an EHLO keyword"),
+    (
+        ("--extra-opts=a@/nonexistent",),
+        "--extra-opts: cannot read '/nonexistent': No such file or directory",
+    ),
+)
+
+HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
+    ((), "no host given, use -H HOST"),
+    (("-H", ""), "-H: '' is no host name, IP address or socket path"),
+    (("-H", "a b"), "-H: 'a b' is no host name, IP address or socket path"),
+    (("-H", "a\nb"), "-H: 'a\\x0ab' is no host name, IP address or socket path"),
+    (("-H", "a|b"), "-H: 'a\\x7cb' is no host name, IP address or socket path"),
+    (("-H", "smtp://a"), "-H: 'smtp://a' is no host name, IP address or socket path"),
+    (("-H", "a..b"), "-H: 'a..b' is no host name, IP address or socket path"),
+    (("-H", "-a.b"), "-H: '-a.b' is no host name, IP address or socket path"),
+    (("-H", "x" * 64), f"-H: '{'x' * 64}' is no host name, IP address or socket path"),
+    (("-H", "a." * 130), f"-H: '{'a.' * 40}...' is no host name, IP address or socket path"),
+    (("-H", "127.0.0.256"), "-H: '127.0.0.256' is no host name, IP address or socket path"),
+    (("-H", "::1::"), "-H: '::1::' is no host name, IP address or socket path"),
+    (("-H", "[mx.example"), "-H: '[mx.example' is no host name, IP address or socket path"),
+    (
+        ("-H", "\u00fc" * 300),
+        f"-H: '{chr(252) * 80}...' is no host name, IP address or socket path",
+    ),
+    (("-H", "a\udcffb"), "-H: 'a\\udcffb' is no host name, IP address or socket path"),
+    (("mx.example:25",), "HOST: 'mx.example:25' holds a port, use -H mx.example -p 25"),
+    (("-H", "/" + "x" * 107), f"-H: '/{'x' * 79}...' is not a path of a Unix socket"),
+    (
+        ("-H", "/run/x", "--source", "127.0.0.1"),
+        "--source: '127.0.0.1' is not an IP address to connect from",
+    ),
+)
+
+
+@pytest.mark.parametrize(("arguments", "problem"), TABLE, ids=[row[1][:60] for row in TABLE])
+def test_bad_option_is_named_and_nothing_is_sent(arguments: tuple[str, ...], problem: str) -> None:
+    with ScriptedServer((Hang(),)).running() as server:
+        last = () if "-p" in arguments or "--port" in arguments else ("-p", str(server.port))
+        done = plugin.run("-H", "127.0.0.1", *last, *arguments)
+    assert (done.code, done.stdout, done.stderr, server.connections) == (
+        3,
+        f"SMTP UNKNOWN - {problem}\n",
+        "",
+        0,
+    )
+
+
+@pytest.mark.parametrize(("arguments", "problem"), HOSTS, ids=[row[1][:60] for row in HOSTS])
+def test_bad_host(arguments: tuple[str, ...], problem: str) -> None:
+    done = plugin.run(*arguments)
+    assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_version_is_never_green(flag: str) -> None:
+    done = plugin.run(flag)
+    assert (done.code, done.stdout, done.stderr) == (3, f"check_smtp_health {__version__}\n", "")
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_is_never_green_and_fits_a_terminal(flag: str) -> None:
+    done = plugin.run(flag, environment={"COLUMNS": "80"})
+    lines = done.stdout.splitlines()
+    assert (done.code, done.stderr, lines[0]) == (
+        3,
+        "",
+        "usage: check_smtp_health -H HOST [options]",
+    )
+    assert max(map(len, lines)) <= 80
