@@ -6,10 +6,6 @@ its ``kind`` is what ``evaluation`` maps to a state. Stages raise, ``probe`` alo
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from check_smtp_health.smtp.reply import Reply
-
 
 class CheckFault(Exception):
     """Root of the tree."""
@@ -85,13 +81,13 @@ class Violation(PeerFault):
 
 
 class Rejected(PeerFault):
-    """A well-formed reply whose code was not the one due."""
+    """A well-formed reply whose ``code`` was not the one due."""
 
     kind = "rejected"
 
-    def __init__(self, reply: Reply, problem: str = "") -> None:
-        super().__init__(problem, reply.raw)
-        self.reply = reply
+    def __init__(self, problem: str, said: bytes, code: int) -> None:
+        super().__init__(problem, said)
+        self.code = code
 
 
 class NotOffered(PeerFault):

@@ -84,7 +84,7 @@ class _Walk:
             findings = stop.value
         except SessionFault as fault:
             stopped = fault
-            code = fault.reply.code if isinstance(fault, Rejected) else None
+            code = fault.code if isinstance(fault, Rejected) else None
             failure = Failure(fault.kind, fault.problem, fault.said, code)
         seconds = 0.0 if began is None else self._ended - began
         start = self.seconds - seconds

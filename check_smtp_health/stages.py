@@ -80,13 +80,14 @@ def resolve(visit: Visit) -> Run:
 
 def connect(visit: Visit) -> Run:
     """Try the addresses in turn; each gets its share of the time left (RFC 5321 section 5.1)."""
-    addresses = visit.addresses or _literal(visit.settings)
+    settings = visit.settings
+    addresses = visit.addresses or (resolver.literal(settings.host.ascii, settings.port),)
     faults: list[tuple[Address, PeerFault]] = []
     for index, address in enumerate(addresses):
         visit.address = address
         share = 1 / (len(addresses) - index)
         try:
-            visit.local = yield Connect(address, visit.settings.source, share)
+            visit.local = yield Connect(address, settings.source, share)
         except (Unreachable, TimedOut) as fault:
             faults.append((address, fault))
         else:
@@ -97,13 +98,6 @@ def connect(visit: Visit) -> Run:
         visit.address = None
         raise type(last)(", ".join(f"{address.host} {fault.problem}" for address, fault in faults))
     raise last
-
-
-def _literal(settings: Settings) -> tuple[Address, ...]:
-    host = settings.host
-    if host.kind == "socket":
-        return (resolver.socket_address(host.ascii),)
-    return resolver.addresses(host.ascii, settings.port, settings.family)
 
 
 def banner(visit: Visit) -> Run:
@@ -191,7 +185,8 @@ def _reply(visit: Visit) -> Generator[Wish, Any, Reply]:
 def _due(reply: Reply, code: int) -> None:
     if reply.code != code:
         # A refusal speaks for itself; a code that only surprises does not.
-        raise Rejected(reply, f"instead of {code}" if reply.is_positive else "")
+        problem = f"instead of {code}" if reply.is_positive else ""
+        raise Rejected(problem, reply.raw, reply.code)
 
 
 STAGES = (

@@ -43,11 +43,19 @@ class Outcome:
         }
 
 
-def run(*arguments: str, environment: dict[str, str] | None = None, timeout: float = 30) -> Outcome:
-    """Run the plugin with these arguments; the environment is added to our own."""
+def run(
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    prefix: tuple[str, ...] = (),
+    timeout: float = 30,
+) -> Outcome:
+    """Run the plugin with these arguments.
+
+    The environment is added to our own; ``prefix`` is a command that runs the plugin in turn.
+    """
     began = time.monotonic()
     done = subprocess.run(
-        [str(SCRIPT), *arguments],
+        [*prefix, str(SCRIPT), *arguments],
         capture_output=True,
         stdin=subprocess.DEVNULL,
         timeout=timeout,

@@ -71,7 +71,7 @@ def test_421_may_come_at_any_time(rest: bytes) -> None:
     session.receive(b"220 a\r\n" + rest)
     with pytest.raises(Rejected) as caught:
         session.next_reply()
-    assert caught.value.reply.code == 421
+    assert caught.value.code == 421
 
 
 def test_half_a_421_is_one_reply_too_many() -> None:

@@ -1,11 +1,11 @@
-"""Host names to addresses. Blocks: to be run by a ``Call``."""
+"""Host names and literals to addresses."""
 
 from __future__ import annotations
 
 import os
 import socket
 
-from check_smtp_health.errors import Unresolvable
+from check_smtp_health.errors import LocalFault, Unresolvable
 from check_smtp_health.net.wishes import Address
 
 FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
@@ -20,8 +20,11 @@ _PROBLEMS = {
 }
 
 
+# Bytes go to getaddrinfo: for a str, Python would load its IDNA codec inside the timed stage.
+
+
 def addresses(host: str, port: int, family: int | None) -> tuple[Address, ...]:
-    """Return the addresses of a name or of a literal, in the order to try them.
+    """Return the addresses of a name, in the order to try them. Blocks.
 
     ``family`` is 4, 6 or None for both.
 
@@ -29,7 +32,6 @@ def addresses(host: str, port: int, family: int | None) -> tuple[Address, ...]:
         Unresolvable: there is none, or none of that family.
     """
     try:
-        # Bytes: for a str, Python would load its IDNA codec inside the timed stage.
         rows = socket.getaddrinfo(
             host.encode("ascii"), port, FAMILIES[family], socket.SOCK_STREAM, socket.IPPROTO_TCP
         )
@@ -43,6 +45,25 @@ def addresses(host: str, port: int, family: int | None) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(Address(row[0], row[4]) for row in rows))
 
 
-def socket_address(path: str) -> Address:
-    """Return the address of a Unix socket."""
-    return Address(socket.AF_UNIX, path)
+def literal(text: str, port: int) -> Address:
+    """Return the address that an IP literal or the path of a Unix socket stands for.
+
+    Does not block and asks nobody.
+
+    Raises:
+        LocalFault: the scope of an IPv6 address (``%eth0``) is no interface of this host.
+    """
+    if text.startswith("/"):
+        return Address(socket.AF_UNIX, text)
+    try:
+        rows = socket.getaddrinfo(
+            os.fsencode(text),
+            port,
+            0,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+            socket.AI_NUMERICHOST,
+        )
+    except socket.gaierror as error:
+        raise LocalFault(f"{text} is on no interface of this host") from error
+    return Address(rows[0][0], rows[0][4])

@@ -49,7 +49,7 @@ class Session:
         if data.startswith(b"421"):
             further = self._parser.next_reply()
             if further is not None:
-                raise Rejected(further)
+                raise Rejected("", further.raw, further.code)
         raise Violation("more than the one reply that was due", data)
 
     def closed(self) -> Disconnected:

@@ -1,0 +1,261 @@
+"""Names, addresses and connections: what is tried, what is said, and never past the deadline."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests import plugin
+from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.network import ANSWERS, full_backlog, name_server, private
+from tests.servers.scripted import Expect, Forever, ScriptedServer, Sleep
+
+HEALTHY = (Sleep(0.02), BANNER, *HELO, *QUIT)
+ME = ("-F", "me.example", "-t", "1")
+LABELS = "time connect banner helo quit"
+
+
+def labels(done: plugin.Outcome) -> str:
+    """Return the perfdata labels."""
+    return " ".join(item.partition("=")[0] for item in done.perfdata.split())
+
+
+def closed_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("address", "given", "shown"),
+    [
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+        ("::1", "::1", "[::1]"),
+        ("::1", "[::1]", "[::1]"),
+    ],
+)
+def test_address(address: str, given: str, shown: str) -> None:
+    with ScriptedServer(HEALTHY, address=address).running() as server:
+        done = plugin.run("-H", given, "-p", str(server.port), *ME)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        0,
+        f"SMTP OK - {shown}:{server.port} answered in # s (slowest: banner # s)",
+        LABELS,
+        "",
+    )
+
+
+def test_a_scope_that_is_no_interface_asks_nobody(tmp_path: Path) -> None:
+    with name_server(None) as asked:
+        prefix = private(tmp_path, resolver="127.0.0.53")
+        done = plugin.run("-H", "fe80::1%nowhere", *ME, prefix=prefix)
+    assert (done.code, done.line, labels(done), done.stderr, asked) == (
+        3,
+        "SMTP UNKNOWN - [fe80::1%nowhere]:25 connect: "
+        "fe80::1%nowhere is on no interface of this host (after # s)",
+        "time",
+        "",
+        [],
+    )
+
+
+def test_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "smtp.socket")
+    script = (Sleep(0.02), BANNER, Expect(b"HELO localhost\r\n"), b"250 mx\r\n", *QUIT)
+    with ScriptedServer(script, path=path).running() as server:
+        done = plugin.run("-H", path, "-t", "1", prefix=private(tmp_path, hostname="plain"))
+    assert (done.code, done.line, labels(done), done.stderr, server.faults) == (
+        0,
+        f"SMTP OK - {path} answered in # s (slowest: banner # s)",
+        LABELS,
+        "",
+        [],
+    )
+
+
+def test_unix_socket_without_a_server(tmp_path: Path) -> None:
+    path = str(tmp_path / "smtp.socket")
+    done = plugin.run("-H", path, *ME)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        2,
+        f"SMTP CRITICAL - {path} connect: no such file or directory (after # s)",
+        "time",
+        "",
+    )
+
+
+def test_refused() -> None:
+    port = closed_port()
+    done = plugin.run("-H", "127.0.0.1", "-p", str(port), *ME)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        2,
+        f"SMTP CRITICAL - 127.0.0.1:{port} connect: connection refused (after # s)",
+        "time",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "word"),
+    [("", 2, "CRITICAL"), (":warning", 1, "WARNING"), (":3", 3, "UNKNOWN")],
+)
+def test_syn_never_answered(state: str, code: int, word: str) -> None:
+    with full_backlog("127.0.0.1") as port:
+        done = plugin.run("-H", "127.0.0.1", "-p", str(port), "-t", f"0.5{state}")
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        code,
+        f"SMTP {word} - 127.0.0.1:{port} connect: no answer within 0.5 s",
+        "time",
+        "",
+    )
+    assert done.seconds < 0.5 + plugin.SLACK
+
+
+def test_a_server_that_reads_nothing_and_never_stops_talking() -> None:
+    with ScriptedServer((BANNER, Forever(b"250-more\r\n", 0.05))).running() as server:
+        done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), *ME)
+    assert (done.code, done.stderr) == (2, "")
+    assert done.seconds < 1 + plugin.SLACK
+
+
+def test_source() -> None:
+    script = (BANNER, Expect(b"HELO [127.0.0.5]\r\n"), b"250 mx\r\n", *QUIT)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), "--source", "127.0.0.5")
+    if "." not in socket.gethostname():
+        assert server.faults == []
+    assert (done.code, server.peers, done.stderr) == (0, ["127.0.0.5"], "")
+
+
+def test_source_that_is_not_here() -> None:
+    done = plugin.run("-H", "127.0.0.1", "--source", "192.0.2.1", *ME)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        3,
+        "SMTP UNKNOWN - 127.0.0.1:25 connect: cannot connect from 192.0.2.1: "
+        "cannot assign requested address (after # s)",
+        "time",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("hostname", "name"), [("mon.example", b"mon.example"), ("mon", b"[127.0.0.1]")]
+)
+def test_own_name(tmp_path: Path, hostname: str, name: bytes) -> None:
+    script = (BANNER, Expect(b"HELO %s\r\n" % name), b"250 mx\r\n", *QUIT)
+    with ScriptedServer(script).running() as server:
+        prefix = private(tmp_path, hostname=hostname)
+        done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), prefix=prefix)
+    assert (done.code, server.faults, done.stderr) == (0, [], "")
+
+
+def test_own_name_over_ipv6(tmp_path: Path) -> None:
+    script = (BANNER, Expect(b"HELO [IPv6:::1]\r\n"), b"250 mx\r\n", *QUIT)
+    with ScriptedServer(script, address="::1").running() as server:
+        prefix = private(tmp_path, hostname="mon")
+        done = plugin.run("-H", "::1", "-p", str(server.port), prefix=prefix)
+    assert (done.code, server.faults, done.stderr) == (0, [], "")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "option"),
+    [
+        ("mx.example", "127.0.0.1 mx.example", ()),
+        ("b\u00fccher.example", "127.0.0.1 xn--bcher-kva.example", ()),
+        ("mx.example", "::1 mx.example\n127.0.0.1 mx.example", ("-4",)),
+        ("mx.example", "127.0.0.9 mx.example\n127.0.0.1 mx.example", ()),
+    ],
+)
+def test_name(tmp_path: Path, name: str, line: str, option: tuple[str, ...]) -> None:
+    with ScriptedServer(HEALTHY).running() as server:
+        prefix = private(tmp_path, hosts=f"{line}\n")
+        done = plugin.run("-H", name, "-p", str(server.port), *ME, *option, prefix=prefix)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        0,
+        f"SMTP OK - {name}:{server.port} [127.0.0.1] answered in # s (slowest: banner # s)",
+        "time resolve connect banner helo quit",
+        "",
+    )
+
+
+def test_no_address_of_a_name_answers(tmp_path: Path) -> None:
+    port = closed_port()
+    prefix = private(tmp_path, hosts="127.0.0.9 mx.example\n127.0.0.8 mx.example\n")
+    done = plugin.run("-H", "mx.example", "-p", str(port), *ME, prefix=prefix)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        2,
+        f"SMTP CRITICAL - mx.example:{port} connect: 127.0.0.9 connection refused, "
+        "127.0.0.8 connection refused (after # s)",
+        "time resolve",
+        "",
+    )
+
+
+def test_a_silent_first_address_leaves_time_for_the_second(tmp_path: Path) -> None:
+    # The address that is its own source comes first (RFC 6724 section 5, rule 9).
+    far = ScriptedServer(HEALTHY, address="127.0.0.9")
+    with far.running() as server, full_backlog("127.0.0.1", server.port):
+        prefix = private(tmp_path, hosts="127.0.0.9 mx.example\n127.0.0.1 mx.example\n")
+        done = plugin.run("-H", "mx.example", "-p", str(server.port), *ME, prefix=prefix)
+    assert (done.code, done.line, done.stderr) == (
+        0,
+        f"SMTP OK - mx.example:{server.port} [127.0.0.9] answered in # s (slowest: connect # s)",
+        "",
+    )
+    assert done.times()["connect"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_no_address_of_that_family(tmp_path: Path) -> None:
+    with name_server(ANSWERS["NXDOMAIN"]):
+        prefix = private(tmp_path, hosts="127.0.0.1 mx.example\n", resolver="127.0.0.53")
+        done = plugin.run("-H", "mx.example", "-6", *ME, prefix=prefix)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        2,
+        "SMTP CRITICAL - mx.example:25 resolve: no such host name (for IPv6) (after # s)",
+        "",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        ("NXDOMAIN", "no such host name (after # s)"),
+        ("SERVFAIL", "the name servers gave no answer (temporary failure) (after # s)"),
+        ("REFUSED", "the name servers gave no answer (temporary failure) (after # s)"),
+    ],
+)
+def test_unresolvable(tmp_path: Path, answer: str, problem: str) -> None:
+    with name_server(ANSWERS[answer]):
+        prefix = private(tmp_path, resolver="127.0.0.53")
+        done = plugin.run("-H", "mx.example", *ME, prefix=prefix)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        2,
+        f"SMTP CRITICAL - mx.example:25 resolve: {problem}",
+        "",
+        "",
+    )
+
+
+def test_a_resolver_that_never_answers_cannot_hold_us(tmp_path: Path) -> None:
+    with name_server(None) as asked:
+        prefix = private(tmp_path, resolver="127.0.0.53")
+        done = plugin.run("-H", "mx.example", *ME, prefix=prefix)
+    assert asked
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        2,
+        "SMTP CRITICAL - mx.example:25 resolve: no answer within 1 s",
+        "",
+        "",
+    )
+    assert done.seconds < 1 + plugin.SLACK
+
+
+def test_nobody_but_the_target_is_asked(tmp_path: Path) -> None:
+    """No name is looked up for the banner, the HELO name or an address."""
+    with name_server(None) as asked, ScriptedServer(HEALTHY).running() as server:
+        prefix = private(tmp_path, resolver="127.0.0.53", hostname="mon")
+        done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), prefix=prefix)
+    assert (done.stderr, asked) == ("", [])

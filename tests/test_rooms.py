@@ -1,0 +1,167 @@
+"""The rooms are as the package says: who imports whom, and what a plain check loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import check_smtp_health
+from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.scripted import ScriptedServer
+
+PACKAGE = Path(check_smtp_health.__file__).parent
+
+LEAVES = {"errors", "text", "values"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "values": set(),
+    "text": set(),
+    "errors": set(),
+    "observation": {"values"},
+    "options": LEAVES,
+    "extra_opts": {*LEAVES, "options"},
+    "settings": {*LEAVES, "options"},
+    "smtp.__init__": set(),
+    "smtp.reply": LEAVES,
+    "smtp.session": {*LEAVES, "smtp.reply"},
+    "net.__init__": set(),
+    "net.wishes": LEAVES,
+    "net.deadline": LEAVES,
+    "net.resolver": {*LEAVES, "net.wishes"},
+    "net.transport": {*LEAVES, "net.wishes"},
+    "net.driver": {*LEAVES, "net.wishes", "net.deadline", "net.transport"},
+    "stages": {
+        *LEAVES, "observation", "settings", "smtp.reply", "smtp.session",
+        "net.resolver", "net.wishes",
+    },
+    "probe": {*LEAVES, "observation", "settings", "stages", "net.wishes"},
+    "targets": {"observation", "settings", "stages", "probe", "net.deadline", "net.driver"},
+    "evaluation": {*LEAVES, "observation", "settings"},
+    "summary": {*LEAVES, "observation", "settings", "evaluation"},
+    "cli": {
+        *LEAVES, "__init__", "options", "extra_opts", "settings", "stages", "targets",
+        "evaluation", "summary",
+    },
+}  # fmt: skip
+
+WORLD = {"socket", "selectors", "threading", "ssl", "time", "signal", "select"}
+"""Standard library that touches the world."""
+
+MAY_TOUCH: dict[str, set[str]] = {
+    "net.deadline": {"time"},
+    "net.resolver": {"socket"},
+    "net.transport": {"socket"},
+    "net.driver": {"selectors", "signal", "threading"},
+    "cli": {"signal"},
+}
+
+
+def modules() -> dict[str, ast.Module]:
+    """Return every module's syntax tree by its name below the package."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): ast.parse(path.read_text())
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """Return the full names that a module imports, wherever it does."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def ours(names: set[str], known: set[str]) -> set[str]:
+    """Return which of our modules these names belong to."""
+    found = set()
+    for name in names:
+        head, _, rest = name.partition(".")
+        if head == "check_smtp_health":
+            parts = rest.split(".")
+            while parts and ".".join(parts) not in known:
+                parts.pop()
+            found.add(".".join(parts) or "__init__")
+    return found
+
+
+def test_imports_go_down_only() -> None:
+    trees = modules()
+    assert set(trees) == set(MAY_IMPORT)
+    wrong = {
+        name: ours(imported(tree), set(trees)) - MAY_IMPORT[name] for name, tree in trees.items()
+    }
+    assert {name: bad for name, bad in wrong.items() if bad} == {}
+
+
+def test_only_the_network_room_touches_the_world() -> None:
+    touched = {
+        name: {full.split(".")[0] for full in imported(tree)} & WORLD
+        for name, tree in modules().items()
+    }
+    assert {name: used for name, used in touched.items() if used} == MAY_TOUCH
+
+
+def test_nagiosplugin_stays_in_the_hall() -> None:
+    users = {
+        name
+        for name, tree in modules().items()
+        if any(full.split(".")[0] == "nagiosplugin" for full in imported(tree))
+    }
+    assert users == {"evaluation", "summary"}
+
+
+def test_what_a_plain_check_loads() -> None:
+    """Each module here costs every check its time; argparse, typing and ssl are not among them."""
+    script = (
+        "import os, sys\n"
+        "import gc, nagiosplugin, socket\n"
+        "base = set(sys.modules)\n"
+        "from check_smtp_health import cli\n"
+        "def leave(code):\n"
+        "    print(*sorted({name.split('.')[0] for name in set(sys.modules) - base}))\n"
+        "    raise SystemExit(code)\n"
+        "os._exit = leave\n"
+        "cli.main()\n"
+    )
+    with ScriptedServer((BANNER, *HELO, *QUIT)).running() as server:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                script,
+                "-H",
+                "127.0.0.1",
+                "-p",
+                str(server.port),
+                "-F",
+                "me.example",
+            ],
+            env={},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    status, loaded = done.stdout.splitlines()
+    assert status.startswith("SMTP OK - ")
+    assert (done.returncode, loaded, done.stderr) == (0, "check_smtp_health", "")
+
+
+def test_importing_the_command_loads_next_to_nothing() -> None:
+    """What is imported before main() begins cannot be guarded by it."""
+    script = (
+        "import sys, os, signal, errno, gc; base = set(sys.modules); import check_smtp_health.cli;"
+        "print(*sorted(set(sys.modules) - base))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={}
+    )
+    assert done.stdout.split() == ["check_smtp_health", "check_smtp_health.cli"]
