@@ -74,11 +74,19 @@ def test_421_may_come_at_any_time(rest: bytes) -> None:
     assert caught.value.code == 421
 
 
-def test_half_a_421_is_one_reply_too_many() -> None:
+@pytest.mark.parametrize("rest", [b"421 bye\r\n", b"421-b", b"421"])
+def test_421_does_not_hide_the_refusal_before_it(rest: bytes) -> None:
+    session = Session()
+    session.receive(b"554 no\r\n" + rest)
+    assert session.next_reply() == Reply(554, (b"554 no",))
+
+
+def test_half_a_421_may_still_become_whole() -> None:
     session = Session()
     session.receive(b"220 a\r\n421 b")
-    with pytest.raises(Violation):
-        session.next_reply()
+    assert session.next_reply() == Reply(220, (b"220 a",))
+    session.receive(b"ye\r\n")
+    assert session.next_reply() == Reply(421, (b"421 bye",))
 
 
 def test_closed_quotes_what_had_come() -> None:

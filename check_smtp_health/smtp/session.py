@@ -40,17 +40,18 @@ class Session:
         """
         reply = self._parser.next_reply()
         if reply is not None and self._parser.unread:
-            self._judge_early(self._parser.unread)
+            self._judge_further(reply, self._parser.unread)
         return reply
 
-    def _judge_early(self, data: bytes) -> None:
+    def _judge_further(self, reply: Reply, data: bytes) -> None:
         # We never pipeline, so nothing may follow. Taken for the reply to the next command, it
         # would shift every later pair of command and reply by one.
-        if data.startswith(b"421"):
-            further = self._parser.next_reply()
-            if further is not None:
-                raise Rejected("", further.raw, further.code)
-        raise Violation("more than the one reply that was due", data)
+        if not data.startswith(b"421"):
+            raise Violation("more than the one reply that was due", data)
+        farewell = self._parser.next_reply()
+        # Behind a refusal, which tells more, 421 only says that the server hangs up now.
+        if farewell is not None and reply.is_positive:
+            raise Rejected("", farewell.raw, farewell.code)
 
     def closed(self) -> Disconnected:
         """Return the fault for a connection that ended while a reply was due."""

@@ -239,6 +239,12 @@ CATALOGUE = (
         arguments=("-e", "220 mx2"),
     ),
     _critical(
+        "a refusal and 421 behind it",
+        "banner: 554 no (after # s)",
+        f"{CONNECTED} quit",
+        b"554 no\r\n421 closing\r\n",
+    ),
+    _critical(
         "refusal in place of the expected text",
         "banner: 554 no (after # s)",
         f"{CONNECTED} quit",
