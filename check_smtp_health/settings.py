@@ -19,6 +19,9 @@ SMTP_PORT = 25
 TIMEOUT_LIMIT = 86400.0
 """Seconds of the longest deadline: a day, so that a typing error does not mean for ever."""
 
+RANGE_LIMIT = 40
+"""Characters of a threshold range: two numbers more exact than any clock."""
+
 FQDN_LIMIT = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
 
@@ -166,7 +169,7 @@ def _is_name(text: str) -> bool:
 
 def _ip_version(text: str) -> int | None:
     parts = text.split(".")
-    if len(parts) == 4 and all(_is_digits(part) for part in parts):
+    if len(parts) == 4 and all(_is_digits(part) and len(part) <= 3 for part in parts):
         return 4 if all(part == str(min(int(part), 255)) for part in parts) else None
     if ":" not in text:
         return None
@@ -251,8 +254,8 @@ def _thresholds(options: Options, option: str, keys: tuple[str, ...]) -> dict[st
 
 
 def _range(option: str, text: str) -> str:
-    match = re.fullmatch(_RANGE, text)
-    if match is None or text.lstrip("@") in ("", ":"):
+    match = re.fullmatch(_RANGE, text[:RANGE_LIMIT])
+    if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):
         # What bash makes of an unquoted ~:5 is worth a word.
         hint = " (quote '~:N' in the shell)" if text.startswith("/") and ":" in text else ""
         raise UsageFault(option, f"{quoted(text)} is not a threshold range{hint}")

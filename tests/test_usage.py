@@ -17,6 +17,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-c", "@"), "-c: '@' is not a threshold range"),
     (("-c", "@:"), "-c: '@:' is not a threshold range"),
     (("-c", "~"), "-c: '~' is not a threshold range"),
+    (("-c", "9" * 5000), f"-c: '{'9' * 80}...' is not a threshold range"),
     (("-c", "1_000"), "-c: '1_000' is not a threshold range"),
     (("-c", "\u0663"), "-c: '\u0663' is not a threshold range"),
     (("-c", "1e3"), "-c: '1e3' is not a threshold range"),
@@ -99,6 +100,10 @@ HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-H", "x" * 64), f"-H: '{'x' * 64}' is no host name, IP address or socket path"),
     (("-H", "a." * 130), f"-H: '{'a.' * 40}...' is no host name, IP address or socket path"),
     (("-H", "127.0.0.256"), "-H: '127.0.0.256' is no host name, IP address or socket path"),
+    (
+        ("-H", "1.1.1." + "1" * 5000),
+        f"-H: '1.1.1.{'1' * 74}...' is no host name, IP address or socket path",
+    ),
     (("-H", "::1::"), "-H: '::1::' is no host name, IP address or socket path"),
     (("-H", "[mx.example"), "-H: '[mx.example' is no host name, IP address or socket path"),
     (
