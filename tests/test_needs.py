@@ -41,6 +41,7 @@ def test_needs_something_else():
             "3 failed, 1 passed in # s\n",
         ),
     ],
+    ids=["elsewhere", "in CI"],
 )
 def test_what_was_left_out(tmp_path: Path, ci: str, end: str) -> None:
     (tmp_path / "test_of_needs.py").write_text(TESTS)

@@ -1,0 +1,123 @@
+"""A real Postfix for one test: directories of its own, loopback only, gone when the block ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests import needs
+from tests.servers.loopback import free_port, has_ipv6, is_listening
+
+NAME = "mail.example.org"
+
+SETTINGS = {
+    "compatibility_level": "3.6",
+    "myhostname": NAME,
+    "mydestination": "example.org",
+    "mynetworks": "127.0.0.0/8 [::1]/128",
+    "smtpd_peername_lookup": "no",
+    # Their defaults want a proxymap service, which nothing else here would use.
+    "alias_maps": "",
+    "local_recipient_maps": "",
+}
+
+SERVICES = """\
+anvil   unix       - - n - 1 anvil
+rewrite unix       - - n - - trivial-rewrite
+postlog unix-dgram n - n - 1 postlogd
+"""
+"""What smtpd talks to, short of taking a message."""
+
+PATIENCE = 10
+"""Seconds that Postfix gets for anything; it needs some milliseconds."""
+
+
+class Postfix:
+    """A running Postfix: where to reach it, and what it logged."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+
+    def log(self) -> str:
+        """Return all that Postfix has logged so far."""
+        path = self.directory / "log"
+        return path.read_text() if path.exists() else ""
+
+    def sessions(self) -> list[str]:
+        """Return what smtpd logged, without time stamps, once all sessions are over."""
+
+        def lines() -> list[str]:
+            return re.findall(r"postfix/smtpd\[\d+\]: (.*)", self.log())
+
+        _wait(lambda: lines()[-1:] and lines()[-1].startswith("disconnect"), self)
+        return lines()
+
+
+@contextlib.contextmanager
+def running(**settings: str) -> Iterator[Postfix]:
+    """Run a Postfix with these main.cf settings besides our own until the block ends."""
+    needs.root()
+    postconf = needs.program("postconf")
+    daemons = subprocess.check_output([postconf, "-dh", "daemon_directory"], text=True).strip()
+    with tempfile.TemporaryDirectory(prefix="postfix-") as name:
+        postfix = Postfix(Path(name))
+        _configure(postfix, settings)
+        with (postfix.directory / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [f"{daemons}/master", "-d", "-c", name],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a process group of its own, which can be ended whole
+            )
+        try:
+            _wait(lambda: "daemon started" in postfix.log(), postfix)
+            yield postfix
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(PATIENCE)
+            _wait(lambda: not is_listening(postfix.port), postfix)
+
+
+def _configure(postfix: Postfix, settings: dict[str, str]) -> None:
+    directory = postfix.directory
+    directory.chmod(0o711)  # Postfix gives up being root, and then has to pass
+    for folder, owner in (
+        ("queue", "root"),
+        ("queue/pid", "root"),
+        ("queue/private", "postfix"),
+        ("queue/public", "postfix"),
+        ("data", "postfix"),
+    ):
+        (directory / folder).mkdir()
+        shutil.chown(directory / folder, owner)
+    places = {
+        "queue_directory": f"{directory}/queue",
+        "data_directory": f"{directory}/data",
+        "maillog_file": f"{directory}/log",
+        "maillog_file_prefixes": str(directory),
+    }
+    main = directory / "main.cf"
+    chosen = {**SETTINGS, **places, **settings}
+    main.write_text("".join(f"{key} = {value}\n" for key, value in chosen.items()))
+    os.utime(main, (0, 0))  # Postfix waits until a file that has just changed is some seconds old
+    hosts = ("127.0.0.1", "[::1]") if has_ipv6() else ("127.0.0.1",)
+    listeners = [f"{host}:{postfix.port} inet n - n - - smtpd\n" for host in hosts]
+    (directory / "master.cf").write_text("".join(listeners) + SERVICES)
+
+
+def _wait(condition: Callable[[], object], postfix: Postfix) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError((postfix.directory / "output").read_text() + postfix.log())
+        time.sleep(0.005)

@@ -1,0 +1,96 @@
+"""What a newcomer sees, whole."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.servers import embedded
+
+THREE_ANSWERS = """\
+This mail server does its job (aiosmtpd, embedded here):
+
+$ check_smtp_health -H 127.0.0.1 -p # -v
+SMTP OK - 127.0.0.1:# answered in # s (slowest: # # s)
+[OK]       connect   # s
+[OK]       banner    # s
+[OK]       helo      # s
+[OK]       quit      # s
+| time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0
+(exit code 0)
+
+This one greets, but refuses HELO:
+
+$ check_smtp_health -H 127.0.0.1 -p # -v
+SMTP CRITICAL - 127.0.0.1:# helo: 550 5.7.1 Access denied (after # s)
+[OK]       connect   # s
+[OK]       banner    # s
+[CRITICAL] helo      # s helo: 550 5.7.1 Access denied (after # s)
+[OK]       quit      # s
+| time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 quit=#s;;;0
+(exit code 2)
+
+This one takes connections, but never says a word:
+
+$ check_smtp_health -H 127.0.0.1 -p # -v -t 2
+SMTP CRITICAL - 127.0.0.1:# banner: no answer within 2 s
+[OK]       connect   # s
+[CRITICAL] banner    # s banner: no answer within 2 s
+| time=#s;;;0;2 connect=#s;;;0
+(exit code 2)
+"""
+
+ONE_ANSWER = """\
+$ check_smtp_health -H 127.0.0.1 -p # -v
+SMTP OK - 127.0.0.1:# answered in # s (slowest: # # s)
+[OK]       connect   # s
+[OK]       banner    # s
+[OK]       helo      # s
+[OK]       quit      # s
+| time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0
+(exit code 0)
+"""
+
+NO_ANSWER = """\
+$ check_smtp_health -H 127.0.0.1 -p # -v
+SMTP CRITICAL - 127.0.0.1:# connect: connection refused (after # s)
+[CRITICAL] connect   # s connect: connection refused (after # s)
+| time=#s;;;0;10
+(exit code 2)
+"""
+
+NO_STATE = """\
+$ check_smtp_health -H nowhere..example -v
+SMTP UNKNOWN - -H: 'nowhere..example' is no host name, IP address or socket path
+(exit code 3)
+"""
+
+
+def demo(*arguments: str) -> tuple[int, str, str]:
+    """Return exit code, standard output with all that varies as ``#``, and standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.demo", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=False,
+    )
+    text = re.sub(r"(127\.0\.0\.1:|-p )\d+", r"\1#", done.stdout)
+    text = re.sub(r"slowest: \w+", "slowest: #", text)
+    # The time of a stage is followed by its bar.
+    text = re.sub(r"\d+\.\d{6} s [ █#]+", "# s ", text)
+    text = re.sub(r"\d+\.\d+(?= ?s\b)", "#", text)
+    return done.returncode, re.sub(r" +$", "", text, flags=re.MULTILINE), done.stderr
+
+
+def test_three_answers() -> None:
+    assert demo() == (0, THREE_ANSWERS, "")
+
+
+def test_a_host() -> None:
+    with embedded.smtp() as port:
+        assert demo(embedded.HOST, "-p", str(port)) == (0, ONE_ANSWER, "")
+    assert demo(embedded.HOST, "-p", str(port)) == (0, NO_ANSWER, "")
+    assert demo("nowhere..example") == (1, NO_STATE, "")
