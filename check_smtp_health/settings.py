@@ -247,9 +247,10 @@ def _thresholds(options: Options, option: str, keys: tuple[str, ...]) -> dict[st
         if key not in keys:
             known = f"{', '.join(keys[:-1])} or {keys[-1]}"
             raise UsageFault(option, f"{quoted(key)} is not a stage ({known})")
+        limit = _range(option, text)
         if key in ranges:
-            raise UsageFault(option, f"{key} has two ranges, {ranges[key]} and {quoted(text)}")
-        ranges[key] = _range(option, text)
+            raise UsageFault(option, f"{key} has two ranges, {ranges[key]} and {limit}")
+        ranges[key] = limit
     return ranges
 
 

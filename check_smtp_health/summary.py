@@ -28,8 +28,11 @@ class HealthSummary(Summary):  # type: ignore[misc]
         self._bar = bar
 
     def ok(self, results: Results) -> str:
-        """Return the status line of a healthy service."""
+        """Return the status line of a healthy service, or of one whose failure is tolerated."""
         (report,) = self._reports
+        tolerated = [str(result) for result in results if str(result)]
+        if tolerated:
+            return shortened(f"{_target(report)} {'; '.join(tolerated)}", STATUS_LIMIT)
         return f"{_target(report)} answered in {report.seconds:.3f} s ({slowest([report])})"
 
     def problem(self, results: Results) -> str:

@@ -1,18 +1,19 @@
 """The times that the plugin reports are the ones that the server took, to the millisecond.
 
-A busy machine delays either side in most runs, but a plugin that timed the wrong thing would be
-wrong in all of them: so a few good runs are asked for.
+The median of a series of runs is held to that. A machine that is busy with something else may
+spoil a series, so there are three; a plugin that timed the wrong thing would be wrong in all.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from statistics import median
 
 from tests import plugin
 from tests.servers.scripted import Expect, ScriptedServer, Sleep
 
-RUNS = 15
-GOOD_RUNS = 3
+RUNS = 11
+SERIES = 3
 
 TOLERANCE = 0.001
 """Seconds that may lie between the two ends of a loopback connection."""
@@ -32,6 +33,16 @@ MOMENTS = 6
 
 
 def test_times() -> None:
+    for _ in range(SERIES):
+        medians = _medians()
+        wrong = {stage: error for stage, error in medians.items() if error >= TOLERANCE}
+        if not wrong:
+            break
+    assert wrong == {}
+
+
+def _medians() -> dict[str, float]:
+    """Return how far the reported times are off, by stage."""
     errors: dict[str, list[float]] = defaultdict(list)
     with ScriptedServer(SCRIPT).running() as server:
         for _ in range(RUNS):
@@ -49,5 +60,4 @@ def test_times() -> None:
             assert list(reported) == list(took)
             for stage, seconds in took.items():
                 errors[stage].append(abs(reported[stage] - seconds))
-    good = {stage: sorted(several)[GOOD_RUNS - 1] for stage, several in errors.items()}
-    assert {stage: error for stage, error in good.items() if error >= TOLERANCE} == {}
+    return {stage: median(several) for stage, several in errors.items()}

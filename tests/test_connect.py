@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from tests import plugin
+from tests import needs, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.network import ANSWERS, full_backlog, name_server, private
 from tests.servers.scripted import Expect, Forever, ScriptedServer, Sleep
@@ -83,6 +84,23 @@ def test_unix_socket_without_a_server(tmp_path: Path) -> None:
         f"SMTP CRITICAL - {path} connect: no such file or directory (after # s)",
         "time",
         "",
+    )
+
+
+def test_unix_socket_that_is_not_for_us(tmp_path: Path) -> None:
+    needs.root()
+    # Root without the right to override permissions is like any other user.
+    prefix = (needs.program("setpriv"), "--bounding-set=-dac_override,-dac_read_search")
+    path = str(tmp_path / "smtp.socket")
+    with ScriptedServer(HEALTHY, path=path).running() as server:
+        os.chmod(path, 0)
+        done = plugin.run("-H", path, *ME, prefix=prefix)
+    assert (done.code, done.line, labels(done), done.stderr, server.connections) == (
+        3,
+        f"SMTP UNKNOWN - {path} connect: permission denied (after # s)",
+        "time",
+        "",
+        0,
     )
 
 

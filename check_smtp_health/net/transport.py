@@ -12,8 +12,16 @@ from check_smtp_health.net.wishes import Address
 CHUNK = 16 * 1024
 """Bytes read at once; more than any sane reply, less than a hostile server could make us hold."""
 
-# Not the server's fault: this machine ran out of something, or forbids it.
-_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+# Not the server's fault: this machine ran out of something, or forbids it (as with a Unix socket
+# that is not for this user).
+_OURS = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOBUFS,
+    errno.ENOMEM,
+    errno.EACCES,
+    errno.EPERM,
+}
 
 
 class Transport:

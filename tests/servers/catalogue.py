@@ -298,6 +298,14 @@ CATALOGUE = (
         *QUIT,
         arguments=("--tempfail", "critical"),
     ),
+    Behaviour(
+        "HELO 450 tolerated",
+        (BANNER, HELO[0], b"450 later\r\n", *QUIT),
+        0,
+        "SMTP OK - {target} helo: 450 later (after # s)",
+        f"{GREETED} quit",
+        ("--tempfail", "ok"),
+    ),
     _warning(
         "HELO 421, then closed",
         "helo: 421 shutting down (after # s)",
