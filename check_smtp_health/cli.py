@@ -17,7 +17,8 @@ from check_smtp_health import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import ArgumentParser
-    from typing import NoReturn
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 # This machine has run out of something: no bug, and no fault of the server.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -49,8 +50,7 @@ def main() -> NoReturn:
 
 def _guarded(arguments: list[str]) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _stop)
+    _on_signals(_stop)
     try:
         return _run(arguments)
     except _Stopped as stopped:
@@ -67,7 +67,13 @@ def _guarded(arguments: list[str]) -> int:
         return _unknown(_bug(error), trace=any(word.startswith("-vvv") for word in arguments))
 
 
+def _on_signals(action: signal.Handlers | Callable[[int, Any], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, action)
+
+
 def _stop(number: int, frame: object) -> None:
+    _on_signals(signal.SIG_IGN)  # a second one must not cost us the line that says so
     raise _Stopped(signal.Signals(number).name)
 
 
@@ -93,6 +99,7 @@ def _run(arguments: list[str]) -> int:
     from check_smtp_health import evaluation, summary
 
     reports = targets.check(chosen, stages.plan(chosen))
+    _on_signals(signal.SIG_IGN)  # the answer is here; nobody gains by losing it
     check = evaluation.check(chosen, reports, ("time", *stages.NAMES))
     check.add(summary.HealthSummary(reports, chosen.verbose, _bar()))
     try:

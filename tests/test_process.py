@@ -84,7 +84,7 @@ def test_bars_are_a_waterfall() -> None:
     ).running() as server:
         done = plugin.run(*arguments(server, "-v"), environment={"PYTHONIOENCODING": "ascii"})
     bars = [line[32:].rstrip() for line in done.stdout.splitlines()[1:5]]
-    assert [len(bar) for bar in bars] == [1, pytest.approx(20, abs=2), 40, 40]
+    assert [len(bar) for bar in bars] == [1, pytest.approx(20, abs=2), pytest.approx(40, abs=1), 40]
     assert [bar.count("#") for bar in bars] == [
         1,
         pytest.approx(20, abs=2),
@@ -187,8 +187,10 @@ def test_interrupted_while_preparing(tmp_path: Path) -> None:
             break
         except OSError:
             time.sleep(0.01)
-    process.terminate()
-    stdout, stderr = process.communicate(timeout=5)
+    while process.poll() is None:  # the first may come just before read() begins to wait
+        process.terminate()
+        time.sleep(0.05)
+    stdout, stderr = process.communicate()
     os.close(keeps)
     assert (process.returncode, stdout, stderr) == (
         3,

@@ -71,12 +71,15 @@ class _Driver:
         os.set_blocking(self._wake, False)
         self._selector.register(wake_out, selectors.EVENT_READ)
         handlers = [(number, signal.signal(number, self._on_signal)) for number in SIGNALS]
+        # From C, at once: Python's own handler might not run before the selector waits again.
+        before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
             for task in tasks:
                 self._go_on(task, None)
             while self._answered or self._waiting:
                 self._serve()
         finally:
+            signal.set_wakeup_fd(before)
             for number, handler in handlers:
                 signal.signal(number, handler)
             for task in tasks:
@@ -88,7 +91,6 @@ class _Driver:
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._signal = number
-        os.write(self._wake, b"\0")
 
     def _serve(self) -> None:
         """Wait for something to happen, note everything that has, and only then let sessions go on.
