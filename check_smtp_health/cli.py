@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 # This machine has run out of something: no bug, and no fault of the server.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
+_ENDING = (
+    *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGXCPU", "SIGUSR1", "SIGUSR2"),
+    *("SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"),
+)
+SIGNALS = tuple(signal.Signals[name] for name in _ENDING if name in signal.Signals.__members__)
+"""What would end the process without a line. SIGALRM is also our own last resort."""
+
+PREPARATION_LIMIT = 10.0
+"""Seconds for reading options and files, which no deadline covers."""
+
+GRACE = 1.0
+"""Seconds after the deadline at which the last resort strikes."""
+
 PROGRAM = "check_smtp_health"
 UNKNOWN = 3
 
@@ -51,6 +64,7 @@ def main() -> NoReturn:
 def _guarded(arguments: list[str]) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     _on_signals(_stop)
+    signal.setitimer(signal.ITIMER_REAL, PREPARATION_LIMIT)
     try:
         return _run(arguments)
     except _Stopped as stopped:
@@ -68,7 +82,7 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _on_signals(action: signal.Handlers | Callable[[int, Any], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, action)
 
 
@@ -77,20 +91,27 @@ def _stop(number: int, frame: object) -> None:
     raise _Stopped(signal.Signals(number).name)
 
 
+def _give_up(number: int, frame: object) -> None:
+    os._exit(UNKNOWN)  # standard output takes nothing any more
+
+
 def _run(arguments: list[str]) -> int:
-    from check_smtp_health import extra_opts, options, settings, stages, targets
+    from check_smtp_health import credentials, extra_opts, options, settings, stages, targets
     from check_smtp_health.errors import UsageFault
 
     given = options.Options()
     try:
-        given = options.read(extra_opts.expand(arguments))
+        given = options.read(arguments)
+        given = given.after(options.read(extra_opts.read(given.all("extra-opts"))))
         if given.count("help"):
             parser().print_help()
             return UNKNOWN
         if given.count("version"):
             print(f"{PROGRAM} {__version__}")
             return UNKNOWN
-        chosen = settings.build(given, (*stages.NAMES, "time"), os.uname().nodename)
+        password = credentials.password(given, os.environ)
+        chosen = settings.build(given, (*stages.NAMES, "time"), os.uname().nodename, password)
+        kit = stages.prepare(chosen)
     except UsageFault as fault:
         option = f"{given.flag(fault.option)}: " if fault.option else ""
         return _unknown(option + fault.problem)
@@ -98,9 +119,12 @@ def _run(arguments: list[str]) -> int:
     # Before any server is asked: what is missing must be known first, and no stage be blurred.
     from check_smtp_health import evaluation, summary
 
-    reports = targets.check(chosen, stages.plan(chosen))
-    _on_signals(signal.SIG_IGN)  # the answer is here; nobody gains by losing it
-    check = evaluation.check(chosen, reports, ("time", *stages.NAMES))
+    # From here on the driver takes the signals; once it is done the answer must not be lost to one.
+    _on_signals(signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.setitimer(signal.ITIMER_REAL, chosen.timeout + GRACE)
+    reports = targets.check(chosen, stages.plan(chosen), kit, SIGNALS)
+    check = evaluation.check(chosen, reports, ("time", *stages.NAMES, evaluation.DAYS))
     check.add(summary.HealthSummary(reports, chosen.verbose, _bar()))
     try:
         check.main(verbose=chosen.verbose)

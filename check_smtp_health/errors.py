@@ -62,6 +62,10 @@ class Unreachable(PeerFault):
     kind = "unreachable"
 
 
+class Busy(Unreachable):
+    """A Unix socket whose backlog is full: it may be free in a moment."""
+
+
 class TimedOut(PeerFault):
     """No (complete) answer in time."""
 
@@ -88,6 +92,22 @@ class Rejected(PeerFault):
     def __init__(self, problem: str, said: bytes, code: int) -> None:
         super().__init__(problem, said)
         self.code = code
+
+
+class HandshakeFailed(PeerFault):
+    """TLS could not be agreed on."""
+
+    kind = "handshake_failed"
+
+
+class Untrusted(PeerFault):
+    """The certificate was rejected; ``reason`` is why, in two words at most."""
+
+    kind = "untrusted"
+
+    def __init__(self, problem: str, reason: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
 
 
 class NotOffered(PeerFault):

@@ -35,6 +35,8 @@ FAILURES = {
     "timed_out": "-t",
     "disconnected": "critical",
     "violation": "critical",
+    "handshake_failed": "critical",
+    "untrusted": "critical",
     "rejected": "critical",
     "transient": "--tempfail",
     "not_offered": "critical",
@@ -47,6 +49,9 @@ FAILURES = {
 
 ``transient`` is a rejection with a 4yz code.
 """
+
+DAYS = "certificate_days"
+"""The label of the days that a certificate is still valid."""
 
 STATES = {"ok": Ok, "warning": Warn, "critical": Critical, "unknown": Unknown}
 
@@ -62,7 +67,9 @@ def check(settings: Settings, reports: Sequence[Report], labels: tuple[str, ...]
     return _Check(
         labels,
         MailService(reports, settings),
-        *(_TimeContext(label, settings) for label in labels),
+        *(_SecondsContext(label, settings) for label in labels if label != DAYS),
+        _CertificateContext(DAYS, settings),
+        _RejectedCertificateContext(DAYS, settings, "rejected_certificate"),
         _FailureContext("failure", settings),
         _FindingContext("finding", settings),
         _WorstResults(),
@@ -84,19 +91,45 @@ class MailService(Resource):  # type: ignore[misc]
         self._settings = settings
 
     def probe(self) -> Iterator[Metric]:
-        """Give a metric for each failure, finding and time."""
+        """Give a metric for each failure, finding and time, and for the days left."""
         for report in self.reports:
             for seen in report.observations:
-                if seen.failure is not None:
-                    if seen.stage != "quit":  # a failed QUIT never changes the state
-                        yield Metric(seen.stage, seen, context="failure")
-                else:
-                    yield Metric(seen.stage, round(seen.seconds, 6), "s", min=0)
+                if seen.failure is not None and _matters(seen):
+                    yield Metric(seen.stage, seen, context="failure")
                 for finding in seen.findings:
                     yield Metric(seen.stage, finding, context="finding")
+            for stage, seconds in _stage_times(report).items():
+                yield Metric(stage, round(seconds, 6), "s", min=0)
+            yield from self._days(report)
             if report.seconds is not None:
-                most = f"{self._settings.timeout:g}"
+                most = f"{self._settings.timeout:.6f}".rstrip("0").rstrip(".")
                 yield Metric("time", round(report.seconds, 6), "s", min=0, max=most)
+
+    def _days(self, report: Report) -> Iterator[Metric]:
+        certificate = report.tls.certificate if report.tls is not None else None
+        if certificate is not None and self._settings.judge_expiry:
+            # One that was rejected is a problem already, and says whether it has expired.
+            is_rejected = any(
+                seen.failure is not None for seen in report.observations if seen.stage == "tls"
+            )
+            context = "rejected_certificate" if is_rejected else DAYS
+            yield Metric(DAYS, certificate, context=context)
+
+
+def _matters(seen: Observation) -> bool:
+    """Whether a failure counts: that of QUIT does not, unless we were stopped there."""
+    assert seen.failure is not None
+    return seen.stage != "quit" or seen.failure.kind == "interrupted"
+
+
+def _stage_times(report: Report) -> dict[str, float]:
+    """Return the seconds of each stage that completed, HELO before and after TLS added up."""
+    failed = {seen.stage for seen in report.observations if seen.failure is not None}
+    times: dict[str, float] = {}
+    for seen in report.observations:
+        if seen.stage not in failed:
+            times[seen.stage] = times.get(seen.stage, 0.0) + seen.seconds
+    return times
 
 
 class _Check(Check):  # type: ignore[misc]
@@ -120,25 +153,71 @@ class _WorstResults(Results):  # type: ignore[misc]
         return worst([result.state for result in self])
 
 
-class _TimeContext(Context):  # type: ignore[misc]
-    """Holds seconds against the two ranges, if there are any."""
+class _RangeContext(Context):  # type: ignore[misc]
+    """Holds seconds, or days, against the two ranges, if there are any."""
 
-    def __init__(self, label: str, settings: Settings) -> None:
-        super().__init__(label)
+    def __init__(self, label: str, settings: Settings, name: str = "") -> None:
+        super().__init__(name or label)
         self._warning = settings.warning.get(label)
         self._critical = settings.critical.get(label)
 
-    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+    def violated(self, value: float) -> tuple[State, str] | None:
+        """Return the worst state whose range the value violates, and that range."""
         for state, limit in ((Critical, self._critical), (Warn, self._warning)):
-            if limit is not None and not Range(limit).match(metric.value):
-                return Result(state, _too_long(metric, limit, resource), metric)
-        return Result(Ok, None, metric)
+            if limit is not None and not Range(limit).match(value):
+                return state, limit
+        return None
+
+
+class _SecondsContext(_RangeContext):
+    """Judges a time."""
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        violated = self.violated(metric.value)
+        if violated is None:
+            return Result(Ok, None, metric)
+        state, limit = violated
+        text = f"{metric.value:.3f} s (limit {limit} s"
+        if metric.name == "time":
+            failed = any(seen.failure is not None for seen in _stages(resource.reports))
+            verb = "session took" if failed else "answered in"
+            text = f"{verb} {text}, {slowest(resource.reports)})"
+        else:
+            text = f"{metric.name} took {text})"
+        return Result(state, text, metric)
 
     def performance(self, metric: Metric, resource: MailService) -> Performance:
         value = f"{metric.value:.6f}"
         return Performance(
-            metric.name, value, "s", self._warning, self._critical, metric.min, metric.max
+            metric.name, value, metric.uom, self._warning, self._critical, metric.min, metric.max
         )
+
+
+class _RejectedCertificateContext(_RangeContext):
+    """Tells the days left of a certificate that is a problem already."""
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        return Result(Ok, None, metric)
+
+    def performance(self, metric: Metric, resource: MailService) -> Performance:
+        return Performance(metric.name, str(metric.value.days), "", self._warning, self._critical)
+
+
+class _CertificateContext(_RejectedCertificateContext):
+    """Judges the days left; an expired certificate is CRITICAL whatever the limits."""
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        certificate = metric.value
+        if certificate.is_expired:
+            return Result(Critical, f"certificate: {certificate.expiry}", metric)
+        if certificate.is_early:
+            return Result(Critical, f"certificate: {certificate.beginning}", metric)
+        violated = self.violated(certificate.days)
+        if violated is None:
+            return Result(Ok, None, metric)
+        state, limit = violated
+        text = f"certificate: {certificate.expiry} (limit {limit.rstrip(':')})"
+        return Result(state, text, metric)
 
 
 class _FailureContext(Context):  # type: ignore[misc]
@@ -189,22 +268,16 @@ def _reason(failure: Failure) -> str:
 
 
 def _sentence(finding: Finding) -> str:
-    if finding.wanted:
+    if finding.said:
         return f"'{printable(finding.said)}' {finding.problem} {quoted(finding.wanted)}"
     return finding.problem
 
 
-def _too_long(metric: Metric, limit: str, resource: MailService) -> str:
-    text = f"{metric.value:.3f} s (limit {limit} s"
-    if metric.name != "time":
-        return f"{metric.name} took {text})"
-    return f"answered in {text}, {slowest(resource.reports)})"
+def _stages(reports: Sequence[Report]) -> list[Observation]:
+    return [seen for report in reports for seen in report.observations if seen.stage != "quit"]
 
 
 def slowest(reports: Sequence[Report]) -> str:
     """Return which stage took longest, QUIT left out, which is no part of ``time``."""
-    seen = max(
-        (seen for report in reports for seen in report.observations if seen.stage != "quit"),
-        key=lambda seen: seen.seconds,
-    )
+    seen = max(_stages(reports), key=lambda seen: seen.seconds)
     return f"slowest: {seen.stage} {seen.seconds:.3f} s"

@@ -37,27 +37,13 @@ SIZE_LIMIT = 1024 * 1024
 """Bytes of an options file; a larger one is a mistake (a device, a log)."""
 
 
-def expand(arguments: list[str]) -> list[str]:
-    """Return ``arguments`` with what each ``--extra-opts`` names put before the others.
+def read(locators: tuple[str, ...]) -> list[str]:
+    """Return the arguments that the values of all ``--extra-opts`` stand for.
 
     Raises:
         UsageFault: no such file or section, or a line that is not ``key=value``.
     """
-    found: list[str] = []
-    others: list[str] = []
-    rest = list(reversed(arguments))
-    while rest:
-        argument = rest.pop()
-        if argument == "--":
-            others += [argument, *reversed(rest)]
-            break
-        if argument.startswith("--extra-opts="):
-            found += _read(argument.partition("=")[2])
-        elif argument == "--extra-opts":
-            found += _read(rest.pop() if rest and not rest[-1].startswith("-") else "")
-        else:
-            others.append(argument)
-    return found + others
+    return [argument for locator in locators for argument in _read(locator)]
 
 
 def parse(lines: list[str], section: str, source: str) -> list[str]:
@@ -84,10 +70,12 @@ def parse(lines: list[str], section: str, source: str) -> list[str]:
                     "extra-opts", f"line {number} of {quoted(source)} is not key=value"
                 )
             # "=" even for an empty value: it must not swallow the argument that follows.
-            flag = f"--{options.find(f'-{key}').name}" if len(key) == 1 else f"--{key}"
-            arguments.append(f"{flag}={value}")
+            option = options.find(f"-{key}" if len(key) == 1 else f"--{key}")
+            if option.name == "extra-opts":
+                raise UsageFault("extra-opts", f"line {number} of {quoted(source)} asks for more")
+            arguments.append(f"--{option.name}={value}")
     if not seen:
-        raise UsageFault("extra-opts", f"{quoted(source)} has no section [{section}]")
+        raise UsageFault("extra-opts", f"{quoted(source)} has no section {quoted(section)}")
     return arguments
 
 
@@ -103,7 +91,7 @@ def _read(locator: str) -> list[str]:
         raise UsageFault("extra-opts", f"cannot read {quoted(path)}: {reason}") from error
     if len(data) > SIZE_LIMIT:
         raise UsageFault("extra-opts", f"{quoted(path)} is larger than {SIZE_LIMIT} bytes")
-    return parse(os.fsdecode(data).splitlines(), section or PROGRAM, path)
+    return parse(os.fsdecode(data).split("\n"), section or PROGRAM, path)
 
 
 def _default_file() -> str:

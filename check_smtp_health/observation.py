@@ -48,11 +48,58 @@ class Exchange(NamedTuple):
     data: bytes
 
 
+class Certificate(NamedTuple):
+    """What a server's certificate says, raw. Dates are in UTC; ``names`` are those it is for.
+
+    ``days`` are the whole days that it is still valid, or, negative, has no longer been;
+    ``days_until_valid`` those until it becomes valid.
+    """
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: str
+    not_after: str
+    is_expired: bool
+    is_early: bool
+    days: int
+    days_until_valid: int
+
+    @property
+    def expiry(self) -> str:
+        """When it expires or did, as a person says it."""
+        if self.is_expired:
+            ago = f"{_counted(-self.days)} ago" if self.days else "today"
+            return f"expired {ago}, {self.not_after}"
+        when = f"in {_counted(self.days)}" if self.days else "today"
+        return f"expires {when}, {self.not_after}"
+
+    @property
+    def beginning(self) -> str:
+        """When it becomes valid, as a person says it."""
+        days = self.days_until_valid
+        when = f"in {_counted(days)}" if days else "today"
+        return f"not valid before {self.not_before}, {when}"
+
+
+def _counted(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
+
+
+class TlsFacts(NamedTuple):
+    """What a handshake agreed on. ``certificate`` is None where it could not be read."""
+
+    version: str
+    cipher: str
+    certificate: Certificate | None = None
+
+
 class Report(NamedTuple):
     """Everything observed of one target.
 
     ``address`` is the one that answered or was tried last, empty where none was;
-    ``seconds`` the whole session without QUIT, None where connecting never began.
+    ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
+    the handshake agreed on, or would have.
     """
 
     host: str
@@ -61,3 +108,4 @@ class Report(NamedTuple):
     seconds: float | None
     observations: tuple[Observation, ...]
     transcript: tuple[Exchange, ...] = ()
+    tls: TlsFacts | None = None

@@ -12,12 +12,14 @@ from check_smtp_health.errors import UsageFault
 from check_smtp_health.text import quoted
 from check_smtp_health.values import NamedTuple
 
+ANY_WORD = ("*",)
+
 
 class Option(NamedTuple):
     """A row: its flags, the short ones first; the first long one, without dashes, is its name.
 
-    ``value`` names the value in the help, empty for a switch. A ``value`` with ``optional`` words
-    takes the next argument only if it is one of them.
+    ``value`` names the value in the help, empty for a switch. With ``optional`` words the next
+    argument is taken only if it is one of them; with ``ANY_WORD`` unless it begins with a dash.
     """
 
     flags: tuple[str, ...]
@@ -48,7 +50,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "HOST",
                 "host name, IPv4 or IPv6 address, or absolute path of a Unix socket",
             ),
-            Option(("-p", "--port"), "PORT", "TCP port (default: 25)"),
+            Option(("-p", "--port"), "PORT", "TCP port (default: 25, with --ssl 465)"),
             Option(("-4", "--use-ipv4"), "", "use IPv4 only"),
             Option(("-6", "--use-ipv6"), "", "use IPv6 only"),
             Option(("--source",), "ADDRESS", "local IP address to connect from"),
@@ -95,6 +97,70 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
+        "TLS",
+        (
+            Option(("-S", "--starttls"), "", "require STARTTLS"),
+            Option(("-s", "--ssl", "--tls"), "", "speak TLS from the first byte"),
+            Option(
+                ("--sni",),
+                "[NAME]",
+                "name to send and to verify (default: HOST where it is a name)",
+                optional=ANY_WORD,
+            ),
+            Option(
+                ("--no-verify",),
+                "",
+                "do not verify the certificate's chain and name; expiry is judged all the same",
+            ),
+            Option(
+                ("--ca-file", "--cafile"), "FILE", "trust anchors (PEM) instead of the system's"
+            ),
+            Option(("--ca-path", "--capath"), "DIR", "hashed directory of trust anchors, likewise"),
+            Option(("--cert",), "FILE", "client certificate to show (PEM)"),
+            Option(("--key",), "FILE", "its key (default: in the file of --cert)"),
+            Option(("--tls-min",), "VERSION", "lowest version that is fine: 1.2 (default) or 1.3"),
+            Option(
+                ("-D", "--certificate"),
+                "W[,C]",
+                "days of validity left below which the state is WARNING, CRITICAL (default: 14,3; "
+                "0 turns it off); implies --starttls, or --ssl on port 465",
+            ),
+            Option(
+                ("--ignore-certificate-expiration",),
+                "",
+                "judge neither expiry nor the days left",
+            ),
+        ),
+    ),
+    (
+        "login",
+        (
+            Option(
+                ("-A", "--authtype"),
+                "MECH",
+                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: the "
+                "best that both sides have)",
+            ),
+            Option(("-U", "--authuser"), "USER", "user to log in as"),
+            Option(
+                ("-P", "--authpass"),
+                "PASSWORD",
+                "password; everybody sees it in the process list, so better use --authpass-file "
+                "or the environment variable CHECK_SMTP_HEALTH_AUTHPASS",
+            ),
+            Option(
+                ("--authpass-file",),
+                "FILE",
+                "file whose first line is the password; not readable by everyone",
+            ),
+            Option(
+                ("--auth-insecure",),
+                "",
+                "allow a mechanism that shows the password even without TLS",
+            ),
+        ),
+    ),
+    (
         "how to judge",
         (
             Option(
@@ -129,7 +195,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-v", "--verbose"),
                 "",
-                "one line a stage; -vv the transcript; -vvv tracebacks of bugs too",
+                "one line a stage; -vv the transcript; -vvv TLS facts and tracebacks of bugs",
                 repeatable=True,
             ),
             Option(
@@ -137,6 +203,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "[SECTION][@FILE]",
                 "read options from an INI file",
                 repeatable=True,
+                optional=ANY_WORD,
             ),
             Option(("-V", "--version"), "", "print the version and exit with 3"),
             Option(("-h", "--help"), "", "print this help and exit with 3"),
@@ -159,6 +226,14 @@ class Options:
     def add(self, name: str, given: Given) -> None:
         """Take one more value of an option."""
         self._given.setdefault(name, []).append(given)
+
+    def after(self, first: Options) -> Options:
+        """Return the options of ``first`` and then these."""
+        both = Options()
+        for options in (first, self):
+            for name, several in options._given.items():
+                both._given.setdefault(name, []).extend(several)
+        return both
 
     def flag(self, name: str) -> str:
         """Return the option's flag as it was typed last; the long one where it was not."""
@@ -244,7 +319,11 @@ def find(flag: str) -> Option:
 
 def _next_value(option: Option, flag: str, rest: list[str]) -> str:
     if option.optional:
-        return rest.pop() if rest and rest[-1] in option.optional else ""
+        taken = rest and (
+            rest[-1] in option.optional
+            or (option.optional == ANY_WORD and not rest[-1].startswith("-"))
+        )
+        return rest.pop() if taken else ""
     if not option.value:
         return ""
     if not rest:

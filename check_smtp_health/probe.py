@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Rejected, SessionFault
-from check_smtp_health.net.wishes import Close, Connect, Read, Write
-from check_smtp_health.observation import Exchange, Failure, Observation, Report
-from check_smtp_health.stages import QUIT, Visit
+from check_smtp_health.errors import LocalFault, NotOffered, Rejected, SessionFault, Untrusted
+from check_smtp_health.net.wishes import Close, Connect, Read, StartTls, Write
+from check_smtp_health.observation import Exchange, Failure, Finding, Observation, Report
+from check_smtp_health.stages import EXPLAIN_LIMIT, QUIT
+from check_smtp_health.stages.visit import Visit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any, TypeVar
+
     from check_smtp_health.net.wishes import Answer, Dialogue, Wish
     from check_smtp_health.settings import Settings
     from check_smtp_health.stages import Stage
+    from check_smtp_health.stages.visit import Kit
+
+    _T = TypeVar("_T")
 
 
-def probe(plan: tuple[Stage, ...], settings: Settings) -> Dialogue[Report]:
+def probe(plan: tuple[Stage, ...], settings: Settings, kit: Kit) -> Dialogue[Report]:
     """Walk through the plan until a stage fails, say QUIT where that makes sense, and report."""
-    walk = _Walk(settings)
+    walk = _Walk(settings, kit)
     fault: SessionFault | None = None
     for stage in plan:
         fault = yield from walk.through(stage)
@@ -24,7 +31,7 @@ def probe(plan: tuple[Stage, ...], settings: Settings) -> Dialogue[Report]:
             break
     seconds = walk.seconds
     # After anything but a clean refusal there is nobody left to take leave of.
-    if walk.visit.is_connected and (fault is None or isinstance(fault, Rejected)):
+    if walk.visit.is_connected and (fault is None or isinstance(fault, _POLITE)):
         yield from walk.through(QUIT)
     yield Close()
     address = walk.visit.address
@@ -34,8 +41,15 @@ def probe(plan: tuple[Stage, ...], settings: Settings) -> Dialogue[Report]:
         address=address.host if address is not None else "",
         seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
         observations=tuple(walk.observations),
-        transcript=tuple(walk.transcript),
+        transcript=tuple(
+            seen._replace(data=walk.visit.masked(seen.data)) for seen in walk.transcript
+        ),
+        tls=walk.visit.tls.facts() if walk.visit.tls is not None else None,
     )
+
+
+# The server is there and well-behaved, but did not give what was wanted.
+_POLITE = (Rejected, NotOffered, LocalFault)
 
 
 class _Walk:
@@ -43,8 +57,8 @@ class _Walk:
 
     __slots__ = ("_ended", "_origin", "observations", "transcript", "visit")
 
-    def __init__(self, settings: Settings) -> None:
-        self.visit = Visit(settings)
+    def __init__(self, settings: Settings, kit: Kit) -> None:
+        self.visit = Visit(settings, kit)
         self.observations: list[Observation] = []
         self.transcript: list[Exchange] = []
         self._origin: float | None = None
@@ -57,39 +71,48 @@ class _Walk:
 
     def through(self, stage: Stage) -> Dialogue[SessionFault | None]:
         """Run one stage and note what happened; return the fault that stopped it."""
-        run = stage.run(self.visit)
-        began: float | None = None
-        failure: Failure | None = None
-        stopped: SessionFault | None = None
-        findings = ()
+        clock = _Clock(self._ended)
+        findings: tuple[Finding, ...] = ()
+        fault: SessionFault | None = None
+        try:
+            findings = yield from self._served(stage.run(self.visit), clock, stage.limit)
+        except SessionFault as stopped:
+            fault = stopped
+        self._ended = clock.ended
+        seconds = clock.seconds
+        began = self.seconds - seconds
+        if isinstance(fault, Untrusted) and stage.explain is not None:
+            aside = _Clock(self._ended)
+            fault = yield from self._served(stage.explain(self.visit, fault), aside, EXPLAIN_LIMIT)
+        failure = self._failure(fault) if fault is not None else None
+        self.observations.append(Observation(stage.name, began, seconds, failure, findings))
+        return fault
+
+    def _served(
+        self, run: Generator[Wish, Any, _T], clock: _Clock, limit: float | None
+    ) -> Dialogue[_T]:
+        """Pass the wishes on, note each answer and its moments, and return what the run returns."""
         try:
             wish = next(run)
             while True:
-                if stage.limit is not None and isinstance(wish, (Read, Write)):
-                    spent = 0.0 if began is None else self._ended - began
-                    wish = wish._replace(limit=max(0.0, stage.limit - spent))
+                if limit is not None and isinstance(wish, (Connect, Read, Write, StartTls)):
+                    wish = wish._replace(limit=max(0.0, limit - clock.seconds))
                 answer = yield wish
                 if self._origin is None:
                     self._origin = answer.began
-                if began is None:
-                    # Who only listens has been waiting since the stage before ended.
-                    began = self._ended if isinstance(wish, Read) else answer.began
-                self._ended = answer.ended
+                clock.note(wish, answer)
                 self._note(wish, answer)
                 if answer.fault is not None:
                     wish = run.throw(answer.fault)
                 else:
                     wish = run.send(answer.value)
         except StopIteration as stop:
-            findings = stop.value
-        except SessionFault as fault:
-            stopped = fault
-            code = fault.code if isinstance(fault, Rejected) else None
-            failure = Failure(fault.kind, fault.problem, fault.said, code)
-        seconds = 0.0 if began is None else self._ended - began
-        start = self.seconds - seconds
-        self.observations.append(Observation(stage.name, start, seconds, failure, findings))
-        return stopped
+            value: _T = stop.value
+            return value
+
+    def _failure(self, fault: SessionFault) -> Failure:
+        code = fault.code if isinstance(fault, Rejected) else None
+        return Failure(fault.kind, fault.problem, self.visit.masked(fault.said), code)
 
     def _note(self, wish: Wish, answer: Answer) -> None:
         moment = answer.ended - (self._origin or 0.0)
@@ -97,11 +120,49 @@ class _Walk:
             if isinstance(answer.fault, SessionFault):
                 self.transcript.append(Exchange(moment, "*", answer.fault.problem.encode()))
         elif isinstance(wish, Read):
-            sender, data = ("S", answer.value) if answer.value else ("*", b"connection closed")
-            self.transcript.append(Exchange(moment, sender, data))
+            if answer.value:
+                self._note_received(moment, answer.value)
+            else:
+                self.transcript.append(Exchange(moment, "*", b"connection closed"))
         elif isinstance(wish, Write):
             self.transcript.append(Exchange(moment, "C", wish.shown or wish.data))
         elif isinstance(wish, Connect):
-            self.transcript.append(
-                Exchange(moment, "*", f"connected to {wish.address.host}".encode())
-            )
+            text = f"connected to {wish.address.host}".encode()
+            self.transcript.append(Exchange(moment, "*", text))
+        elif isinstance(wish, StartTls):
+            text = f"{answer.value.version} begins".encode()
+            self.transcript.append(Exchange(moment, "*", text))
+
+    def _note_received(self, moment: float, data: bytes) -> None:
+        """Keep a line together that came in pieces; it bears the moment of the last one."""
+        if self.transcript and self.transcript[-1].sender == "S":
+            before = self.transcript[-1]
+            lines, newline, rest = before.data.rpartition(b"\n")
+            if rest:
+                self.transcript.pop()
+                if newline:
+                    self.transcript.append(before._replace(data=lines + newline))
+                data = rest + data
+        self.transcript.append(Exchange(moment, "S", data))
+
+
+class _Clock:
+    """The time one stage takes, from its first wish's answer to its last's."""
+
+    __slots__ = ("began", "ended")
+
+    def __init__(self, now: float) -> None:
+        self.began: float | None = None
+        self.ended = now
+
+    @property
+    def seconds(self) -> float:
+        """Seconds taken so far; none before the first answer."""
+        return 0.0 if self.began is None else self.ended - self.began
+
+    def note(self, wish: Wish, answer: Answer) -> None:
+        """Take an answer's moments."""
+        if self.began is None:
+            # Who only listens has been waiting since the stage before ended.
+            self.began = self.ended if isinstance(wish, Read) else answer.began
+        self.ended = answer.ended

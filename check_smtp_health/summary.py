@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nagiosplugin import Ok, Summary
+from nagiosplugin import Summary
 
 from check_smtp_health.evaluation import describe, slowest, worst
-from check_smtp_health.text import STATUS_LIMIT, printable, shortened
+from check_smtp_health.text import STATUS_LIMIT, escaped, printable, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +33,17 @@ class HealthSummary(Summary):  # type: ignore[misc]
         tolerated = [str(result) for result in results if str(result)]
         if tolerated:
             return shortened(f"{_target(report)} {'; '.join(tolerated)}", STATUS_LIMIT)
-        return f"{_target(report)} answered in {report.seconds:.3f} s ({slowest([report])})"
+        text = f"{_target(report)} answered in {report.seconds:.3f} s ({slowest([report])})"
+        if report.tls is None:
+            return text
+        certificate = report.tls.certificate
+        left = f", certificate {certificate.expiry}" if certificate is not None else ""
+        return f"{text}, {report.tls.version}{left}"
 
     def problem(self, results: Results) -> str:
         """Return the status line with every problem, worst first."""
         (report,) = self._reports
-        left = [result for result in results if result.state != Ok]
+        left = [result for result in results if str(result)]
         texts: list[str] = []
         while left:
             state = worst([result.state for result in left])
@@ -53,6 +58,8 @@ class HealthSummary(Summary):  # type: ignore[misc]
             lines += [self._stage_line(seen, report, results) for seen in report.observations]
             if self._verbose > 1:
                 lines += _transcript(report)
+            if self._verbose > 2:
+                lines += _tls_facts(report)
         return lines
 
     def _stage_line(self, seen: Observation, report: Report, results: Sequence[Result]) -> str:
@@ -76,18 +83,23 @@ def _target(report: Report) -> str:
 
 
 def _transcript(report: Report) -> Iterator[str]:
-    """Give one line for each line sent or received; a reply may have come in several pieces."""
-    pending, since = b"", 0.0
+    """Give one line for each line sent or received."""
     for moment, sender, data in report.transcript:
-        if sender != "S" and pending:
-            yield f"{since:9.6f} S: {printable(pending)}"
-            pending = b""
-        *lines, rest = (pending + data).split(b"\n")
-        for line in lines:
-            yield f"{moment:9.6f} {sender}: {printable(line)}"
-        if sender == "S":
-            pending, since = rest, moment
-        elif rest:
-            yield f"{moment:9.6f} {sender}: {printable(rest)}"
-    if pending:
-        yield f"{since:9.6f} S: {printable(pending)}"
+        for line in data.rstrip(b"\r\n").split(b"\n"):
+            if sender == "C":
+                shown = escaped(line.rstrip(b"\r").decode("utf-8", "replace"))
+            else:
+                shown = printable(line)
+            yield f"{moment:9.6f} {sender}: {shown}"
+
+
+def _tls_facts(report: Report) -> Iterator[str]:
+    if report.tls is None:
+        return
+    yield f"TLS: {report.tls.version}, {report.tls.cipher}"
+    certificate = report.tls.certificate
+    if certificate is not None:
+        yield f"certificate: {printable(certificate.subject)}"
+        yield f"certificate issuer: {printable(certificate.issuer)}"
+        yield f"certificate names: {printable(', '.join(certificate.names))}"
+        yield f"certificate valid: {certificate.not_before} to {certificate.not_after}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def test_a_scope_that_is_no_interface_asks_nobody(tmp_path: Path) -> None:
     assert (done.code, done.line, labels(done), done.stderr, asked) == (
         3,
         "SMTP UNKNOWN - [fe80::1%nowhere]:25 connect: "
-        "fe80::1%nowhere is on no interface of this host (after # s)",
+        "the scope of fe80::1%nowhere is unknown on this host (after # s)",
         "time",
         "",
         [],
@@ -101,6 +102,21 @@ def test_unix_socket_that_is_not_for_us(tmp_path: Path) -> None:
         "time",
         "",
         0,
+    )
+
+
+def test_unix_socket_with_a_full_backlog_is_tried_again(tmp_path: Path) -> None:
+    path = str(tmp_path / "smtp.socket")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
+        listener.bind(path)
+        listener.listen(0)
+        first.connect(path)
+        done = plugin.run("-H", path, *ME)
+    assert (done.code, done.line, labels(done), done.stderr) == (
+        2,
+        f"SMTP CRITICAL - {path} connect: no answer within 1 s",
+        "time",
+        "",
     )
 
 
@@ -207,6 +223,21 @@ def test_no_address_of_a_name_answers(tmp_path: Path) -> None:
         f"SMTP CRITICAL - mx.example:{port} connect: 127.0.0.9 connection refused, "
         "127.0.0.8 connection refused (after # s)",
         "time resolve",
+        "",
+    )
+
+
+def test_sixty_dead_addresses_leave_room_for_the_rest(tmp_path: Path) -> None:
+    port = closed_port()
+    hosts = "".join(f"127.0.1.{n} mx.example\n" for n in range(60))
+    done = plugin.run(
+        "-H", "mx.example", "-p", str(port), *ME, prefix=private(tmp_path, hosts=hosts)
+    )
+    refused = ", ".join(["127.0.1.# connection refused"] * 4)
+    line = re.sub(r"127\.0\.1\.\d+", "127.0.1.#", done.line)
+    assert (done.code, line, done.stderr) == (
+        2,
+        f"SMTP CRITICAL - mx.example:{port} connect: {refused}, and 56 more (after # s)",
         "",
     )
 

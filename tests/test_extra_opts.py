@@ -12,7 +12,7 @@ from check_smtp_health import extra_opts
 from check_smtp_health.errors import UsageFault
 from tests import plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
-from tests.servers.scripted import ScriptedServer
+from tests.servers.scripted import ScriptedServer, Sleep
 
 INI = """\
 # a comment
@@ -42,11 +42,7 @@ ehlo=
 def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
     file = tmp_path / "plugins.ini"
     file.write_text(INI)
-    rest = ["-v", "--", "--extra-opts=x"]
-    assert extra_opts.expand([f"--extra-opts={locator}@{file}", *rest]) == arguments + rest
-    assert extra_opts.expand(["-v", "--extra-opts", f"{locator}@{file}", *rest[1:]]) == (
-        arguments + rest
-    )
+    assert extra_opts.read((f"{locator}@{file}",)) == arguments
 
 
 @pytest.mark.parametrize(
@@ -55,27 +51,50 @@ def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
         ("port=1\n", "line 1 of 'f' is in no [section]"),
         ("[check_smtp_health]\n\nport\n", "line 3 of 'f' is not key=value"),
         ("[check_smtp_health]\n=1\n", "line 2 of 'f' is not key=value"),
-        ("[other]\na=1\n", "'f' has no section [check_smtp_health]"),
+        ("[other]\na=1\n", "'f' has no section 'check_smtp_health'"),
+        ("[check_smtp_health]\nextra-opts=@g\n", "line 2 of 'f' asks for more"),
+        ("[check_smtp_health]\nlunch=1\n", "unknown option '--lunch'"),
         ("[check_smtp_health]\nX=1\n", "unknown option '-X'"),
     ],
 )
 def test_mistakes(text: str, problem: str) -> None:
     with pytest.raises(UsageFault) as caught:
-        extra_opts.parse(text.splitlines(), "check_smtp_health", "f")
+        extra_opts.parse(text.split("\n"), "check_smtp_health", "f")
     assert caught.value.problem == problem
 
 
 @given(st.text(max_size=200))
 def test_any_file_gives_arguments_or_a_fault(text: str) -> None:
     try:
-        arguments = extra_opts.parse(text.splitlines(), "s", "f")
+        arguments = extra_opts.parse(text.split("\n"), "s", "f")
     except UsageFault:
         return
     assert all(argument.startswith("--") and "=" in argument for argument in arguments)
 
 
+def test_the_command_line_comes_after_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "plugins.ini"
+    file.write_text("[check_smtp_health]\np=1\nt=1\n")
+    done = plugin.run("-p", "2", f"--extra-opts=@{file}", "127.0.0.1")
+    assert (done.code, done.line, done.perfdata, done.stderr) == (
+        2,
+        "SMTP CRITICAL - 127.0.0.1:2 connect: connection refused (after # s)",
+        "time=#s;;;0;1",
+        "",
+    )
+
+
+def test_a_value_is_no_end_of_options() -> None:
+    done = plugin.run("-e", "--", "--extra-opts=@/nonexistent", "-H", "127.0.0.1")
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - --extra-opts: cannot read '/nonexistent': No such file or directory\n",
+        "",
+    )
+
+
 def test_standard_places(tmp_path: Path) -> None:
-    with ScriptedServer((BANNER, *HELO, *QUIT)).running() as server:
+    with ScriptedServer((Sleep(0.02), BANNER, *HELO, *QUIT)).running() as server:
         options = f"[check_smtp_health]\nH=127.0.0.1\np={server.port}\nF=me.example\n"
         (tmp_path / "plugins.ini").write_text(options)
         for arguments, environment in (
@@ -91,17 +110,17 @@ def test_standard_places(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem"),
+    ("locator", "problem"),
     [
-        (("--extra-opts",), "no options file in any of the standard places; give @FILE"),
-        (("--extra-opts=@/dev/zero",), "'/dev/zero' is larger than 1048576 bytes"),
-        (("--extra-opts=@/",), "cannot read '/': Is a directory"),
-        (("--extra-opts=@a\0b",), "cannot read 'a\\x00b': embedded null byte"),
+        ("", "no options file in any of the standard places; give @FILE"),
+        ("@/dev/zero", "'/dev/zero' is larger than 1048576 bytes"),
+        ("@/", "cannot read '/': Is a directory"),
+        ("@a\0b", "cannot read 'a\\x00b': embedded null byte"),
     ],
 )
-def test_unreadable(arguments: tuple[str, ...], problem: str) -> None:
+def test_unreadable(locator: str, problem: str) -> None:
     with pytest.raises(UsageFault) as caught:
-        extra_opts.expand(list(arguments))
+        extra_opts.read((locator,))
     assert (caught.value.option, caught.value.problem) == ("extra-opts", problem)
 
 

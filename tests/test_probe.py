@@ -12,7 +12,6 @@ from check_smtp_health import stages
 from check_smtp_health.errors import (
     Disconnected,
     Interrupted,
-    LocalFault,
     TimedOut,
     Unreachable,
     Unresolvable,
@@ -23,6 +22,7 @@ from check_smtp_health.observation import Exchange, Failure, Observation, Report
 from check_smtp_health.options import read
 from check_smtp_health.probe import probe
 from check_smtp_health.settings import Settings, build
+from check_smtp_health.stages.visit import Kit
 
 if TYPE_CHECKING:
     from check_smtp_health.net.wishes import Wish
@@ -42,7 +42,7 @@ def serve(chosen: Settings, script: Sequence[tuple[Wish, Any, float]]) -> Report
 
     Ten seconds have passed before the first wish, and one second passes between two.
     """
-    dialogue = probe(stages.plan(chosen), chosen)
+    dialogue = probe(stages.plan(chosen), chosen, Kit())
     now = 10.0
     answer: Any = None
     for wish, value, seconds in script:
@@ -86,8 +86,8 @@ def test_healthy() -> None:
         ),
         transcript=(
             Exchange(1.75, "*", b"connected to 192.0.2.1"),
-            Exchange(4.75, "S", b"220-a\r\n22"),
-            Exchange(8.75, "S", b"0 b\r\n"),
+            Exchange(4.75, "S", b"220-a\r\n"),
+            Exchange(8.75, "S", b"220 b\r\n"),
             Exchange(9.75, "C", b"HELO [198.51.100.7]\r\n"),
             Exchange(14.75, "S", b"250 mx\r\n"),
             Exchange(15.875, "C", b"QUIT\r\n"),
@@ -148,7 +148,7 @@ def test_no_address_answers() -> None:
             7.0,
             Failure(
                 "unreachable",
-                "192.0.2.1 no answer within 5 s, 192.0.2.2 connection refused",
+                "192.0.2.1 no answer, 192.0.2.2 connection refused",
             ),
         ),
     )
@@ -160,7 +160,6 @@ def test_no_address_answers() -> None:
         (Disconnected("connection reset by the server"), "disconnected"),
         (TimedOut("no answer within 10 s"), "timed_out"),
         (Interrupted("interrupted by SIGTERM"), "interrupted"),
-        (LocalFault("too many open files"), "local"),
     ],
 )
 def test_nobody_takes_leave_after(fault: Exception, failure: str) -> None:
@@ -224,14 +223,14 @@ def test_port_465_awaits_tls() -> None:
     ],
 )
 def test_a_host_without_a_name_says_its_address(local: Address, name: bytes) -> None:
-    dialogue = probe(stages.plan(settings("192.0.2.1")), settings("192.0.2.1"))
+    dialogue = probe(stages.plan(settings("192.0.2.1")), settings("192.0.2.1"), Kit())
     next(dialogue)
     dialogue.send(Answer(local, 0, 0))
     assert dialogue.send(Answer(b"220 mx\r\n", 0, 0)) == Write(b"HELO %s\r\n" % name)
 
 
 def test_a_bug_in_a_call_is_no_fault_of_the_server() -> None:
-    dialogue = probe(stages.plan(settings("mx.example")), settings("mx.example"))
+    dialogue = probe(stages.plan(settings("mx.example")), settings("mx.example"), Kit())
     next(dialogue)
     with pytest.raises(KeyError):
         dialogue.send(Answer(KeyError("x"), 0, 0))

@@ -156,7 +156,7 @@ def test_interrupted_says_where_and_what_was_measured(number: signal.Signals) ->
         process = subprocess.Popen(
             [plugin.SCRIPT, *arguments(server)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        while not server.received:
+        while not server.received and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
         began = time.monotonic()
@@ -181,7 +181,7 @@ def test_interrupted_while_preparing(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [plugin.SCRIPT, f"--extra-opts=@{fifo}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    while True:
+    while process.poll() is None:
         try:  # succeeds once the plugin has the other end open
             keeps = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
             break
@@ -246,3 +246,98 @@ def test_as_a_module_with_an_empty_environment() -> None:
             check=False,
         )
     assert (done.returncode, done.stdout[:10], done.stderr) == (0, b"SMTP OK - ", b"")
+
+
+def test_a_signal_after_the_session_costs_nothing() -> None:
+    """The server sends it right behind its farewell: the answer is there, and stays the answer."""
+    refusing = (BANNER, HELO[0], b"550 no\r\n", QUIT[0], b"221 bye\r\n", Hang())
+    for delay in (0.0, 0.002, 0.004, 0.008):
+        with ScriptedServer(refusing).running() as server:
+            process = subprocess.Popen(
+                [plugin.SCRIPT, *arguments(server)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            while len(server.received) < 2 and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(delay)
+            process.send_signal(signal.SIGTERM)
+            stdout, stderr = process.communicate(timeout=5)
+        assert stderr == b""
+        assert stdout.count(b"\n") == 1
+        # Interrupted while waiting for QUIT's reply, it says so; the refusal is said in any case.
+        assert b" helo: 550 no (after " in stdout
+        assert process.returncode == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGUSR1, signal.SIGQUIT, signal.SIGXCPU])
+def test_no_other_signal_kills_it_without_a_line(number: signal.Signals) -> None:
+    with ScriptedServer((Hang(),)).running() as server:
+        process = subprocess.Popen(
+            [plugin.SCRIPT, *arguments(server)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        while not server.connections and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=5)
+    line = re.sub(r"\d+\.\d{3} s", "# s", stdout.decode().partition(" | ")[0])
+    assert (process.returncode, stderr, line) == (
+        3,
+        b"",
+        f"SMTP UNKNOWN - 127.0.0.1:{server.port} banner: interrupted by {number.name} (after # s)",
+    )
+
+
+def test_interrupted_while_taking_leave() -> None:
+    with ScriptedServer((BANNER, *HELO, QUIT[0], Hang())).running() as server:
+        process = subprocess.Popen([plugin.SCRIPT, *arguments(server)], stdout=subprocess.PIPE)
+        while len(server.received) < 2 and process.poll() is None:
+            time.sleep(0.01)
+        process.terminate()
+        stdout, _ = process.communicate(timeout=5)
+    line = re.sub(r"\d+\.\d{3} s", "# s", stdout.decode().partition(" | ")[0])
+    assert (process.returncode, line) == (
+        3,
+        f"SMTP UNKNOWN - 127.0.0.1:{server.port} quit: interrupted by SIGTERM (after # s)",
+    )
+
+
+def test_stopped_and_continued_past_its_deadline() -> None:
+    """What came while the process was stopped has come in time."""
+    with ScriptedServer((Sleep(0.3), BANNER, *HELO, *QUIT)).running() as server:
+        process = subprocess.Popen(
+            [plugin.SCRIPT, *arguments(server, "-t", "0.6")], stdout=subprocess.PIPE
+        )
+        while not server.connections and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.8)
+        process.send_signal(signal.SIGCONT)
+        stdout, _ = process.communicate(timeout=5)
+    # The banner is not blamed; what would have come after the deadline is.
+    assert re.findall(r"(\w+)=", stdout.decode().partition(" | ")[2]) == [
+        "time",
+        "connect",
+        "banner",
+    ]
+    assert process.returncode == 2
+
+
+def test_options_that_cannot_be_read_do_not_hold_us(tmp_path: Path) -> None:
+    fifo = tmp_path / "options.ini"
+    os.mkfifo(fifo)
+    done = plugin.run(f"--extra-opts=@{fifo}")
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - interrupted by SIGALRM while preparing\n",
+        "",
+    )
+    assert done.seconds < 10 + plugin.SLACK
+
+
+def test_names_without_file_descriptors_are_not_called_unknown() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -n 7; exec {plugin.SCRIPT} -H localhost -p 9"],
+        capture_output=True,
+        check=False,
+    )
+    assert b"no such host name" not in done.stdout
+    assert done.stderr == b""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import configparser
 import re
+import shlex
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -12,8 +16,12 @@ from check_smtp_health.evaluation import FAILURES
 from check_smtp_health.stages import NAMES
 from tests import plugin
 from tests.differences import ROWS
-from tests.servers.scripted import Expect, ScriptedServer, Sleep
+from tests.servers.authority import Authority, self_signed
+from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Step
 from tests.test_rooms import LEAVES, MAY_IMPORT
+
+if TYPE_CHECKING:
+    import ssl
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -23,32 +31,68 @@ ICINGA = (ROOT / "contrib" / "icinga2-commands.conf").read_text()
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
-# The first wait makes the banner the slowest stage beyond doubt.
-SCRIPTS = {
-    "mx.example.org": (
+QUIT = (Expect(b"QUIT"), b"221 2.0.0 Bye\r\n")
+
+REFUSING = (
+    b"220 mx2.example.org ESMTP Postfix\r\n",
+    Expect(b"HELO"),
+    b"550 5.7.1 Access denied\r\n",
+    *QUIT,
+)
+
+LMTP = (
+    b"220 mx.example.org Dovecot ready.\r\n",
+    Expect(b"LHLO"),
+    b"250 mx.example.org\r\n",
+    *QUIT,
+)
+
+GREETING = (
+    Expect(b""),
+    b"250-mx.example.org\r\n250-SIZE 10240000\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n",
+)
+
+PASSWORD = "s3cret"
+
+LOGIN = b"AUTH PLAIN AG1vbml0b3IAczNjcmV0\r\n"
+"""The user ``monitor`` and that password in the words of RFC 4616."""
+
+
+class World(NamedTuple):
+    """What stands behind the README's hosts and files: a folder, and who vouches for the hosts."""
+
+    folder: Path
+    authority: Authority
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Return a world with a password file."""
+    folder = tmp_path_factory.mktemp("world")
+    password = folder / "password"
+    password.write_text(f"{PASSWORD}\n")
+    password.chmod(0o640)
+    return World(folder, Authority.made(folder, "Private CA"))
+
+
+def script(words: list[str], host: str, certificate: ssl.SSLContext) -> tuple[Step, ...]:
+    """Return what the server does on a host of the README, as far as the command asks for it."""
+    if host.startswith("/"):
+        return LMTP
+    if host == "mx2.example.org":
+        return REFUSING
+    starttls = (Expect(b"STARTTLS"), b"220 2.0.0 Ready\r\n", Handshake(certificate), *GREETING)
+    auth = (Expect(LOGIN), b"235 2.7.0 Accepted\r\n")
+    return (
+        *((Handshake(certificate),) if "--ssl" in words else ()),
+        # This makes the banner the slowest stage beyond doubt.
         Sleep(0.1),
         b"220 mx.example.org ESMTP Postfix\r\n",
-        Expect(b""),
-        b"250-mx.example.org\r\n250-SIZE 10240000\r\n250 STARTTLS\r\n",
-        Expect(b"QUIT"),
-        b"221 2.0.0 Bye\r\n",
-    ),
-    "mx2.example.org": (
-        b"220 mx2.example.org ESMTP Postfix\r\n",
-        Expect(b"HELO"),
-        b"550 5.7.1 Access denied\r\n",
-        Expect(b"QUIT"),
-        b"221 2.0.0 Bye\r\n",
-    ),
-    "/run/dovecot/lmtp": (
-        b"220 mx.example.org Dovecot ready.\r\n",
-        Expect(b"LHLO"),
-        b"250 mx.example.org\r\n",
-        Expect(b"QUIT"),
-        b"221 2.0.0 OK\r\n",
-    ),
-}
-"""The hosts of the README, each with what its server does there."""
+        *GREETING,
+        *(starttls if "-S" in words else ()),
+        *(auth if "-U" in words else ()),
+        *QUIT,
+    )
 
 
 def blocks(language: str) -> list[str]:
@@ -88,29 +132,39 @@ def samples() -> list[tuple[str, str]]:
     ]
 
 
-def run(line: str, folder: Path) -> plugin.Outcome:
-    """Run a command line of the README in a shell, with a server of ours in place of its host."""
-    match = re.search("-H '?([^' ]+)", line)
-    assert match is not None
-    host = match[1]
-    path = str(folder / "socket") if host.startswith("/") else ""
-    line = line.replace(host, path or "localhost").replace("check_smtp_health", '"$0"', 1)
-    with ScriptedServer(SCRIPTS[host], path=path).running() as server:
+def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> plugin.Outcome:
+    """Run a command line of the README in a shell, with a server of ours in place of its host.
+
+    The authority is one of the system's; ``certificate`` is the server's where a good one of the
+    host would not do.
+    """
+    words = shlex.split(line)
+    host = words[words.index("-H") + 1]
+    path = str(Path(tempfile.mkdtemp(dir=world.folder)) / "socket") if host[0] == "/" else ""
+    certificate = certificate or world.authority.serving(*(() if path else (host,)), days=59)
+    line = re.sub(r"(?<=-H )(\S+)", path or "localhost", line)
+    line = re.sub(r"(?<=--authpass-file )(\S+)", shlex.quote(f"{world.folder}/password"), line)
+    line = line.replace("check_smtp_health", '"$0"', 1)
+    server = ScriptedServer(script(words, host, certificate), path=path)
+    with server.running():
         where = () if path else ("-4", "-p", str(server.port))
+        name = () if path or "--sni" in words else ("--sni", host)
         outcome = plugin.run(
             *where,
+            *name,
             prefix=("sh", "-c", f'{line} "$@"'),
-            environment={"PYTHONIOENCODING": "utf-8"},
+            environment={"PYTHONIOENCODING": "utf-8", "SSL_CERT_FILE": world.authority.path},
         )
     assert server.faults == []
     return outcome
 
 
 def masked(answer: str) -> str:
-    """Return an answer without what differs from run to run: address, port, times, bars."""
+    """Return an answer without what differs from run to run: address, port, times, dates, bars."""
     answer = re.sub(r"\d+\.\d+\.\d+\.\d+", "ADDRESS", answer)
     answer = re.sub(r"\S+:\d+ \[ADDRESS\]", "TARGET", answer)
     answer = re.sub(r"\d+\.(\d{6}|\d{3})(?!\d)", "#", answer)
+    answer = re.sub(r"\d{4}-\d\d-\d\d", "DATE", answer)
     return re.sub(" *█+ *", " █ ", answer)
 
 
@@ -167,14 +221,14 @@ def test_every_option_exists() -> None:
 
 
 @pytest.mark.parametrize("line", shell_lines())
-def test_a_command_does_what_it_shall(line: str, tmp_path: Path) -> None:
-    outcome = run(line, tmp_path)
+def test_a_command_does_what_it_shall(line: str, world: World) -> None:
+    outcome = run(line, world)
     assert (outcome.code, outcome.stdout[:10], outcome.stderr) == (0, "SMTP OK - ", "")
 
 
 @pytest.mark.parametrize(("line", "answer"), samples(), ids=[line for line, _ in samples()])
-def test_an_answer_is_real(line: str, answer: str, tmp_path: Path) -> None:
-    outcome = run(line, tmp_path)
+def test_an_answer_is_real(line: str, answer: str, world: World) -> None:
+    outcome = run(line, world)
     assert (masked(outcome.stdout), outcome.stderr) == (masked(answer), "")
     assert outcome.code == STATES.index(answer.split()[1])
 
@@ -186,28 +240,82 @@ def test_thresholds() -> None:
         assert settings.build(chosen, (*NAMES, "time"), "").warning
 
 
-def test_nagios_service(tmp_path: Path) -> None:
-    (block,) = blocks("nagios")
-    (command,) = re.findall(r"^  check_command +(.*)$", block, re.MULTILINE)
+def certificates(world: World, folder: Path) -> dict[str, ssl.SSLContext]:
+    """Return a server's context for each row of the table of certificates."""
+    name = "mx.example.org"
+    serving = world.authority.serving
+    return {
+        "runs out in less than 14 days": serving(name, days=11),
+        "runs out in less than 3 days": serving(name, days=1),
+        "has expired": serving(name, days=-3),
+        "is not valid yet": serving(name, since=3),
+        "is for another name": serving("mail.example.org"),
+        "comes from an authority that is not trusted here, or without its intermediate "
+        "certificates": Authority.made(folder, "Private CA").serving(name),
+        "vouches for itself": self_signed(folder, name),
+    }
+
+
+def test_certificates(world: World, tmp_path: Path) -> None:
+    rows = table(README, "Certificates")
+    contexts = certificates(world, tmp_path)
+    assert [row[0] for row in rows] == list(contexts)
+    for certificate, state, said in rows:
+        outcome = run("check_smtp_health -H mx.example.org -S", world, contexts[certificate])
+        after = " (after # s)" if "tls: " in said else ""
+        assert masked(outcome.line) == masked(
+            f"SMTP {state} - localhost:25 [127.0.0.1] {said.strip('`')}{after}"
+        )
+        assert outcome.code == STATES.index(state)
+
+
+def nagios_checks() -> list[str]:
+    """Return each check_command of the README and of the comments of our commands."""
+    return re.findall(r"^(?:# )?  check_command +(check_\w+!.*)$", README + NAGIOS, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", nagios_checks())
+def test_nagios_service(command: str, world: World) -> None:
     name, *arguments = command.split("!")
     lines = dict(re.findall(r"^  command_name +(.*)\n  command_line +(.*)$", NAGIOS, re.MULTILINE))
-    line = lines[name].replace("$USER1$/", "").replace("$HOSTADDRESS$", "mx.example.org")
+    (host,) = re.findall(r"\w+\.example\.org", command)
+    line = lines[name].replace("$USER1$/", "").replace("$HOSTADDRESS$", host)
     for number, argument in enumerate(arguments, 1):
         assert f"$ARG{number}$" in line
         line = line.replace(f"$ARG{number}$", argument)
     assert "$" not in line
-    outcome = run(line, tmp_path)
+    outcome = run(line, world)
     assert (outcome.code, outcome.stdout[:10], outcome.stderr) == (0, "SMTP OK - ", "")
 
 
-def test_icinga_service() -> None:
+def test_nagios_commands_that_are_named_exist() -> None:
+    defined = re.findall(r"^  command_name +(.*)$", NAGIOS, re.MULTILINE)
+    named = set(re.findall(r"\bcheck_\w+", README))
+    assert named - {"check_smtp", "check_command"} <= set(defined)
+
+
+def test_icinga_services() -> None:
     (block,) = blocks("icinga2")
-    (command,) = re.findall(r'check_command = "(.*)"', block)
-    assert re.findall(r'^object CheckCommand "(.*)"', ICINGA, re.MULTILINE) == [command]
+    commands = re.findall(r'check_command = "(.*)"', block)
+    assert set(commands) == set(re.findall(r'^object CheckCommand "(.*)"', ICINGA, re.MULTILINE))
     used = set(re.findall(r"^  vars\.(\w+) =", block, re.MULTILINE))
     named = set(re.findall(r"\b(?:smtp_health_\w+)", README))
     assert used
     assert (used | named) - set(re.findall(r"\$(smtp_health_\w+)\$", ICINGA)) == set()
+    # The same example is in the file itself, where Icinga validates it.
+    comment = ICINGA.partition(" */")[0]
+    example = "\n".join(re.findall(r"^ \*(?:\t(.*))?$", comment, re.MULTILINE)).strip("\n")
+    there = block.replace('  import "generic-service"\n', "").strip("\n")
+    assert there == example.replace("\t", "  ")
+
+
+def test_extras() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    named = re.findall(r"pip install '\.\[([\w,]+)\]'", README)
+    assert [set(extras.split(",")) - set(setup["options.extras_require"]) for extras in named] == [
+        set()
+    ]
 
 
 def test_rooms() -> None:
@@ -220,16 +328,24 @@ def test_rooms() -> None:
         for names, allowed in table(CONTRIBUTING, "Rooms")
         for name in coded(names)
     }
+    # A package that imports nothing is a folder, not a room.
+    folders = {
+        name for name, allowed in MAY_IMPORT.items() if name.endswith("__init__") and not allowed
+    }
     assert listed == {
-        name: allowed - {"__init__"}
+        name.removesuffix(".__init__"): {
+            other.removesuffix(".__init__") for other in allowed - folders
+        }
         for name, allowed in MAY_IMPORT.items()
-        if not name.endswith("__init__")
+        if name not in folders
     }
 
 
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
 def test_what_is_pointed_at_exists(text: str) -> None:
-    links = re.findall(r"\]\(([^)]+)\)", text)
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    headings = {title.lower() for title in re.findall(r"^##+ (\w+)$", text, re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) - headings == set()
     paths = [word for word in coded(text) if re.fullmatch(r"(tests|contrib|\.ci)/[\w./-]+", word)]
     assert [path for path in links + paths if not (ROOT / path).exists()] == []
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

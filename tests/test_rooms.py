@@ -24,27 +24,51 @@ MAY_IMPORT: dict[str, set[str]] = {
     "observation": {"values"},
     "options": LEAVES,
     "extra_opts": {*LEAVES, "options"},
-    "settings": {*LEAVES, "options"},
+    "credentials": {*LEAVES, "options"},
+    "arguments": LEAVES,
+    "settings": {*LEAVES, "arguments", "options"},
     "smtp.__init__": set(),
     "smtp.reply": LEAVES,
     "smtp.session": {*LEAVES, "smtp.reply"},
+    "smtp.sasl": LEAVES,
     "net.__init__": set(),
-    "net.wishes": LEAVES,
+    "net.wishes": {*LEAVES, "net.tls"},
     "net.deadline": LEAVES,
     "net.resolver": {*LEAVES, "net.wishes"},
-    "net.transport": {*LEAVES, "net.wishes"},
+    "net.transport": {*LEAVES, "net.tls", "net.wishes"},
+    "net.tls": {*LEAVES, "observation", "settings", "net.transport"},
     "net.driver": {*LEAVES, "net.wishes", "net.deadline", "net.transport"},
-    "stages": {
-        *LEAVES, "observation", "settings", "smtp.reply", "smtp.session",
-        "net.resolver", "net.wishes",
+    "stages.visit": {
+        *LEAVES, "observation", "settings", "smtp.reply", "smtp.session", "net.tls", "net.wishes",
     },
-    "probe": {*LEAVES, "observation", "settings", "stages", "net.wishes"},
-    "targets": {"observation", "settings", "stages", "probe", "net.deadline", "net.driver"},
+    "stages.connection": {
+        *LEAVES, "observation", "stages.visit", "net.resolver", "net.wishes",
+    },
+    "stages.greeting": {*LEAVES, "observation", "stages.visit", "net.wishes"},
+    "stages.encryption": {
+        *LEAVES, "observation", "settings", "smtp.session", "stages.visit", "stages.greeting",
+        "net.tls", "net.wishes",
+    },
+    "stages.login": {
+        *LEAVES, "observation", "settings", "smtp.__init__", "smtp.reply", "smtp.sasl",
+        "smtp.session", "stages.visit", "net.wishes",
+    },
+    "stages.__init__": {
+        *LEAVES, "settings", "stages.visit", "stages.connection", "stages.greeting",
+        "stages.encryption", "stages.login", "net.wishes",
+    },
+    "probe": {
+        *LEAVES, "observation", "settings", "stages.__init__", "stages.visit", "net.wishes",
+    },
+    "targets": {
+        "observation", "settings", "stages.__init__", "stages.visit", "probe", "net.__init__",
+        "net.deadline", "net.driver",
+    },
     "evaluation": {*LEAVES, "observation", "settings"},
     "summary": {*LEAVES, "observation", "settings", "evaluation"},
     "cli": {
-        *LEAVES, "__init__", "options", "extra_opts", "settings", "stages", "targets",
-        "evaluation", "summary",
+        *LEAVES, "__init__", "options", "extra_opts", "credentials", "settings",
+        "stages.__init__", "targets", "evaluation", "summary",
     },
 }  # fmt: skip
 
@@ -54,8 +78,10 @@ WORLD = {"socket", "selectors", "threading", "ssl", "time", "signal", "select"}
 MAY_TOUCH: dict[str, set[str]] = {
     "net.deadline": {"time"},
     "net.resolver": {"socket"},
-    "net.transport": {"socket"},
+    "net.transport": {"selectors", "socket"},
+    "net.tls": {"selectors", "socket", "ssl", "time"},
     "net.driver": {"selectors", "signal", "threading"},
+    "targets": {"signal"},
     "cli": {"signal"},
 }
 
@@ -87,9 +113,10 @@ def ours(names: set[str], known: set[str]) -> set[str]:
         head, _, rest = name.partition(".")
         if head == "check_smtp_health":
             parts = rest.split(".")
-            while parts and ".".join(parts) not in known:
+            while not known & {".".join(parts), ".".join((*parts, "__init__"))}:
                 parts.pop()
-            found.add(".".join(parts) or "__init__")
+            module = ".".join(parts)
+            found.add(module if module in known else ".".join((*parts, "__init__")))
     return found
 
 

@@ -74,18 +74,33 @@ def test_421_may_come_at_any_time(rest: bytes) -> None:
     assert caught.value.code == 421
 
 
-@pytest.mark.parametrize("rest", [b"421 bye\r\n", b"421-b", b"421"])
-def test_421_does_not_hide_the_refusal_before_it(rest: bytes) -> None:
+def test_behind_a_421_nothing_counts() -> None:
+    """As Postfix answers a client without certificate: 421, and then its banner."""
     session = Session()
-    session.receive(b"554 no\r\n" + rest)
+    session.receive(b"421 no certificate\r\n220 mx ESMTP\r\n")
+    assert session.next_reply() == Reply(421, (b"421 no certificate",))
+    assert (session.next_reply(), session.unread) == (None, b"")
+
+
+@pytest.mark.parametrize("cut", range(9))
+def test_421_does_not_hide_the_refusal_before_it(cut: int) -> None:
+    """The refusal comes first, the farewell answers the next command, wherever TCP cuts."""
+    session = Session()
+    farewell = b"421 bye\r\n"
+    session.receive(b"554 no\r\n" + farewell[:cut])
     assert session.next_reply() == Reply(554, (b"554 no",))
+    session.receive(farewell[cut:])
+    assert session.next_reply() == Reply(421, (b"421 bye",))
+    assert session.next_reply() is None
 
 
-def test_half_a_421_may_still_become_whole() -> None:
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_half_a_421_may_still_become_whole(cut: int) -> None:
     session = Session()
-    session.receive(b"220 a\r\n421 b")
+    farewell = b"421 bye\r\n"
+    session.receive(b"220 a\r\n" + farewell[:cut])
     assert session.next_reply() == Reply(220, (b"220 a",))
-    session.receive(b"ye\r\n")
+    session.receive(farewell[cut:])
     assert session.next_reply() == Reply(421, (b"421 bye",))
 
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nagiosplugin import Range
 
+from check_smtp_health.arguments import Expect, Host, Keyword
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.options import read
-from check_smtp_health.settings import Expect, Host, Keyword, Settings, build
+from check_smtp_health.settings import Settings, build
 
 KEYS = ("banner", "helo", "time")
 
@@ -38,6 +39,7 @@ def test_defaults() -> None:
         timeout_state="critical",
         tempfail="warning",
         verbose=0,
+        server_name="mx.example",
     )
 
 
@@ -75,14 +77,16 @@ def test_defaults() -> None:
         (("-w", "1", "-c", "2"), {"warning": {"time": "1"}, "critical": {"time": "2"}}),
         (
             ("-w", "banner=.5,helo=@1:2,3"),
-            {"warning": {"banner": ".5", "helo": "@1:2", "time": "3"}},
+            {"warning": {"banner": "0.5", "helo": "@1:2", "time": "3"}},
         ),
         (("-w", "banner=1", "-w", "time=2"), {"warning": {"banner": "1", "time": "2"}}),
         (("-w", "-5:"), {"warning": {"time": "-5:"}}),
         (("-w-5:",), {"warning": {"time": "-5:"}}),
         (("--warning=~:5",), {"warning": {"time": "~:5"}}),
         (("-w", "0:5"), {"warning": {"time": "5"}}),
-        (("-w", ":5"), {"warning": {"time": ":5"}}),
+        (("-w", ":5"), {"warning": {"time": "5"}}),
+        (("-w", "@0.0:5."), {"warning": {"time": "@5"}}),
+        (("-w", "-.5:00"), {"warning": {"time": "-0.5:00"}}),
         (("-t", "0.5"), {"timeout": 0.5}),
         (("-t", "7:unknown"), {"timeout": 7.0, "timeout_state": "unknown"}),
         (("-t", "7:1"), {"timeout": 7.0, "timeout_state": "warning"}),

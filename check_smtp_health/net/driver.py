@@ -8,9 +8,9 @@ import selectors
 import signal
 import threading
 
-from check_smtp_health.errors import Interrupted, SessionFault, TimedOut
+from check_smtp_health.errors import Interrupted, LocalFault, SessionFault, TimedOut
 from check_smtp_health.net.transport import Transport
-from check_smtp_health.net.wishes import Answer, Call, Close, Connect, Read, Write
+from check_smtp_health.net.wishes import Answer, Call, Close, Connect, Pause, StartTls, Write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-
-def run(sessions: Sequence[Dialogue[_T]], deadline: Deadline) -> list[_T]:
+def run(
+    sessions: Sequence[Dialogue[_T]], deadline: Deadline, signals: Sequence[signal.Signals] = ()
+) -> list[_T]:
     """Run all sessions at the same time and return what each returned, in the same order.
 
-    Once the deadline has passed, or a signal asked to end, every wish but ``Close`` is answered
-    with a fault, so that each session can still return what it has learned. Connections that
-    sessions leave open are closed. A thread that a ``Call`` left behind may still be blocked:
-    the process should end by ``os._exit``.
+    Once the deadline has passed, or one of the ``signals`` came, every wish but ``Close`` is
+    answered with a fault, so that each session can still return what it has learned.
+    Connections that sessions leave open are closed. A thread that a ``Call`` left behind may
+    still be blocked: the process should end by ``os._exit``.
     """
-    return _Driver(deadline).run(sessions)
+    return _Driver(deadline).run(sessions, signals)
 
 
 class _Task:
@@ -48,7 +48,7 @@ class _Task:
         self.turn = 0  # counts wishes, so that a late answer to an older one is known as such
         self.began = 0.0
         self.limit = 0.0
-        self.transport: Transport | None = None
+        self.transport: Any = None  # a Transport, or a TlsTransport once TLS has begun
         self.watched = 0
 
 
@@ -64,13 +64,13 @@ class _Driver:
         self._order = 0
         self._signal = 0
 
-    def run(self, sessions: Sequence[Dialogue[_T]]) -> list[_T]:
+    def run(self, sessions: Sequence[Dialogue[_T]], signals: Sequence[signal.Signals]) -> list[_T]:
         tasks = [_Task(session) for session in sessions]
         # Threads and signal handlers write here to wake the selector.
         wake_out, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._selector.register(wake_out, selectors.EVENT_READ)
-        handlers = [(number, signal.signal(number, self._on_signal)) for number in SIGNALS]
+        handlers = [(number, signal.signal(number, self._on_signal)) for number in signals]
         # From C, at once: Python's own handler might not run before the selector waits again.
         before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         try:
@@ -109,7 +109,9 @@ class _Driver:
             self._limits.pop(0)
         if self._limits:
             expires = min(expires, self._limits[0][0])
-        for key, _ in self._selector.select(max(0.0, expires - self._clock())):
+        # A second look, at once: what came while this process was stopped has come in time.
+        ready = self._selector.select(max(0.0, expires - self._clock()))
+        for key, _ in ready or self._selector.select(0):
             if isinstance(key.data, _Task):
                 self._ready(key.data)
             else:
@@ -126,7 +128,8 @@ class _Driver:
         while self._limits and self._limits[0][0] <= now:
             _, _, turn, task = self._limits.pop(0)
             if turn == task.turn and task in self._waiting:
-                self._answer(task, TimedOut(_no_answer(task.limit)))
+                is_over = isinstance(task.wish, Pause)
+                self._answer(task, None if is_over else TimedOut(_no_answer(task.limit)))
 
     def _collect_returned(self) -> None:
         while self._returned:
@@ -164,53 +167,68 @@ class _Driver:
             except SessionFault as fault:
                 self._answer(task, fault)
 
-    def _limit(self, task: _Task, wish: Connect | Read | Write | Call) -> None:
+    def _limit(self, task: _Task, wish: Wish) -> None:
         limit = getattr(wish, "limit", None)
         if isinstance(wish, Connect) and wish.share < 1:
-            limit = wish.share * self._deadline.remaining()
+            share = wish.share * self._deadline.remaining()
+            limit = share if limit is None else min(limit, share)
         if limit is not None:
             task.limit = limit
             self._order += 1
             entry = (task.began + limit, self._order, task.turn, task)
             bisect.insort(self._limits, entry)
 
-    def _begin(self, task: _Task, wish: Connect | Read | Write | Call) -> None:
+    def _begin(self, task: _Task, wish: Wish) -> None:
+        if isinstance(wish, Pause):
+            return
         if isinstance(wish, Call):
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._call, args=(task, task.turn, wish), name="call", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise LocalFault("no further thread can be started here") from error
             return
         if isinstance(wish, Connect):
             self._close(task)
             task.transport = Transport(wish.address, wish.source)
-            if task.transport.connect(wish.address):
-                self._answer(task, task.transport.local())
-            else:
-                self._watch(task, selectors.EVENT_WRITE)
-            return
-        assert task.transport is not None
-        if isinstance(wish, Read):
-            self._watch(task, selectors.EVENT_READ)
-        elif task.transport.send(wish.data):
-            self._answer(task, None)
+        elif isinstance(wish, StartTls):
+            self._watch(task, 0)
+            task.transport = task.transport.upgraded(wish.trust, wish.name)
+        self._attempt(task, wish, is_first=True)
+
+    def _attempt(self, task: _Task, wish: Wish, *, is_first: bool) -> None:
+        """Do what can be done at once, and wait for the selector where that is not all."""
+        transport = task.transport
+        value: Any = None
+        if isinstance(wish, Connect):
+            done = transport.connect(wish.address) if is_first else transport.connected()
+        elif isinstance(wish, Write):
+            done = transport.send(wish.data if is_first else None)
+        elif isinstance(wish, StartTls):
+            done = transport.handshake()
         else:
-            self._watch(task, selectors.EVENT_WRITE)
+            value = transport.receive()
+            done = value is not None
+        if not done:
+            self._watch(task, transport.wants)
+            return
+        moment = self._clock()
+        if isinstance(wish, Connect):
+            value = transport.local()
+        elif isinstance(wish, StartTls):
+            value = transport.agreed()
+        self._answer(task, value, moment)
 
     def _ready(self, task: _Task) -> None:
-        """The session's socket is ready: do what it waits for."""
-        assert task.transport is not None
-        if task not in self._waiting or isinstance(task.wish, Call):
+        """The session's socket is ready: go on with what it waits for."""
+        if task not in self._waiting or isinstance(task.wish, (Call, Pause)):
             self._watch(task, 0)
             return
+        assert task.wish is not None
         try:
-            if isinstance(task.wish, Read):
-                data = task.transport.receive()
-                self._answer(task, data)
-            elif isinstance(task.wish, Connect):
-                task.transport.connected()
-                self._answer(task, task.transport.local())
-            elif task.transport.send():
-                self._answer(task, None)
+            self._attempt(task, task.wish, is_first=False)
         except SessionFault as fault:
             self._answer(task, fault)
 
@@ -218,7 +236,6 @@ class _Driver:
         """Have the selector watch for these events; kept from wish to wish, for that is cheap."""
         if events == task.watched:
             return
-        assert task.transport is not None
         if not task.watched:
             self._selector.register(task.transport, events, task)
         elif not events:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
@@ -36,6 +37,7 @@ def addresses(host: str, port: int, family: int | None) -> tuple[Address, ...]:
             host.encode("ascii"), port, FAMILIES[family], socket.SOCK_STREAM, socket.IPPROTO_TCP
         )
     except socket.gaierror as error:
+        _need_descriptors()
         problem = _PROBLEMS.get(error.errno or 0) or str(error.strerror)
         if family is not None and error.errno in (socket.EAI_NONAME, -5, -9):
             problem += f" (for IPv{family})"
@@ -43,6 +45,15 @@ def addresses(host: str, port: int, family: int | None) -> tuple[Address, ...]:
     except OSError as error:
         raise Unresolvable(os.strerror(error.errno or 0).lower()) from error
     return tuple(dict.fromkeys(Address(row[0], row[4]) for row in rows))
+
+
+def _need_descriptors() -> None:
+    """Tell a resolver that could open no file from a name that does not exist."""
+    try:
+        os.close(os.dup(0))
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise LocalFault("too many open files") from error
 
 
 def literal(text: str, port: int) -> Address:
@@ -65,5 +76,5 @@ def literal(text: str, port: int) -> Address:
             socket.AI_NUMERICHOST,
         )
     except socket.gaierror as error:
-        raise LocalFault(f"{text} is on no interface of this host") from error
+        raise LocalFault(f"the scope of {text} is unknown on this host") from error
     return Address(rows[0][0], rows[0][4])

@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import errno
 import os
+import selectors
 import socket
 
-from check_smtp_health.errors import Disconnected, LocalFault, SessionFault, Unreachable
+from check_smtp_health.errors import Busy, Disconnected, LocalFault, SessionFault, Unreachable
 from check_smtp_health.net.wishes import Address
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.net.tls import TlsTransport, Trust
 
 CHUNK = 16 * 1024
 """Bytes read at once; more than any sane reply, less than a hostile server could make us hold."""
 
-# Not the server's fault: this machine ran out of something, or forbids it (as with a Unix socket
-# that is not for this user).
-_OURS = {
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOBUFS,
-    errno.ENOMEM,
-    errno.EACCES,
-    errno.EPERM,
-}
+# Not the server's fault: this machine has run out of something.
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
 
 class Transport:
     """A connection that never waits: each method does what can be done at once.
 
-    ``connect`` and ``send`` say whether they are done; where not, call them again (``connected``
-    after ``connect``) once the socket is writable. ``receive`` wants it readable.
+    Each says whether it is done; where not, ``wants`` is the selector event to wait for before
+    it is called again (``connected`` after ``connect``).
     """
 
-    __slots__ = ("_early", "_rest", "_socket")
+    __slots__ = ("_early", "_rest", "_socket", "wants")
 
     def __init__(self, address: Address, source: str | None) -> None:
         self._early: Disconnected | None = None
         self._rest = memoryview(b"")
+        self.wants = 0
         try:
             self._socket = socket.socket(address.family, socket.SOCK_STREAM)
         except OSError as error:
-            raise _not_opened(error) from error
+            raise _not_opened(error, address) from error
         self._socket.setblocking(False)
+        if address.family != socket.AF_UNIX:
+            # What follows a handshake would wait 40 ms for the ACK of its last message.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source is not None:
             try:
                 self._socket.bind((source, 0))
@@ -56,33 +57,38 @@ class Transport:
         """Begin to connect; True where that was done at once, as with a Unix socket."""
         code = self._socket.connect_ex(address.sockaddr)
         if code == errno.EINPROGRESS:
+            self.wants = selectors.EVENT_WRITE
             return False
         if code:
-            raise _not_opened(OSError(code, os.strerror(code)))
+            raise _not_opened(OSError(code, os.strerror(code)), address)
         return True
 
-    def connected(self) -> None:
+    def connected(self) -> bool:
         """Finish to connect, the socket having become writable."""
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code in (errno.ECONNRESET, errno.EPIPE):
             # It was up, and reset before we looked: for the next read to say, as it would have
             # if we had looked a moment earlier.
-            self._early = _lost(OSError(code, os.strerror(code)))
+            self._early = lost(OSError(code, os.strerror(code)))
         elif code:
-            raise _not_opened(OSError(code, os.strerror(code)))
+            raise _not_opened(OSError(code, os.strerror(code)), self.local())
+        return True
 
     def local(self) -> Address:
         """Return the connection's local end."""
         return Address(self._socket.family, self._socket.getsockname())
 
-    def receive(self) -> bytes:
-        """Return what has come, ``b""`` at the connection's end."""
+    def receive(self) -> bytes | None:
+        """Return what has come, ``b""`` at the connection's end, None while nothing has."""
         if self._early is not None:
             raise self._early
         try:
             return self._socket.recv(CHUNK)
+        except BlockingIOError:
+            self.wants = selectors.EVENT_READ
+            return None
         except OSError as error:
-            raise _lost(error) from error
+            raise lost(error) from error
 
     def send(self, data: bytes | None = None) -> bool:
         """Send ``data``, or without it what was left last time; True once nothing is left."""
@@ -92,10 +98,15 @@ class Transport:
             try:
                 self._rest = self._rest[self._socket.send(self._rest) :]
             except BlockingIOError:
+                self.wants = selectors.EVENT_WRITE
                 return False
             except OSError as error:
-                raise _lost(error) from error
+                raise lost(error) from error
         return True
+
+    def upgraded(self, trust: Trust, name: str | None) -> TlsTransport:
+        """Return the TLS connection that takes this one's place; this one is gone."""
+        return trust.upgrade(self._socket, name)
 
     def close(self) -> None:
         """Close the connection."""
@@ -107,11 +118,18 @@ def _reason(error: OSError) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _not_opened(error: OSError) -> SessionFault:
-    return (LocalFault if error.errno in _OURS else Unreachable)(_reason(error))
+def _not_opened(error: OSError, address: Address) -> SessionFault:
+    reason = _reason(error)
+    if address.family == socket.AF_UNIX:
+        if error.errno == errno.EAGAIN:
+            return Busy("no answer, its backlog is full")
+        if error.errno in (errno.EACCES, errno.EPERM):
+            return LocalFault(reason)  # the socket is not for this user
+    return (LocalFault if error.errno in _OURS else Unreachable)(reason)
 
 
-def _lost(error: OSError) -> Disconnected:
+def lost(error: OSError) -> Disconnected:
+    """Return the fault for a connection that broke."""
     if error.errno in (errno.ECONNRESET, errno.EPIPE):
         return Disconnected("connection reset by the server")
     return Disconnected(_reason(error))

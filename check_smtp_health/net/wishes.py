@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from typing import Any, TypeVar, Union
 
-    Wish = Union["Connect", "Read", "Write", "Call", "Close"]
+    from check_smtp_health.net.tls import Trust
+
+    Wish = Union["Connect", "Read", "Write", "StartTls", "Call", "Pause", "Close"]
     _T = TypeVar("_T")
     Dialogue = Generator[Wish, "Answer", _T]
 
@@ -38,6 +40,7 @@ class Connect(NamedTuple):
     address: Address
     source: str | None = None
     share: float = 1.0
+    limit: float | None = None
 
 
 class Read(NamedTuple):
@@ -54,11 +57,28 @@ class Write(NamedTuple):
     limit: float | None = None
 
 
+class StartTls(NamedTuple):
+    """Turn the connection into TLS; the answer's value is a ``tls.Agreed``.
+
+    ``trust`` is a ``tls.Trust``; ``name`` is sent (SNI) and verified, where it is one.
+    """
+
+    trust: Trust
+    name: str | None = None
+    limit: float | None = None
+
+
 class Call(NamedTuple):
     """Have ``function(*arguments)`` run where it may block; its value is the answer's value."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+
+
+class Pause(NamedTuple):
+    """Do nothing for ``limit`` seconds."""
+
+    limit: float
 
 
 class Close(NamedTuple):

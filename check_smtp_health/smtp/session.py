@@ -15,10 +15,11 @@ Keywords = dict[str, tuple[str, ...]]
 class Session:
     """From connection to QUIT. Commands go out as bytes, one at a time; replies come back."""
 
-    __slots__ = ("_parser", "keywords")
+    __slots__ = ("_farewell", "_parser", "keywords")
 
     def __init__(self) -> None:
         self._parser = ReplyParser()
+        self._farewell: Reply | None = None
         self.keywords: Keywords = {}
 
     def receive(self, data: bytes) -> None:
@@ -33,11 +34,17 @@ class Session:
     def next_reply(self) -> Reply | None:
         """Return the reply to the last command, or None while it is incomplete.
 
+        Once it is complete, ``unread`` is what a server sent behind it although nobody asked:
+        nothing, or part of a 421.
+
         Raises:
             Violation: not a reply, or more than one although only one command was sent.
             Rejected: more than one, and the further one is 421, which a server may send at any
                 time before it closes (RFC 5321 section 3.8).
         """
+        if self._farewell is not None:
+            farewell, self._farewell = self._farewell, None
+            return farewell
         reply = self._parser.next_reply()
         if reply is not None and self._parser.unread:
             self._judge_further(reply, self._parser.unread)
@@ -46,12 +53,17 @@ class Session:
     def _judge_further(self, reply: Reply, data: bytes) -> None:
         # We never pipeline, so nothing may follow. Taken for the reply to the next command, it
         # would shift every later pair of command and reply by one.
-        if not data.startswith(b"421"):
+        if reply.code == 421:
+            # The server has taken its leave; that Postfix sends its banner behind it means nothing.
+            self._parser = ReplyParser()
+            return
+        if not b"421".startswith(data[:3]):
             raise Violation("more than the one reply that was due", data)
         farewell = self._parser.next_reply()
-        # Behind a refusal, which tells more, 421 only says that the server hangs up now.
         if farewell is not None and reply.is_positive:
             raise Rejected("", farewell.raw, farewell.code)
+        # Behind a refusal, which tells more, it is what the server answers to whatever comes next.
+        self._farewell = farewell
 
     def closed(self) -> Disconnected:
         """Return the fault for a connection that ended while a reply was due."""

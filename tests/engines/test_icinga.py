@@ -31,6 +31,11 @@ COMMANDS = Path(__file__).parents[2] / "contrib" / "icinga2-commands.conf"
 
 NOT_FOR_SERVICES = ("help", "version", "ignore-quit-failure")
 
+IN_ENVIRONMENT = {"authpass": "CHECK_SMTP_HEALTH_AUTHPASS"}
+"""Options that are no arguments: Icinga stores and shows those, and so does the process list."""
+
+PASSWORD = "s3cret, $HOME, \u00fc"
+
 VARIABLES = {"hostname": "address", "use-ipv4": "ipv4", "use-ipv6": "ipv6"}
 """Custom variables that the Icinga Template Library does not name after the option."""
 
@@ -85,12 +90,31 @@ object Service "over-ipv6" {
 	import "smtp"
 	vars.smtp_health_ipv6 = true
 }
+
+object Service "login" {
+	import "smtp"
+	vars.smtp_health_port = LoginPort
+	vars.smtp_health_authuser = "monitor"
+	vars.smtp_health_authpass = Password
+	vars.smtp_health_auth_insecure = true
+	vars.smtp_health_verbose = true
+}
 """
 
 SMTP = (
     b"220 mx.example ESMTP\r\n",
     Expect(b"EHLO"),
     b"250-mx.example\r\n250-SIZE 1000\r\n250 AUTH PLAIN\r\n",
+    Expect(b"QUIT"),
+    b"221 bye\r\n",
+)
+
+LOGIN = (
+    b"220 mx.example ESMTP\r\n",
+    Expect(b"EHLO"),
+    b"250-mx.example\r\n250 AUTH PLAIN\r\n",
+    Expect(b"AUTH PLAIN "),
+    b"235 2.7.0 Accepted\r\n",
     Expect(b"QUIT"),
     b"221 bye\r\n",
 )
@@ -211,19 +235,29 @@ class Icinga:
 
 
 class Seen(NamedTuple):
-    """What the daemon knew: the CheckCommand, each service's first result, the server's port."""
+    """What the daemon knew: the CheckCommand, each service's first result; and the servers.
+
+    ``stored`` is the whole of each result, ``log`` what the daemon said meanwhile.
+    """
 
     command: dict[str, Any]
     results: dict[str, Result]
+    stored: dict[str, str]
+    log: str
     port: int
+    login: ScriptedServer
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Run every service once."""
-    with ScriptedServer(SMTP).running() as server:
+    with ScriptedServer(SMTP).running() as server, ScriptedServer(LOGIN).running() as login:
         icinga = Icinga(
-            tmp_path_factory.mktemp("icinga"), LIBRARY + SERVICES, ServerPort=str(server.port)
+            tmp_path_factory.mktemp("icinga"),
+            LIBRARY + SERVICES,
+            ServerPort=str(server.port),
+            LoginPort=str(login.port),
+            Password=PASSWORD.replace("$", "$$"),
         )
         with icinga.running() as daemon:
             services = _checked(icinga, daemon)
@@ -231,7 +265,10 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return Seen(
         command,
         {service["name"]: _result(service["last_check_result"]) for service in services},
+        {service["name"]: json.dumps(service["last_check_result"]) for service in services},
+        icinga.log.read_text(),
         server.port,
+        login,
     )
 
 
@@ -265,7 +302,10 @@ def test_arguments_are_the_option_table(seen: Seen) -> None:
     assert seen.command["arguments"] == {
         f"--{option.name}": _argument(option)
         for option in OPTIONS
-        if option.name not in NOT_FOR_SERVICES
+        if option.name not in (*NOT_FOR_SERVICES, *IN_ENVIRONMENT)
+    }
+    assert seen.command["env"] == {
+        variable: f"$smtp_health_{name}$" for name, variable in IN_ENVIRONMENT.items()
     }
 
 
@@ -347,3 +387,27 @@ def test_ipv6_chooses_the_address(seen: Seen) -> None:
         *(str(SCRIPT), "--fqdn", "probe.example"),
         *("--hostname", "::1", "--port", str(seen.port), "--use-ipv6"),
     ]
+
+
+def test_a_password_reaches_the_plugin_and_nobody_else(seen: Seen) -> None:
+    assert seen.results["login"] == Result(
+        [
+            *(str(SCRIPT), "--auth-insecure", "--authuser", "monitor", "--fqdn", "probe.example"),
+            *("--hostname", "127.0.0.1", "--port", str(seen.login.port), "--verbose"),
+        ],
+        0,
+        f"SMTP OK - 127.0.0.1:{seen.login.port} answered in # s (slowest: # # s)\n"
+        "[OK]       connect   # s\n"
+        "[OK]       banner    # s\n"
+        "[OK]       helo      # s\n"
+        "[OK]       auth      # s\n"
+        "[OK]       quit      # s\n",
+        [
+            *("time=#s;;;0;10", "connect=#s;;;0", "banner=#s;;;0", "helo=#s;;;0"),
+            *("auth=#s;;;0", "quit=#s;;;0"),
+        ],
+    )
+    response = base64.b64encode(f"\0monitor\0{PASSWORD}".encode())
+    assert b"AUTH PLAIN " + response + b"\r\n" in seen.login.received
+    assert "s3cret" not in seen.stored["login"]
+    assert "s3cret" not in seen.log

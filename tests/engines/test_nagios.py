@@ -16,10 +16,14 @@ import pytest
 
 from tests import needs
 from tests.plugin import SCRIPT
-from tests.servers.scripted import Expect, ScriptedServer
+from tests.servers.authority import NAME, Authority
+from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
+
+    from tests.servers.scripted import Step
 
 COMMANDS = Path(__file__).parents[2] / "contrib" / "nagios-commands.cfg"
 
@@ -106,6 +110,35 @@ LMTP = (
     b"221 bye\r\n",
 )
 
+
+def submission(certificate: ssl.SSLContext) -> tuple[Step, ...]:
+    """Return what a server for port 587 does."""
+    return (
+        b"220 mx.example ESMTP\r\n",
+        Expect(b"EHLO"),
+        b"250-mx.example\r\n250 STARTTLS\r\n",
+        Expect(b"STARTTLS"),
+        b"220 go ahead\r\n",
+        Handshake(certificate),
+        Expect(b"EHLO"),
+        *LOGIN,
+    )
+
+
+def submissions(certificate: ssl.SSLContext) -> tuple[Step, ...]:
+    """Return what a server for port 465 does."""
+    return (Handshake(certificate), b"220 mx.example ESMTP\r\n", Expect(b"EHLO"), *LOGIN)
+
+
+# What PLAIN makes of monitor and s3cret.
+LOGIN = (
+    b"250-mx.example\r\n250 AUTH PLAIN\r\n",
+    Expect(b"AUTH PLAIN AG1vbml0b3IAczNjcmV0\r\n"),
+    b"235 2.7.0 Accepted\r\n",
+    Expect(b"QUIT"),
+    b"221 bye\r\n",
+)
+
 OUTPUT = "output.txt"
 
 DEADLINE = 60
@@ -127,6 +160,8 @@ class Ran(NamedTuple):
     results: dict[str, Result]
     port: int
     socket: str
+    submission: ScriptedServer
+    submissions: ScriptedServer
 
 
 @pytest.fixture(scope="module")
@@ -135,17 +170,30 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("nagios")
     socket = str(folder / "lmtp.socket")
     lmtp = ScriptedServer(LMTP, path=socket)
-    with ScriptedServer(SMTP).running() as smtp, lmtp.running():
+    authority = Authority.made(folder, "authority")
+    password = folder / "password"
+    password.write_text("s3cret\n")
+    password.chmod(0o640)
+    certificate = authority.serving(days=59)
+    login = f"{NAME}!monitor!{password}!--ca-file {authority.path}"
+    with (
+        ScriptedServer(SMTP).running() as smtp,
+        ScriptedServer(submission(certificate)).running() as starttls,
+        ScriptedServer(submissions(certificate)).running() as implicit,
+        lmtp.running(),
+    ):
         services = {
             "brief": f"check_smtp_health!-5:!60,banner=-1:30!-p {smtp.port} --require SIZE",
             "verbose": f"check_smtp_health!-5:!60!-p {smtp.port} --require SIZE -v",
             "lacking": f"check_smtp_health!~:60!60!-p {smtp.port} --require CHUNKING",
             "lmtp": f"check_lmtp_health!{socket}!-F probe.example",
+            "submission": f"check_submission_health!{login} -p {starttls.port}",
+            "submissions": f"check_submissions_health!{login} -p {implicit.port}",
         }
         main = _configure(folder, services)
         with _running(main) as daemon:
             results = _results(daemon, folder, len(services))
-    return Ran(results, smtp.port, socket)
+    return Ran(results, smtp.port, socket, starttls, implicit)
 
 
 def _configure(folder: Path, services: dict[str, str]) -> Path:
@@ -210,6 +258,7 @@ def _result(block: str) -> tuple[str, Result]:
 def _timeless(text: str) -> str:
     text = re.sub(r"\d+\.\d{6}s", "#s", text)
     text = re.sub(r"\d+\.\d{3,6} s( *█+)?", "# s", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d", "DATE", text)
     return re.sub(r"slowest: \w+", "slowest: #", text)
 
 
@@ -258,3 +307,27 @@ def test_lmtp(ran: Ran) -> None:
         "",
         "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0",
     )
+
+
+def test_submission(ran: Ran) -> None:
+    assert ran.results["submission"] == Result(
+        0,
+        f"SMTP OK - 127.0.0.1:{ran.submission.port} answered in # s (slowest: # # s), TLS 1.3, "
+        "certificate expires in 59 days, DATE",
+        "",
+        "time=#s;;;0;10 connect=#s;;;0 tls=#s;;;0 banner=#s;;;0 helo=#s;;;0 starttls=#s;;;0 "
+        "auth=#s;;;0 quit=#s;;;0 certificate_days=59;14:;3:",
+    )
+    assert ran.submission.faults == []
+
+
+def test_submissions(ran: Ran) -> None:
+    assert ran.results["submissions"] == Result(
+        0,
+        f"SMTP OK - 127.0.0.1:{ran.submissions.port} answered in # s (slowest: # # s), TLS 1.3, "
+        "certificate expires in 59 days, DATE",
+        "",
+        "time=#s;;;0;10 connect=#s;;;0 tls=#s;;;0 banner=#s;;;0 helo=#s;;;0 "
+        "auth=#s;;;0 quit=#s;;;0 certificate_days=59;14:;3:",
+    )
+    assert ran.submissions.faults == []

@@ -245,6 +245,28 @@ CATALOGUE = (
         b"554 no\r\n421 closing\r\n",
     ),
     _critical(
+        "another refusal than expected",
+        "banner: 554 a ('554 b' is not in it) (after # s)",
+        f"{CONNECTED} quit",
+        b"554 a\r\n",
+        *QUIT,
+        arguments=("-e", "554 b"),
+    ),
+    _warning(
+        "a tolerated refusal is named beside what is not",
+        "session took # s (limit 0 s, slowest: banner # s); helo: 450 later (after # s)",
+        f"{GREETED} quit",
+        *(Sleep(0.02), BANNER, HELO[0], b"450 later\r\n", *QUIT),
+        arguments=("--tempfail", "ok", "-w", "0"),
+    ),
+    _warning(
+        "EHLO 502 and 421 behind it",
+        "helo: 421 shutting down (after # s)",
+        f"{GREETED} quit",
+        *(BANNER, EHLO, b"502 no\r\n421 shutting down\r\n"),
+        arguments=("--ehlo",),
+    ),
+    _critical(
         "refusal in place of the expected text",
         "banner: 554 no (after # s)",
         f"{CONNECTED} quit",

@@ -32,6 +32,7 @@ SETTINGS = {
 SERVICES = """\
 anvil   unix       - - n - 1 anvil
 rewrite unix       - - n - - trivial-rewrite
+tlsmgr  unix       - - n - 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
 """What smtpd talks to, short of taking a message."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -54,11 +55,18 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Handshake:
+    """Take the server's side of a TLS handshake."""
+
+    context: ssl.SSLContext
+
+
+@dataclass(frozen=True)
 class Reset:
     """Reset the connection instead of closing it."""
 
 
-Step = Union[bytes, Expect, Sleep, Slowly, Forever, Hang, Reset]
+Step = Union[bytes, Expect, Sleep, Slowly, Forever, Hang, Handshake, Reset]
 
 OFTEN = 0.05
 """Seconds between looks at whether the test is over."""
@@ -130,12 +138,21 @@ class ScriptedServer:
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._note("connected")
-        reader = _Lines(connection, over)
-        with connection, contextlib.suppress(ConnectionError):
+        with contextlib.ExitStack() as stack, contextlib.suppress(ConnectionError, ssl.SSLError):
+            stack.enter_context(connection)
+            reader = _Lines(connection, over)
             for step in self.script:
                 if over.is_set():
                     return
-                self._take(step, connection, reader, over)
+                if isinstance(step, Handshake):
+                    connection.settimeout(10)
+                    connection = step.context.wrap_socket(connection, server_side=True)
+                    stack.enter_context(connection)
+                    connection.settimeout(OFTEN)
+                    reader = _Lines(connection, over)
+                    self._note("shook hands")
+                else:
+                    self._take(step, connection, reader, over)
 
     def _take(
         self, step: Step, connection: socket.socket, reader: _Lines, over: threading.Event

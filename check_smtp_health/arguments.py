@@ -1,0 +1,231 @@
+"""What each option's text may be: one text in, one value out, or a sentence on what is wrong.
+
+Reads and sends nothing. Rules between options are in ``settings``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.text import quoted
+from check_smtp_health.values import NamedTuple
+
+TIMEOUT_LEAST = 0.001
+"""Seconds of the shortest deadline; below it no server could answer."""
+
+TIMEOUT_LIMIT = 86400.0
+"""Seconds of the longest deadline: a day, so that a typing error does not mean for ever."""
+
+RANGE_LIMIT = 40
+"""Characters of a threshold range: two numbers more exact than any clock."""
+
+FQDN_LIMIT = 255
+"""Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
+
+LABEL_LIMIT = 63
+"""Octets between two dots of a host name (RFC 1035 section 2.3.4)."""
+
+PATH_LIMIT = 107
+"""Bytes of a Unix socket's path (sun_path of unix(7), its NUL left out)."""
+
+_STATES = ("ok", "warning", "critical", "unknown")
+# Patterns are compiled by the run that uses them: all of them together take 2 ms.
+_SECONDS = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
+_NUMBER = f"-?(?:{_SECONDS})"
+_RANGE = f"@?(?:(?P<start>~|{_NUMBER})?:)?(?P<end>{_NUMBER})?"
+# RFC 5321 section 4.1.1.1: ehlo-keyword and ehlo-param.
+_KEYWORD = r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<parameter>[\x21-\x7b\x7d\x7e]+))?"
+# An IPv6 address may end in an interface: fe80::1%eth0.
+_SCOPED = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?"
+_CODE = r"[2-5][0-9][0-9](?=[ -]|\Z)"
+
+
+class Host(NamedTuple):
+    """``given`` by the user; ``ascii`` the same for the network (IDNA, no brackets).
+
+    ``kind`` is ``name``, ``address`` or ``socket``.
+    """
+
+    given: str
+    ascii: str
+    kind: str
+
+
+class Expect(NamedTuple):
+    """What the banner must be: its reply code, and a text that it must contain."""
+
+    code: int
+    text: str
+
+
+class Keyword(NamedTuple):
+    """An EHLO keyword, with a parameter or without."""
+
+    name: str
+    parameter: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name}={self.parameter}"
+
+
+def host(given: str) -> Host:
+    """Return the host that ``-H`` names."""
+    if given.startswith("/"):
+        is_sane = given.isprintable() and "|" not in given
+        if not is_sane or len(given.encode()) > PATH_LIMIT:
+            raise UsageFault("hostname", f"{quoted(given)} is not a path of a Unix socket")
+        return Host(given, given, "socket")
+    bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
+    version = ip_version(bare)
+    if version is not None:
+        return Host(bare, bare, "address")
+    name, colon, port = given.rpartition(":")
+    if colon and is_digits(port) and _is_name(name):
+        raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
+    text = given if given.isascii() else _to_ascii(given)
+    if not _is_name(text):
+        raise UsageFault("hostname", f"{quoted(given)} is no host name, IP address or socket path")
+    return Host(given if given.isprintable() else text, text, "name")
+
+
+def _to_ascii(name: str) -> str:
+    """Return the name as DNS has it (IDNA), empty where it has none."""
+    try:
+        # The codec's import takes longer than a check of a near server: only where it is needed.
+        return name.encode("idna").decode("ascii") if len(name) <= FQDN_LIMIT else ""
+    except UnicodeError:
+        return ""
+
+
+def ip_version(text: str) -> int | None:
+    """Return 4 or 6 for an IP address (IPv6 with or without scope), None for anything else."""
+    parts = text.split(".")
+    if len(parts) == 4 and all(is_digits(part) and len(part) <= 3 for part in parts):
+        return 4 if all(part == str(min(int(part), 255)) for part in parts) else None
+    scope = re.fullmatch(_SCOPED, text)
+    if scope is None:
+        return None
+    import ipaddress  # 2 ms, which only IPv6 is worth
+
+    try:
+        return ipaddress.ip_address(text).version
+    except ValueError:
+        return None
+
+
+def port(given: str | None) -> int | None:
+    """Return the port, None where none is given."""
+    if given is None:
+        return None
+    if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
+        raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535)")
+    return int(given)
+
+
+def fqdn(given: str | None, nodename: str) -> str | None:
+    """Return the name to greet with, None where this host has no qualified one."""
+    if given is None:
+        return nodename if "." in nodename and _is_name(nodename) else None
+    if not (given.isascii() and given.isprintable() and " " not in given) or not (
+        1 <= len(given) <= FQDN_LIMIT
+    ):
+        raise UsageFault(
+            "fqdn", f"{quoted(given)} is not a name of 1 to {FQDN_LIMIT} visible ASCII characters"
+        )
+    return given
+
+
+def expect(given: str | None) -> Expect:
+    """Return what the banner must be."""
+    code = re.match(_CODE, given) if given else None
+    return Expect(int(code[0]) if code else 220, given or "")
+
+
+def keyword(option: str, given: str) -> Keyword:
+    """Return the EHLO keyword of ``--require`` or ``--forbid``."""
+    match = re.fullmatch(_KEYWORD, given)
+    if match is None:
+        raise UsageFault(option, f"{quoted(given)} is not an EHLO keyword")
+    return Keyword(match["name"].upper(), match["parameter"])
+
+
+def threshold_range(option: str, text: str) -> str:
+    """Return a range as Nagios writes it, in the plainest form that means the same."""
+    match = re.fullmatch(_RANGE, text[:RANGE_LIMIT])
+    if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):
+        # What bash makes of an unquoted ~:5 is worth a word.
+        hint = " (quote '~:N' in the shell)" if text.startswith("/") and ":" in text else ""
+        raise UsageFault(option, f"{quoted(text)} is not a threshold range{hint}")
+    start, end = match["start"] or "0", match["end"]
+    if start != "~" and end is not None and float(start) > float(end):
+        raise UsageFault(
+            option,
+            f"{quoted(text)} is not a threshold range: its start, {start}, is above its end, {end}",
+        )
+    # Graph writers drop thresholds that are not plain numbers, and 0:5 means 5.
+    at = "@" if text.startswith("@") else ""
+    if start != "~" and float(start) == 0 and end is not None:
+        return at + _plain(end)
+    start = start if start == "~" else _plain(start)
+    return f"{at}{start}:{_plain(end) if end is not None else ''}"
+
+
+def _plain(number: str) -> str:
+    """Return a number with a digit on both sides of its point, or without point."""
+    sign, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
+    return sign + ("0" if digits.startswith(".") else "") + digits.rstrip(".")
+
+
+def timeout(given: str | None) -> float:
+    """Return the deadline in seconds."""
+    if given is None:
+        return 10.0
+    seconds = given.partition(":")[0]
+    if not re.fullmatch(_SECONDS, seconds):
+        raise UsageFault("timeout", f"{quoted(given)} is not a number of seconds")
+    if not TIMEOUT_LEAST <= float(seconds) <= TIMEOUT_LIMIT:
+        raise UsageFault(
+            "timeout",
+            f"{quoted(given)} is not between {TIMEOUT_LEAST} and {TIMEOUT_LIMIT:.0f} seconds",
+        )
+    return float(seconds)
+
+
+def timeout_state(given: str | None) -> str:
+    """Return the state for a deadline that strikes."""
+    _, colon, word = (given or "").partition(":")
+    return state("timeout", word) if colon else "critical"
+
+
+def state(option: str, given: str) -> str:
+    """Return a state as a word; its exit code is taken, too."""
+    word = _STATES[int(given)] if given in ("0", "1", "2", "3") else given.lower()
+    if word not in _STATES:
+        raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(_STATES)})")
+    return word
+
+
+def tls_min(given: str) -> str:
+    """Return the lowest TLS version."""
+    if given not in ("1.2", "1.3"):
+        raise UsageFault("tls-min", f"{quoted(given)} is neither 1.2 nor 1.3")
+    return given
+
+
+def _is_name(text: str) -> bool:
+    """Whether ``text`` can be a host name: labels of 63, not all digits at the end."""
+    labels = text[:-1].split(".") if text.endswith(".") else text.split(".")
+    return (
+        text.isascii()
+        and len(text) <= FQDN_LIMIT
+        and all(0 < len(label) <= LABEL_LIMIT for label in labels)
+        and all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
+        and not any(label[0] == "-" or label[-1] == "-" for label in labels)
+        and not labels[-1].isdigit()
+    )
+
+
+def is_digits(text: str) -> bool:
+    """Whether ``text`` is made of ASCII digits only."""
+    return text.isascii() and text.isdigit()

@@ -1,0 +1,377 @@
+"""TLS: the context that settings ask for, the handshake, and what the certificate says.
+
+The only module that imports ssl, and loaded only by runs that use TLS.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import ssl
+import time
+
+from check_smtp_health.errors import Disconnected, HandshakeFailed, Untrusted, UsageFault
+from check_smtp_health.net.transport import CHUNK, lost
+from check_smtp_health.observation import Certificate, TlsFacts
+from check_smtp_health.text import quoted
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from check_smtp_health.settings import Settings
+
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+DAY = 86400
+
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which the ssl module has no name."""
+
+# What OpenSSL found wrong (X509_V_ERR_* of x509_vfy.h), in our words.
+_REASONS = {
+    2: "unknown issuer",
+    9: "not yet valid",
+    10: "expired",
+    18: "self-signed",
+    19: "unknown issuer",
+    20: "unknown issuer",
+    21: "unknown issuer",
+    62: "wrong name",
+    64: "wrong name",
+}
+
+# The reasons of ssl.SSLError that an admin can do something about.
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_TOO_SMALL"}
+_TOO_OLD = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION"}
+_NOTHING_SHARED = {"SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER"}
+_WANTS_CERTIFICATE = {"TLSV13_ALERT_CERTIFICATE_REQUIRED"}
+_REJECTS_CERTIFICATE = {
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    "TLSV1_ALERT_UNKNOWN_CA",
+}
+
+
+class Trust:
+    """What to trust and what to show: made once, before the clock runs, used for every target.
+
+    ``despite`` is a reason for which a certificate was rejected: it is left unchecked, so that
+    the certificate can be read.
+    """
+
+    __slots__ = ("_context", "_settings")
+
+    def __init__(self, settings: Settings, despite: str = "") -> None:
+        """Read all files that the settings name.
+
+        Raises:
+            UsageFault: one is unreadable, or holds no certificate or no key.
+        """
+        self._settings = settings
+        self._context = _context(settings)
+        if not settings.verify or despite not in ("", "wrong name", "expired", "not yet valid"):
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
+        elif despite == "wrong name" or not settings.server_name:
+            self._context.check_hostname = False
+        if despite or not settings.judge_expiry:
+            self._context.verify_flags |= _NO_CHECK_TIME
+
+    def upgrade(self, plain: socket.socket, name: str | None) -> TlsTransport:
+        """Return the TLS connection that takes the plain one's place; ``name`` is verified.
+
+        Raises:
+            Disconnected: the plain one is down already.
+        """
+        # Bytes: for a str, Python would load its IDNA codec inside the timed stage.
+        server = name.encode("ascii") if name is not None else None
+        try:
+            wrapped = self._context.wrap_socket(
+                plain, server_hostname=server, do_handshake_on_connect=False
+            )
+        except OSError as error:
+            raise _failed(error) from error
+        return TlsTransport(wrapped)
+
+    def despite(self, reason: str) -> Trust:
+        """Return a trust that does not mind what the certificate was rejected for."""
+        return Trust(self._settings, reason)
+
+
+class TlsTransport:
+    """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
+
+    __slots__ = ("_is_up", "_rest", "_socket", "wants")
+
+    def __init__(self, wrapped: ssl.SSLSocket) -> None:
+        self._socket = wrapped
+        self._rest = memoryview(b"")
+        self._is_up = False
+        self.wants = selectors.EVENT_READ
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for a selector."""
+        return self._socket.fileno()
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True once it is done, else ``wants`` says what to wait for.
+
+        Raises:
+            Untrusted: the certificate was rejected.
+            HandshakeFailed: there is no TLS to be had here.
+            Disconnected: the connection ended meanwhile.
+        """
+        try:
+            self._socket.do_handshake()
+        except ssl.SSLWantReadError:
+            self.wants = selectors.EVENT_READ
+            return False
+        except ssl.SSLWantWriteError:
+            self.wants = selectors.EVENT_WRITE
+            return False
+        except ssl.SSLCertVerificationError as error:
+            reason = _REASONS.get(error.verify_code, error.verify_message)
+            raise Untrusted(f"certificate {reason}", reason) from error
+        except (ssl.SSLError, OSError) as error:
+            raise _failed(error) from error
+        self._is_up = True
+        return True
+
+    def agreed(self) -> Agreed:
+        """Return what the handshake has agreed on; reading it takes time, and so waits."""
+        return Agreed(
+            self._socket.version() or "",
+            self._socket.cipher(),
+            self._socket.getpeercert() or self._socket.getpeercert(binary_form=True),
+        )
+
+    def receive(self) -> bytes | None:
+        """Return what has come, ``b""`` at the end, None if ``wants`` must be waited for."""
+        try:
+            return self._socket.recv(CHUNK)
+        except ssl.SSLWantReadError:
+            self.wants = selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            self.wants = selectors.EVENT_WRITE
+        except (ssl.SSLError, OSError) as error:
+            raise _broken(error) from error
+        return None
+
+    def send(self, data: bytes | None = None) -> bool:
+        """Send ``data``, or without it what was left last time; True once nothing is left."""
+        if data is not None:
+            self._rest = memoryview(data)
+        try:
+            while self._rest:
+                self._rest = self._rest[self._socket.send(self._rest) :]
+        except ssl.SSLWantReadError:
+            self.wants = selectors.EVENT_READ
+            return False
+        except ssl.SSLWantWriteError:
+            self.wants = selectors.EVENT_WRITE
+            return False
+        except (ssl.SSLError, OSError) as error:
+            raise _broken(error) from error
+        return True
+
+    def close(self) -> None:
+        """Say goodbye as far as that can be done at once, and close the connection."""
+        if self._is_up:
+            try:
+                self._socket.unwrap()
+            except (ssl.SSLError, OSError, ValueError):
+                pass  # close_notify is sent, the server's own is not waited for
+        self._socket.close()
+
+
+class Agreed(NamedTuple):
+    """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER."""
+
+    version: str
+    cipher: tuple[str, str, int] | None
+    certificate: Any
+
+    def facts(self) -> TlsFacts:
+        """Return it as it is reported."""
+        version = self.version.replace("TLSv", "TLS ")
+        certificate = self.certificate
+        if isinstance(certificate, bytes):
+            read = read_certificate(certificate)
+        else:
+            read = _parsed(certificate) if certificate else None
+        return TlsFacts(version, self.cipher[0] if self.cipher else "", read)
+
+
+def read_certificate(der: bytes) -> Certificate | None:
+    """Return what a certificate says that OpenSSL has not verified.
+
+    None without the package cryptography (extra ``tls``), or where it cannot read it either.
+    """
+    try:
+        from cryptography import x509
+    except ImportError:
+        return None
+    try:
+        read = x509.load_der_x509_certificate(der)
+        try:
+            names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            alternatives = (
+                *names.get_values_for_type(x509.DNSName),
+                *map(str, names.get_values_for_type(x509.IPAddress)),
+            )
+        except x509.ExtensionNotFound:
+            alternatives = ()
+        return _made(
+            # The same keys as OpenSSL's.
+            {part.oid._name: str(part.value) for part in read.subject},
+            {part.oid._name: str(part.value) for part in read.issuer},
+            alternatives,
+            _moment(read, "not_valid_before"),
+            _moment(read, "not_valid_after"),
+        )
+    except ValueError:
+        return None
+
+
+def _context(settings: Settings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = VERSIONS[settings.tls_min]
+    if settings.verify:
+        _load_authorities(context, settings)
+    if settings.certfile is not None:
+        _load_own(context, settings.certfile, settings.keyfile)
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, settings: Settings) -> None:
+    if settings.ca_file is None and settings.ca_path is None:
+        _load_system_authorities(context)
+    if settings.ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=settings.ca_file)
+        except (OSError, ValueError) as error:
+            raise _unusable("ca-file", settings.ca_file, error, "certificate") from error
+    if settings.ca_path is not None:
+        if not os.path.isdir(settings.ca_path):
+            raise UsageFault("ca-path", f"{quoted(settings.ca_path)} is not a directory")
+        context.load_verify_locations(capath=settings.ca_path)
+
+
+def _load_system_authorities(context: ssl.SSLContext) -> None:
+    paths = ssl.get_default_verify_paths()
+    # Parsing a bundle takes 20 ms; a directory of hashed links is read as far as it is needed.
+    if paths.openssl_cafile_env not in os.environ and paths.capath and _is_hashed(paths.capath):
+        context.load_verify_locations(capath=paths.capath)
+    else:
+        context.set_default_verify_paths()
+
+
+def _is_hashed(path: str) -> bool:
+    with os.scandir(path) as entries:
+        return any(entry.name.endswith(".0") for entry in entries)
+
+
+def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
+    def encrypted() -> str:
+        raise UsageFault("key", f"{quoted(keyfile or certfile)} is encrypted")
+
+    try:
+        context.load_cert_chain(certfile, keyfile, encrypted)
+    except (OSError, ValueError) as error:
+        path = keyfile if keyfile is not None and not os.access(keyfile, os.R_OK) else certfile
+        option = "key" if path == keyfile else "cert"
+        raise _unusable(option, path, error, "certificate and key that fit") from error
+
+
+def _unusable(option: str, path: str, error: Exception, wanted: str) -> UsageFault:
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return UsageFault(option, f"{quoted(path)} holds no {wanted}")
+    return UsageFault(option, f"cannot read {quoted(path)}: {error.strerror}")
+
+
+def _parsed(parsed: dict[str, Any]) -> Certificate:
+    return _made(
+        dict(pair for part in parsed["subject"] for pair in part),
+        dict(pair for part in parsed["issuer"] for pair in part),
+        tuple(name for _, name in parsed.get("subjectAltName", ())),
+        ssl.cert_time_to_seconds(parsed["notBefore"]),
+        ssl.cert_time_to_seconds(parsed["notAfter"]),
+    )
+
+
+def _made(
+    subject: dict[str, str],
+    issuer: dict[str, str],
+    names: tuple[str, ...],
+    not_before: float,
+    not_after: float,
+) -> Certificate:
+    now = time.time()
+    return Certificate(
+        subject=_title(subject),
+        issuer=_title(issuer),
+        names=names,
+        not_before=time.strftime("%Y-%m-%d", time.gmtime(not_before)),
+        not_after=time.strftime("%Y-%m-%d", time.gmtime(not_after)),
+        is_expired=not_after < now,
+        is_early=now < not_before,
+        days=int((not_after - now) / DAY),
+        days_until_valid=int((not_before - now) / DAY),
+    )
+
+
+def _moment(certificate: Any, name: str) -> float:
+    """Return a date of the certificate; cryptography before 42 has it without time zone, in UTC."""
+    aware = getattr(certificate, f"{name}_utc", None)
+    if aware is None:
+        from datetime import timezone
+
+        aware = getattr(certificate, name).replace(tzinfo=timezone.utc)
+    moment: float = aware.timestamp()
+    return moment
+
+
+def _title(name: dict[str, str]) -> str:
+    """Return the most telling part of a distinguished name."""
+    for part in ("commonName", "organizationName", "organizationalUnitName"):
+        if part in name:
+            return name[part]
+    return "nobody"
+
+
+def _failed(error: OSError) -> HandshakeFailed | Disconnected:
+    reason = getattr(error, "reason", None) or ""
+    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+        return Disconnected("connection closed by the server")
+    if not isinstance(error, ssl.SSLError):
+        return lost(error)
+    if reason in _NOT_TLS:
+        return HandshakeFailed("the server does not speak TLS here")
+    if reason in _TOO_OLD:
+        return HandshakeFailed("the server's TLS is older than --tls-min")
+    if reason in _NOTHING_SHARED:
+        return HandshakeFailed("the server found no common cipher, or wants a client certificate")
+    if reason in _REJECTS_CERTIFICATE:
+        return HandshakeFailed("the server rejects the client certificate of --cert")
+    return HandshakeFailed(f"handshake failed: {_words(reason, error)}")
+
+
+def _broken(error: OSError) -> Disconnected:
+    if not isinstance(error, ssl.SSLError):
+        return lost(error)
+    reason = error.reason or ""
+    if reason in _WANTS_CERTIFICATE:
+        return Disconnected("the server wants a client certificate, give --cert and --key")
+    if reason in _REJECTS_CERTIFICATE:
+        return Disconnected("the server rejects the client certificate of --cert")
+    return Disconnected(f"TLS broke: {_words(reason, error)}")
+
+
+def _words(reason: str, error: OSError) -> str:
+    return reason.lower().replace("_", " ") if reason else str(error)

@@ -1,0 +1,108 @@
+"""SASL mechanisms (RFC 4954) as generators: they yield responses and are sent challenges, decoded.
+
+The first response yielded is the initial one, or None where the mechanism lets the server begin.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import Violation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    Mechanism = Generator["bytes | None", bytes, None]
+
+ROUNDS_LIMIT = 10
+"""Challenges answered: SCRAM, the longest, takes three."""
+
+RESPONSE_LIMIT = 12288
+"""Octets of one response line (RFC 4954 section 4)."""
+
+
+def plain(user: str, password: str) -> Mechanism:
+    """RFC 4616: all at once, in clear."""
+    yield f"\0{user}\0{password}".encode()
+
+
+def login(user: str, password: str) -> Mechanism:
+    """Never standardised (draft-murchison-sasl-login): user, then password, in clear."""
+    yield None
+    yield user.encode()
+    yield password.encode()
+
+
+def cram_md5(user: str, password: str) -> Mechanism:
+    """RFC 2195: a keyed digest of the server's challenge."""
+    import hmac
+
+    challenge = yield None
+    digest = hmac.new(password.encode(), challenge, "md5").hexdigest()
+    yield f"{user} {digest}".encode()
+
+
+def xoauth2(user: str, password: str) -> Mechanism:
+    """Google's and Microsoft's: the password is an OAuth 2.0 access token."""
+    yield f"user={user}\1auth=Bearer {password}\1\1".encode()
+    # A challenge here is the reason of a refusal; the empty response asks for the reply to it.
+    yield b""
+
+
+def scram_sha_256(user: str, password: str) -> Mechanism:
+    """RFC 7677: neither side learns what it did not know; the server proves itself, too."""
+    from scramp import ScramClient, ScramException
+
+    client = ScramClient(["SCRAM-SHA-256"], user, password)
+    challenge = yield client.get_client_first().encode()
+    try:
+        client.set_server_first(challenge.decode("utf-8", "replace"))
+        challenge = yield client.get_client_final().encode()
+        client.set_server_final(challenge.decode("utf-8", "replace"))
+    except ScramException as error:
+        # The exception's own text may quote what was exchanged.
+        raise Violation("the server's side of SCRAM-SHA-256 is wrong") from error
+    yield b""
+
+
+MECHANISMS: dict[str, Callable[[str, str], Mechanism]] = {
+    "SCRAM-SHA-256": scram_sha_256,
+    "CRAM-MD5": cram_md5,
+    "PLAIN": plain,
+    "LOGIN": login,
+    "XOAUTH2": xoauth2,
+}
+"""Best first."""
+
+CLEAR = ("PLAIN", "LOGIN", "XOAUTH2")
+"""Mechanisms that show the password to whoever listens."""
+
+ONLY_IF_ASKED = ("XOAUTH2",)
+"""Mechanisms whose password is something else, so that they must be asked for by name."""
+
+
+def best(offered: Iterable[str], usable: Sequence[str]) -> str | None:
+    """Return the best mechanism that is offered and usable, None where there is none."""
+    known = {name.upper() for name in offered}
+    return next((name for name in MECHANISMS if name in known and name in usable), None)
+
+
+def encode(response: bytes) -> bytes:
+    """Return a response as it goes over the wire."""
+    import base64
+
+    return base64.b64encode(response)
+
+
+def decode(challenge: bytes) -> bytes:
+    """Return a challenge as the mechanism wants it.
+
+    Raises:
+        Violation: it is not base64.
+    """
+    import base64
+    import binascii
+
+    try:
+        return base64.b64decode(challenge, validate=True)
+    except binascii.Error as error:
+        raise Violation("a challenge that is not base64", challenge) from error

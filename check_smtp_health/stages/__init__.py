@@ -1,0 +1,88 @@
+"""THE STAGE TABLE. Each stage is a dialogue that reads from top to bottom.
+
+A stage yields wishes (``net.wishes``), is sent their values, raises a ``SessionFault`` where it
+cannot go on and returns its findings. It touches nothing and reads no clock.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.stages import connection, encryption, greeting, login
+from check_smtp_health.stages.visit import Kit, Visit
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from typing import Any
+
+    from check_smtp_health.errors import Untrusted
+    from check_smtp_health.net.wishes import Wish
+    from check_smtp_health.settings import Settings
+    from check_smtp_health.stages.visit import Run
+
+QUIT_LIMIT = 1.0
+"""Seconds that QUIT may take: what it could tell is not worth a wait."""
+
+EXPLAIN_LIMIT = 2.0
+"""Seconds that finding out more about a rejected certificate may take."""
+
+
+class Stage(NamedTuple):
+    """A row. ``name`` is threshold key, perfdata label and ``-v`` label; ``limit`` in seconds.
+
+    ``explain`` finds out more about a fault of this stage, while no clock runs.
+    """
+
+    name: str
+    applies: Callable[[Settings], bool]
+    run: Callable[[Visit], Run]
+    limit: float | None = None
+    explain: Callable[[Visit, Untrusted], Generator[Wish, Any, Untrusted]] | None = None
+
+
+def plan(settings: Settings) -> tuple[Stage, ...]:
+    """Return the stages that the settings ask for, in their order, without ``quit``."""
+    return tuple(stage for stage in STAGES if stage.applies(settings))
+
+
+def prepare(settings: Settings) -> Kit:
+    """Import what the stages need, read all files, and return what came of it.
+
+    Raises:
+        UsageFault: a file cannot be used, a package is missing.
+    """
+    return Kit(
+        trust=encryption.trust(settings) if settings.tls else None,
+        mechanisms=login.mechanisms(settings) if settings.user is not None else (),
+    )
+
+
+def _always(settings: Settings) -> bool:
+    return True
+
+
+def _implicit_tls(settings: Settings) -> bool:
+    return settings.tls == "implicit"
+
+
+def _starttls(settings: Settings) -> bool:
+    return settings.tls == "starttls"
+
+
+STAGES = (
+    Stage("resolve", lambda settings: settings.host.kind == "name", connection.resolve),
+    Stage("connect", _always, connection.connect),
+    Stage("tls", _implicit_tls, encryption.handshake, explain=encryption.explain),
+    Stage("banner", _always, connection.banner),
+    Stage("helo", _always, greeting.helo),
+    Stage("starttls", _starttls, encryption.starttls),
+    Stage("tls", _starttls, encryption.handshake, explain=encryption.explain),
+    Stage("helo", _starttls, greeting.helo),
+    Stage("auth", lambda settings: settings.user is not None, login.auth),
+)
+
+QUIT = Stage("quit", _always, connection.leave, QUIT_LIMIT)
+"""Not in the plan: it follows wherever the connection still stands."""
+
+NAMES = (*dict.fromkeys(stage.name for stage in STAGES), QUIT.name)
+"""All stage names, in the order of a session."""

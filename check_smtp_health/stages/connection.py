@@ -1,0 +1,120 @@
+"""From a name to a server that has spoken, and the farewell."""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import (
+    Busy,
+    Disconnected,
+    LocalFault,
+    PeerFault,
+    Rejected,
+    TimedOut,
+    Unreachable,
+)
+from check_smtp_health.net import resolver
+from check_smtp_health.net.wishes import Call, Connect, Pause
+from check_smtp_health.observation import Finding
+from check_smtp_health.stages.visit import ask, due, listen
+from check_smtp_health.text import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    from check_smtp_health.errors import SessionFault
+    from check_smtp_health.net.wishes import Address, Wish
+    from check_smtp_health.stages.visit import Run, Visit
+
+ADDRESSES_SHOWN = 4
+"""Addresses that a status line names when none of them answers."""
+
+BUSY_PAUSE = 0.05
+"""Seconds before a Unix socket whose backlog is full is tried again."""
+
+IMPLICIT_TLS_PORT = 465
+"""RFC 8314 section 3.3: a server there waits for the client to begin TLS."""
+
+
+def resolve(visit: Visit) -> Run:
+    """Look up the host name."""
+    settings = visit.settings
+    visit.addresses = yield Call(
+        resolver.addresses, (settings.host.ascii, settings.port, settings.family)
+    )
+    return ()
+
+
+def connect(visit: Visit) -> Run:
+    """Try the addresses in turn; each gets its share of the time left (RFC 5321 section 5.1)."""
+    settings = visit.settings
+    addresses = visit.addresses or (resolver.literal(settings.host.ascii, settings.port),)
+    faults: list[tuple[Address, SessionFault]] = []
+    for index, address in enumerate(addresses):
+        visit.address = address
+        share = 1 / (len(addresses) - index)
+        try:
+            visit.local = yield from _reach(address, settings.source, share)
+        except (Unreachable, TimedOut, LocalFault) as fault:
+            faults.append((address, fault))
+        else:
+            visit.is_connected = True
+            return ()
+    if len(faults) == 1:
+        raise faults[0][1]
+    visit.address = None
+    # What a peer did outweighs what this machine could not do.
+    deciding = sorted((fault for _, fault in faults), key=lambda one: isinstance(one, PeerFault))
+    raise type(deciding[-1])(_listed(faults))
+
+
+def _reach(address: Address, source: str | None, share: float) -> Generator[Wish, Any, Address]:
+    while True:
+        try:
+            local: Address = yield Connect(address, source, share)
+            return local
+        except Busy:
+            yield Pause(BUSY_PAUSE)
+
+
+def _listed(faults: list[tuple[Address, SessionFault]]) -> str:
+    shown = [
+        f"{address.host} {'no answer' if isinstance(fault, TimedOut) else fault.problem}"
+        for address, fault in faults[:ADDRESSES_SHOWN]
+    ]
+    if len(faults) > len(shown):
+        shown.append(f"and {len(faults) - len(shown)} more")
+    last = faults[-1][1]
+    return ", ".join(shown) + (f": {last.problem}" if isinstance(last, TimedOut) else "")
+
+
+def banner(visit: Visit) -> Run:
+    """Wait for the server to speak first (RFC 5321 section 3.1)."""
+    settings = visit.settings
+    try:
+        reply = yield from listen(visit)
+    except TimedOut as fault:
+        if settings.port == IMPLICIT_TLS_PORT and not (settings.tls or fault.said):
+            fault.problem += f" (port {IMPLICIT_TLS_PORT} awaits TLS, try --ssl)"
+        raise
+    due(reply, settings.expect.code)
+    # A server that says no in its banner takes nothing but QUIT (section 3.1).
+    visit.is_over = not reply.is_positive
+    text = settings.expect.text.encode("utf-8", "surrogateescape")
+    if text in reply.raw or text in b"\n".join(reply.lines):
+        return ()
+    if not reply.is_positive:
+        problem = f"({quoted(settings.expect.text)} is not in it)"
+        raise Rejected(problem, reply.raw, reply.code)
+    return (Finding("unmatched", "does not contain", settings.expect.text, reply.raw),)
+
+
+def leave(visit: Visit) -> Run:
+    """Say QUIT and wait for the reply or the connection's end."""
+    try:
+        reply = yield from ask(visit, "QUIT")
+        if reply.code != 421:  # a farewell as good as any
+            due(reply, 221)
+    except Disconnected:
+        pass  # that is an answer, too
+    return ()

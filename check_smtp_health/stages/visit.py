@@ -1,0 +1,115 @@
+"""What one walk through the stages has learned, and the two things all stages do: ask and judge."""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import Disconnected, Rejected, TimedOut
+from check_smtp_health.net.wishes import Read, Write
+from check_smtp_health.smtp.session import Session, command
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any
+
+    from check_smtp_health.net.tls import Agreed, Trust
+    from check_smtp_health.net.wishes import Address, Wish
+    from check_smtp_health.observation import Finding
+    from check_smtp_health.settings import Settings
+    from check_smtp_health.smtp.reply import Reply
+
+    Run = Generator[Wish, Any, "tuple[Finding, ...]"]
+
+
+class Kit(NamedTuple):
+    """What was made ready for all targets, before any clock ran.
+
+    ``mechanisms`` are the SASL mechanisms that may be used, best first.
+    """
+
+    trust: Trust | None = None
+    mechanisms: tuple[str, ...] = ()
+
+
+class Visit:
+    """What one walk through the stages has learned so far. The only thing that stages change.
+
+    ``secrets`` must not be shown even where the server repeats them; ``is_over`` says that all
+    there is to learn is learned.
+    """
+
+    __slots__ = (
+        "address",
+        "addresses",
+        "is_connected",
+        "is_over",
+        "kit",
+        "local",
+        "secrets",
+        "session",
+        "settings",
+        "tls",
+    )
+
+    def __init__(self, settings: Settings, kit: Kit) -> None:
+        self.settings = settings
+        self.kit = kit
+        self.addresses: tuple[Address, ...] = ()
+        self.address: Address | None = None
+        self.local: Address | None = None
+        self.is_connected = False
+        self.is_over = False
+        self.session = Session()
+        self.tls: Agreed | None = None
+        self.secrets: list[bytes] = []
+
+    def masked(self, data: bytes) -> bytes:
+        """Return what a peer said with the secrets taken out that it repeats."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            data = data.replace(secret, b"***")
+        return data
+
+
+def ask(visit: Visit, verb: str, argument: str = "") -> Generator[Wish, Any, Reply]:
+    """Send a command and return the reply to it."""
+    return (yield from send(visit, Write(command(verb, argument))))
+
+
+def send(visit: Visit, line: Write) -> Generator[Wish, Any, Reply]:
+    """Send a line and return the reply to it."""
+    try:
+        yield line
+    except Disconnected:
+        pass  # what the server said before it left is more telling: read it
+    return (yield from listen(visit))
+
+
+def listen(visit: Visit) -> Generator[Wish, Any, Reply]:
+    """Return the next reply."""
+    session = visit.session
+    while True:
+        reply = session.next_reply()
+        if reply is not None:
+            return reply
+        try:
+            data = yield Read()
+        except (Disconnected, TimedOut) as fault:
+            if session.unread:
+                fault.problem = fault.problem.replace("no answer", "no complete answer")
+                fault.said = session.unread
+            raise
+        if not data:
+            raise session.closed()
+        session.receive(data)
+
+
+def due(reply: Reply, code: int) -> None:
+    """Hold a reply to the code that was due.
+
+    Raises:
+        Rejected: it has another one.
+    """
+    if reply.code != code:
+        # A refusal speaks for itself; a code that only surprises does not.
+        problem = f"instead of {code}" if reply.is_positive else ""
+        raise Rejected(problem, reply.raw, reply.code)

@@ -1,0 +1,365 @@
+"""AUTH: each mechanism as its RFC has it, what servers do with it, and no secret anywhere."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from scramp import ScramMechanism
+
+from check_smtp_health.smtp import sasl
+from tests import plugin
+from tests.servers.authority import Authority
+from tests.servers.catalogue import BANNER, EHLO, QUIT
+from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
+
+USER, PASSWORD = "monitor", "s3cret w\u00f6rd"
+BOTH = f"\0{USER}\0{PASSWORD}".encode()
+OFFER = b"250-mx.example\r\n250 AUTH PLAIN LOGIN CRAM-MD5 XOAUTH2\r\n"
+GREETED = (BANNER, EHLO, OFFER)
+ASKED = "time connect banner helo"
+DONE = f"{ASKED} auth quit"
+
+CLEAR = ("--auth-insecure",)
+
+
+def b64(text: bytes | str) -> bytes:
+    """Return a text as it goes over the wire."""
+    return base64.b64encode(text.encode() if isinstance(text, str) else text)
+
+
+def forms() -> list[str]:
+    """Return every form in which the password could leak."""
+    return [
+        PASSWORD,
+        "s3cret",
+        *(b64(form).decode() for form in (PASSWORD, BOTH, f"{USER}\0{PASSWORD}")),
+        b64(f"user={USER}\1auth=Bearer {PASSWORD}\1\1").decode(),
+    ]
+
+
+def check(script: tuple[Step, ...], *arguments: str) -> tuple[int, str, str]:
+    """Run the plugin at all verbosities; return exit code, masked line, labels of the plain run."""
+    plain: tuple[int, str, str] | None = None
+    for verbosity in ("-vvv", ""):
+        with ScriptedServer(script).running() as server:
+            done = plugin.run(
+                *("-H", "127.0.0.1", "-p", str(server.port), "-t", "1", "-F", "me.example"),
+                *("-U", USER, *arguments, *filter(None, [verbosity])),
+                environment={"CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD},
+            )
+        assert (done.stderr, server.faults) == ("", [])
+        assert [form for form in forms() if form in done.stdout] == []
+        line = done.line.replace(f" 127.0.0.1:{server.port}", "")
+        labels = " ".join(item.partition("=")[0] for item in done.perfdata.split())
+        plain = (done.code, line, labels)
+    assert plain is not None
+    return plain
+
+
+OK = "SMTP OK - answered in # s (slowest: banner # s)"
+CHALLENGE = "<1896.697170952@postoffice.example>"
+DIGEST = hmac.new(PASSWORD.encode(), CHALLENGE.encode(), "md5").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "dialogue"),
+    [
+        ("PLAIN", (Expect(b"AUTH PLAIN " + b64(BOTH) + b"\r\n"),)),
+        (
+            "login",
+            (
+                Expect(b"AUTH LOGIN\r\n"),
+                b"334 VXNlcm5hbWU6\r\n",
+                Expect(b64(USER) + b"\r\n"),
+                b"334 UGFzc3dvcmQ6\r\n",
+                Expect(b64(PASSWORD) + b"\r\n"),
+            ),
+        ),
+        (
+            "CRAM-MD5",
+            (
+                Expect(b"AUTH CRAM-MD5\r\n"),
+                b"334 " + b64(CHALLENGE) + b"\r\n",
+                Expect(b64(f"{USER} {DIGEST}") + b"\r\n"),
+            ),
+        ),
+        (
+            "XOAUTH2",
+            (Expect(b"AUTH XOAUTH2 " + b64(f"user={USER}\1auth=Bearer {PASSWORD}\1\1") + b"\r\n"),),
+        ),
+    ],
+)
+def test_mechanisms(mechanism: str, dialogue: tuple[Step, ...]) -> None:
+    script = (Sleep(0.05), *GREETED, *dialogue, b"235 2.7.0 in\r\n", *QUIT)
+    assert check(script, "-A", mechanism, *CLEAR) == (0, OK, DONE)
+
+
+def test_scram_sha_256() -> None:
+    """The server's side is scramp's too; it proves that it knows the password."""
+    salt, stored, server_key, count = ScramMechanism("SCRAM-SHA-256").make_auth_info(PASSWORD)
+    made = ScramMechanism("SCRAM-SHA-256").make_server(lambda _: (salt, stored, server_key, count))
+    mechanism = sasl.scram_sha_256(USER, PASSWORD)
+    first = next(mechanism)
+    assert first is not None
+    made.set_client_first(first.decode())
+    final = mechanism.send(made.get_server_first().encode())
+    assert final is not None
+    made.set_client_final(final.decode())
+    assert mechanism.send(made.get_server_final().encode()) == b""
+
+
+@pytest.mark.parametrize(
+    ("offered", "arguments", "chosen"),
+    [
+        (b"LOGIN PLAIN", CLEAR, b"AUTH PLAIN "),
+        (b"LOGIN XOAUTH2", CLEAR, b"AUTH LOGIN\r\n"),
+        (b"plain cram-md5", (), b"AUTH CRAM-MD5\r\n"),
+        (b"PLAIN CRAM-MD5 SCRAM-SHA-256", (), b"AUTH SCRAM-SHA-256 "),
+    ],
+)
+def test_the_best_of_both(offered: bytes, arguments: tuple[str, ...], chosen: bytes) -> None:
+    script = (
+        *(BANNER, EHLO, b"250-mx.example\r\n250-AUTH=" + offered + b"\r\n250 SIZE\r\n"),
+        *(Expect(chosen), b"535 5.7.8 no\r\n", *QUIT),
+    )
+    got = check(script, *arguments)
+    assert got == (2, "SMTP CRITICAL - auth: 535 5.7.8 no (after # s)", f"{ASKED} quit")
+
+
+PLAIN = (*GREETED, Expect(b"AUTH PLAIN "))
+LOGIN = (*GREETED, Expect(b"AUTH LOGIN\r\n"))
+
+
+@pytest.mark.parametrize(
+    ("script", "mechanism", "code", "said", "labels"),
+    [
+        (
+            (*PLAIN, b"535 5.7.8 no\r\n", *QUIT),
+            "PLAIN",
+            2,
+            "CRITICAL - auth: 535 5.7.8 no (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            (*PLAIN, b"535 who is " + BOTH + b" or " + b64(BOTH) + b"?\r\n", *QUIT),
+            "PLAIN",
+            2,
+            "CRITICAL - auth: 535 who is \\x00monitor\\x00*** or ***? (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            (*PLAIN, b"454 4.7.0 later\r\n", *QUIT),
+            "PLAIN",
+            1,
+            "WARNING - auth: 454 4.7.0 later (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            (*PLAIN, b"530 5.7.0 no\r\n", *QUIT),
+            "PLAIN",
+            2,
+            "CRITICAL - auth: 530 5.7.0 no (the server wants TLS first, try -S) (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            (*PLAIN, b"250 fine\r\n", *QUIT),
+            "PLAIN",
+            2,
+            "CRITICAL - auth: 250 fine instead of 235 (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            (*PLAIN, b"421 bye\r\n"),
+            "PLAIN",
+            1,
+            "WARNING - auth: 421 bye (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            PLAIN,
+            "PLAIN",
+            2,
+            "CRITICAL - auth: connection closed by the server (after # s)",
+            ASKED,
+        ),
+        ((*PLAIN, Hang()), "PLAIN", 2, "CRITICAL - auth: no answer within 1 s", ASKED),
+        (
+            (*LOGIN, b"334 !!\r\n", Hang()),
+            "LOGIN",
+            2,
+            "CRITICAL - auth: a challenge that is not base64: '!!' (after # s)",
+            ASKED,
+        ),
+        (
+            (*PLAIN, b"334 \r\n", Expect(b"*\r\n"), b"501 no\r\n"),
+            "PLAIN",
+            2,
+            "CRITICAL - auth: more challenges than the mechanism has answers: '334' (after # s)",
+            ASKED,
+        ),
+        (
+            (*LOGIN, *((b"334 \r\n", Expect(b"")) * 2), b"334 \r\n", Expect(b"*\r\n")),
+            "LOGIN",
+            2,
+            "CRITICAL - auth: more challenges than the mechanism has answers: '334' (after # s)",
+            ASKED,
+        ),
+        (
+            (
+                *GREETED,
+                Expect(b"AUTH XOAUTH2"),
+                b"334 e30=\r\n",
+                Expect(b"\r\n"),
+                b"535 no\r\n",
+                *QUIT,
+            ),
+            "XOAUTH2",
+            2,
+            "CRITICAL - auth: 535 no (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            (BANNER, EHLO, b"250-mx\r\n250 SIZE\r\n", *QUIT),
+            "PLAIN",
+            2,
+            "CRITICAL - auth: AUTH is not offered (after # s)",
+            f"{ASKED} quit",
+        ),
+        (
+            (BANNER, EHLO, b"250-mx\r\n250 AUTH NTLM [x]\r\n", *QUIT),
+            "PLAIN",
+            2,
+            "CRITICAL - auth: PLAIN is not offered, only NTLM (x) (after # s)",
+            f"{ASKED} quit",
+        ),
+    ],
+)
+def test_logins_that_go_wrong(
+    script: tuple[Step, ...], mechanism: str, code: int, said: str, labels: str
+) -> None:
+    assert check(script, "-A", mechanism, *CLEAR) == (code, f"SMTP {said}", labels)
+
+
+def test_a_server_that_does_not_know_the_password_is_found_out() -> None:
+    script = (
+        *(BANNER, EHLO, b"250-mx\r\n250 AUTH SCRAM-SHA-256\r\n", Expect(b"AUTH SCRAM-SHA-256 ")),
+        *(b"334 " + b64("r=other,s=QSXCR+Q6sek8bf92,i=4096") + b"\r\n", Hang()),
+    )
+    said = "auth: the server's side of SCRAM-SHA-256 is wrong (after # s)"
+    assert check(script) == (2, f"SMTP CRITICAL - {said}", ASKED)
+
+
+def test_no_password_in_clear_without_tls() -> None:
+    script = (BANNER, EHLO, b"250-mx\r\n250 AUTH PLAIN LOGIN\r\n", *QUIT)
+    said = (
+        "SMTP UNKNOWN - auth: PLAIN without TLS would show the password, "
+        "use -S, --ssl or --auth-insecure (after # s)"
+    )
+    assert check(script) == (3, said, f"{ASKED} quit")
+
+
+def test_a_long_password_waits_for_the_challenge(tmp_path: Path) -> None:
+    password = "x" * 400
+    file = tmp_path / "password"
+    file.write_text(f"{password}\nsecond line\n")
+    file.chmod(0o600)
+    response = b64(f"\0{USER}\0{password}")
+    script = (
+        *(*GREETED, Expect(b"AUTH PLAIN\r\n"), b"334 \r\n", Expect(response + b"\r\n")),
+        *(b"235 in\r\n", *QUIT),
+    )
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-vv", *CLEAR),
+            *("-A", "PLAIN", "-U", USER, "--authpass-file", str(file)),
+        )
+    assert (done.code, done.stderr, server.faults) == (0, "", [])
+    assert response.decode()[:20] not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "problem"),
+    [
+        (0o644, "x\n", "can be read by everyone, chmod o-r it"),
+        (0o600, "\nx\n", "is empty"),
+        (0o600, "", "is empty"),
+    ],
+)
+def test_password_file(tmp_path: Path, mode: int, text: str, problem: str) -> None:
+    file = tmp_path / "password"
+    file.write_text(text)
+    file.chmod(mode)
+    done = plugin.run("-H", "127.0.0.1", "-S", "-U", USER, "--authpass-file", str(file))
+    what = f"'{file}'" if mode == 0o644 else f"the first line of '{file}'"
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        f"SMTP UNKNOWN - --authpass-file: {what} {problem}\n",
+        "",
+    )
+
+
+def test_empty_variable_is_not_set() -> None:
+    done = plugin.run(
+        *("-H", "127.0.0.1", "-S", "-U", USER), environment={"CHECK_SMTP_HEALTH_AUTHPASS": ""}
+    )
+    assert (done.code, done.stdout) == (
+        3,
+        "SMTP UNKNOWN - -U: needs a password, use --authpass-file FILE\n",
+    )
+
+
+def test_within_tls_the_best_is_used_and_helo_counts_twice(tmp_path: Path) -> None:
+    authority = Authority.made(tmp_path, "good")
+    file = tmp_path / "options.ini"
+    file.write_text(f"[login]\nU={USER}\nP={PASSWORD}\nca-file={authority.path}\n")
+    script = (
+        *(BANNER, EHLO, b"250-mx\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"), b"220 go\r\n"),
+        *(Handshake(authority.serving()), EHLO, OFFER, Expect(b"AUTH CRAM-MD5\r\n")),
+        *(b"334 " + b64(CHALLENGE) + b"\r\n", Expect(b64(f"{USER} {DIGEST}") + b"\r\n")),
+        *(b"235 in\r\n", *QUIT),
+    )
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-S", "-vvv"),
+            *("--sni", "mx.example", f"--extra-opts=login@{file}"),
+        )
+    assert (done.code, done.stderr, server.faults) == (0, "", [])
+    assert [form for form in forms() if form in done.stdout] == []
+    assert [line.split()[1] for line in done.stdout.splitlines()[1:9]] == [
+        *("connect", "banner", "helo", "starttls", "tls", "helo", "auth", "quit"),
+    ]
+    login = done.stdout.splitlines()[-14:]
+    assert [line[10:] for line in login if " C: AUTH" in line or "***" in line] == [
+        "C: AUTH CRAM-MD5",
+        "C: ***",
+    ]
+
+
+def test_nothing_in_the_process_list_but_what_the_user_put_there() -> None:
+    with ScriptedServer((*PLAIN, Hang())).running() as server:
+        environment = {**os.environ, "CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD}
+        process = subprocess.Popen(
+            [
+                *(str(plugin.SCRIPT), "-H", "127.0.0.1", "-p", str(server.port), "-t", "1"),
+                *("-F", "me.example", "-U", USER, "-A", "PLAIN", *CLEAR),
+            ],
+            env=environment,
+            stdout=subprocess.PIPE,
+        )
+        seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        stdout, _ = process.communicate()
+    assert b"s3cret" not in seen
+    assert b"s3cret" not in stdout
+
+
+def test_digest_is_rfc_2195s() -> None:
+    """The example of RFC 2195 section 2."""
+    mechanism = sasl.cram_md5("tim", "tanstaaftanstaaf")
+    assert next(mechanism) is None
+    response = mechanism.send(b"<1896.697170952@postoffice.reston.mci.net>")
+    assert response == b"tim b913a602c7eda7a495b4e6e7334d3890"

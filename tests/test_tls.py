@@ -1,0 +1,411 @@
+"""STARTTLS, implicit TLS and certificates: what servers do, and what the plugin says of it."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests import plugin
+from tests.servers.authority import Authority, after, self_signed
+from tests.servers.catalogue import BANNER, EHLO, QUIT
+from tests.servers.scripted import (
+    Expect,
+    Handshake,
+    Hang,
+    Reset,
+    ScriptedServer,
+    Sleep,
+    Slowly,
+    Step,
+)
+
+OFFER = (BANNER, EHLO, b"250-mx.example\r\n250 STARTTLS\r\n")
+ASKED = (*OFFER, Expect(b"STARTTLS\r\n"))
+GO = (*ASKED, b"220 go\r\n")
+AGAIN = (EHLO, b"250-mx.example\r\n250 SIZE\r\n", *QUIT)
+
+CONNECTED = "time connect"
+ASKING = "time connect banner helo"
+BEGUN = "time connect banner helo starttls"
+DONE = "time connect tls banner helo starttls quit certificate_days"
+
+
+@dataclass(frozen=True)
+class Pki:
+    """What the tests trust, what they do not, and a place for files."""
+
+    good: Authority
+    other: Authority
+    folder: Path
+
+    def context(self, kind: str) -> ssl.SSLContext:
+        """Return a server's context of that kind."""
+        if kind == "self-signed":
+            return self_signed(self.folder)
+        if kind == "unknown issuer":
+            return self.other.serving()
+        if kind == "other name":
+            return self.good.serving("other.example.net")
+        if kind == "other name, expired":
+            return self.good.serving("other.example.net", days=-3)
+        if kind == "many names":
+            return self.good.serving(
+                "a.example", "b.example", "c.example", "*.d.example", "e.example"
+            )
+        if kind == "an address":
+            return self.good.serving("127.0.0.1")
+        if kind == "not yet valid":
+            return self.good.serving(since=7)
+        return self.good.serving(days={"expired": -3, "5 days": 5, "2 days": 2, "good": 90}[kind])
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    folder = tmp_path_factory.mktemp("pki")
+    return Pki(Authority.made(folder, "good"), Authority.made(folder, "other"), folder)
+
+
+def check(
+    pki: Pki, script: tuple[Step, ...], *arguments: str, sni: str = "mx.example"
+) -> tuple[int, str, str]:
+    """Run the plugin; return exit code, masked first line without the target, labels."""
+    trust = () if "--no-verify" in arguments else ("--ca-file", pki.good.path)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-t", "1", "-F", "me.example"),
+            *(("--sni", sni) if sni else ()),
+            *trust,
+            *arguments,
+        )
+    assert (done.stderr, server.faults, done.stdout.count("\n")) == ("", [], 1)
+    assert done.seconds < 1 + plugin.SLACK
+    line = done.line.replace(f" 127.0.0.1:{server.port}", "")
+    return done.code, line, " ".join(item.partition("=")[0] for item in done.perfdata.split())
+
+
+def expires(days: int) -> str:
+    return f"certificate expires in {days} days, {after(days):%Y-%m-%d}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "code", "said"),
+    [
+        ("good", (), 0, "OK - "),
+        ("good", ("--tls-min", "1.3"), 0, "OK - "),
+        ("5 days", (), 1, "WARNING - certificate: {5} (limit 14)"),
+        ("5 days", ("-D", "5,2"), 0, "OK - "),
+        ("5 days", ("-D", "6"), 1, "WARNING - certificate: {5} (limit 6)"),
+        ("5 days", ("-D", "20,10"), 2, "CRITICAL - certificate: {5} (limit 10)"),
+        ("5 days", ("-D", "0"), 0, "OK - "),
+        ("5 days", ("--ignore-certificate-expiration",), 0, "OK - "),
+        ("2 days", (), 2, "CRITICAL - certificate: {2} (limit 3)"),
+        ("5 days", ("--no-verify",), 1, "WARNING - certificate: {5} (limit 14)"),
+        ("expired", ("--no-verify",), 2, "CRITICAL - certificate: {-3}"),
+        ("expired", ("--no-verify", "-D", "0"), 2, "CRITICAL - certificate: {-3}"),
+        ("expired", ("--ignore-certificate-expiration",), 0, "OK - "),
+        ("expired", ("--no-verify", "--ignore-certificate-expiration"), 0, "OK - "),
+        ("not yet valid", ("--no-verify",), 2, "CRITICAL - certificate: not valid before {+7}"),
+        ("self-signed", ("--no-verify",), 0, "OK - "),
+        ("unknown issuer", ("--no-verify",), 0, "OK - "),
+        ("other name", ("--no-verify",), 0, "OK - "),
+    ],
+)
+def test_a_certificate_that_is_taken(
+    pki: Pki, kind: str, options: tuple[str, ...], code: int, said: str
+) -> None:
+    got = check(pki, (Sleep(0.05), *GO, Handshake(pki.context(kind)), *AGAIN), "-S", *options)
+    for days in (2, 5):
+        said = said.replace(f"{{{days}}}", f"expires in {days} days, {after(days):%Y-%m-%d}")
+    said = said.replace("{-3}", f"expired 3 days ago, {after(-3):%Y-%m-%d}")
+    said = said.replace("{+7}", f"{after(7):%Y-%m-%d}, in 7 days")
+    if said == "OK - ":
+        facts = {
+            "expired": f"certificate expired 3 days ago, {after(-3):%Y-%m-%d}",
+            "5 days": expires(5),
+        }.get(kind, expires(90))
+        said = f"OK - answered in # s (slowest: banner # s), TLS 1.3, {facts}"
+    judged = "--ignore-certificate-expiration" not in options
+    labels = DONE if judged else DONE.replace(" certificate_days", "")
+    assert got == (code, f"SMTP {said}", labels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("expired", f"certificate expired 3 days ago, {after(-3):%Y-%m-%d}"),
+        ("not yet valid", f"certificate is not valid before {after(7):%Y-%m-%d}, in 7 days"),
+        (
+            "other name",
+            "certificate is for other.example.net, not mx.example, try --sni or --no-verify",
+        ),
+        (
+            "other name, expired",
+            "certificate is for other.example.net, not mx.example "
+            f"(and expired 3 days ago, {after(-3):%Y-%m-%d}), try --sni or --no-verify",
+        ),
+        (
+            "many names",
+            "certificate is for a.example, b.example, c.example and 2 more, not mx.example, "
+            "try --sni or --no-verify",
+        ),
+        ("self-signed", "certificate self-signed, try --ca-file or --no-verify"),
+        (
+            "unknown issuer",
+            "certificate issuer unknown: other, try --ca-file or --no-verify",
+        ),
+    ],
+)
+@pytest.mark.parametrize("option", ["-S", "--ssl"])
+def test_a_certificate_that_is_rejected(pki: Pki, kind: str, said: str, option: str) -> None:
+    # The second connection, for the facts, ends politely.
+    before, after_it = (GO, QUIT) if option == "-S" else ((), (BANNER, *QUIT))
+    got = check(pki, (*before, Handshake(pki.context(kind)), *after_it), option)
+    labels = BEGUN if option == "-S" else CONNECTED
+    assert got == (2, f"SMTP CRITICAL - tls: {said} (after # s)", f"{labels} certificate_days")
+
+
+def test_the_name_is_that_of_the_host(pki: Pki) -> None:
+    """Without --sni an address is verified as one."""
+    script = (Handshake(pki.context("an address")), Sleep(0.05), *OFFER, *QUIT)
+    code, line, _ = check(pki, script, "--ssl", "--ehlo", sni="")
+    said = f"answered in # s (slowest: banner # s), TLS 1.3, {expires(90)}"
+    assert (code, line) == (0, f"SMTP OK - {said}")
+    code, line, _ = check(pki, (Handshake(pki.context("good")),), "--ssl", sni="")
+    said = "tls: certificate is for mx.example, not 127.0.0.1, try --sni or --no-verify (after # s)"
+    assert (code, line) == (2, f"SMTP CRITICAL - {said}")
+
+
+def test_implicit_tls(pki: Pki) -> None:
+    script = (Handshake(pki.context("good")), Sleep(0.05), *OFFER, *QUIT)
+    assert check(pki, script, "--tls", "--ehlo") == (
+        0,
+        f"SMTP OK - answered in # s (slowest: banner # s), TLS 1.3, {expires(90)}",
+        "time connect tls banner helo quit certificate_days",
+    )
+
+
+def test_certificate_option_implies_starttls(pki: Pki) -> None:
+    code, _, labels = check(pki, (*GO, Handshake(pki.context("good")), *AGAIN), "-D", "30,10")
+    assert (code, labels) == (0, DONE)
+
+
+def test_what_was_offered_before_tls_does_not_count(pki: Pki) -> None:
+    offer = b"250-mx.example\r\n250-AUTH PLAIN\r\n250 STARTTLS\r\n"
+    script = (
+        *(BANNER, EHLO, offer, Expect(b"STARTTLS\r\n"), b"220-go\r\n220 on\r\n"),
+        *(Handshake(pki.context("good")), *AGAIN),
+    )
+    got = check(pki, script, "-S", "--require", "AUTH", "--forbid", "STARTTLS")
+    assert got == (2, "SMTP CRITICAL - helo: AUTH is not offered", DONE)
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "said", "labels"),
+    [
+        (
+            (BANNER, EHLO, b"250-mx STARTTLS\r\n250 XSTARTTLSX\r\n", *QUIT),
+            2,
+            "CRITICAL - starttls: STARTTLS is not offered (after # s)",
+            f"{ASKING} quit",
+        ),
+        (
+            (BANNER, EHLO, b"502 what\r\n", *QUIT),
+            2,
+            "CRITICAL - helo: 502 what (after # s)",
+            "time connect banner quit",
+        ),
+        (
+            (*ASKED, b"454 4.7.0 not now\r\n", *QUIT),
+            1,
+            "WARNING - starttls: 454 4.7.0 not now (after # s)",
+            f"{ASKING} quit",
+        ),
+        (
+            (*ASKED, b"503 no\r\n", *QUIT),
+            2,
+            "CRITICAL - starttls: 503 no (after # s)",
+            f"{ASKING} quit",
+        ),
+        (
+            (*ASKED, b"250 well\r\n", *QUIT),
+            2,
+            "CRITICAL - starttls: 250 well instead of 220 (after # s)",
+            f"{ASKING} quit",
+        ),
+        (
+            (*ASKED, b"220 go\r\n250 evil\r\n", Hang()),
+            2,
+            "CRITICAL - starttls: plaintext behind the reply, injected: '250 evil' (after # s)",
+            ASKING,
+        ),
+        (
+            (*ASKED, b"220 go\r\n421 evil\r\n", Hang()),
+            2,
+            "CRITICAL - starttls: plaintext behind the reply, injected: '421 evil' (after # s)",
+            ASKING,
+        ),
+        (
+            (*ASKED, b"220 go\r\n4", Hang()),
+            2,
+            "CRITICAL - starttls: plaintext behind the reply, injected: '4' (after # s)",
+            ASKING,
+        ),
+        (
+            (*GO, Sleep(0.05), b"250 evil\r\n", Hang()),
+            2,
+            "CRITICAL - tls: plaintext in place of the handshake, injected (after # s)",
+            BEGUN,
+        ),
+        ((*GO, Hang()), 2, "CRITICAL - tls: no answer within 1 s", BEGUN),
+        (
+            (*GO, Sleep(0.05), Slowly(b"\x16\x03\x03\x00\x7a\x02\x00", 0.2), Hang()),
+            2,
+            "CRITICAL - tls: no answer within 1 s",
+            BEGUN,
+        ),
+        (GO, 2, "CRITICAL - tls: connection closed by the server (after # s)", BEGUN),
+        (
+            (*GO, Sleep(0.05), Reset()),
+            2,
+            "CRITICAL - tls: connection reset by the server (after # s)",
+            BEGUN,
+        ),
+        (
+            (*GO, Sleep(0.05), b"\x15\x03\x03\x00\x02\x02\x28", Hang()),
+            2,
+            "CRITICAL - tls: the server found no common cipher, or wants a client certificate "
+            "(after # s)",
+            BEGUN,
+        ),
+        (
+            (*GO, Sleep(0.05), b"\x15\x03\x01\x00\x02\x02\x46", Hang()),
+            2,
+            "CRITICAL - tls: the server's TLS is older than --tls-min (after # s)",
+            BEGUN,
+        ),
+        (
+            (*GO, Sleep(0.05), b"\x15\x03\x03\x00\x02\x02\x50", Hang()),
+            2,
+            "CRITICAL - tls: handshake failed: tlsv1 alert internal error (after # s)",
+            BEGUN,
+        ),
+    ],
+)
+def test_starttls_that_goes_wrong(
+    pki: Pki, script: tuple[Step, ...], code: int, said: str, labels: str
+) -> None:
+    assert check(pki, script, "-S") == (code, f"SMTP {said}", labels)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ((BANNER, Hang()), "the server does not speak TLS here, try -S (after # s)"),
+        ((Hang(),), "no answer within 1 s"),
+        ((Reset(),), "connection reset by the server (after # s)"),
+    ],
+)
+def test_implicit_tls_that_goes_wrong(pki: Pki, script: tuple[Step, ...], said: str) -> None:
+    assert check(pki, script, "--ssl") == (2, f"SMTP CRITICAL - tls: {said}", CONNECTED)
+
+
+def test_after_the_handshake_a_server_may_fall_silent_or_leave(pki: Pki) -> None:
+    shaken = (*GO, Handshake(pki.context("good")))
+    labels = "time connect tls banner starttls certificate_days"
+    assert check(pki, (*shaken, Hang()), "-S") == (
+        2,
+        "SMTP CRITICAL - helo: no answer within 1 s",
+        labels,
+    )
+    assert check(pki, (*shaken, EHLO), "-S") == (
+        2,
+        "SMTP CRITICAL - helo: connection closed by the server (after # s)",
+        labels,
+    )
+    assert check(pki, (*shaken, EHLO, b"421 bye\r\n"), "-S") == (
+        1,
+        "SMTP WARNING - helo: 421 bye (after # s)",
+        f"{labels[:-17]} quit certificate_days",
+    )
+
+
+def test_tls_1_2_only(pki: Pki) -> None:
+    context = pki.context("good")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    script = (Sleep(0.05), *GO, Handshake(context), *AGAIN)
+    assert check(pki, script, "-S")[:2] == (
+        0,
+        f"SMTP OK - answered in # s (slowest: banner # s), TLS 1.2, {expires(90)}",
+    )
+    assert check(pki, script, "-S", "--tls-min", "1.3") == (
+        2,
+        "SMTP CRITICAL - tls: the server's TLS is older than --tls-min (after # s)",
+        BEGUN,
+    )
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_client_certificate(pki: Pki, version: ssl.TLSVersion) -> None:
+    context = pki.context("good")
+    context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(pki.good.path)
+    own = pki.folder / "own.pem"
+    pki.good.authority.issue_cert("me.example").private_key_and_cert_chain_pem.write_to_path(own)
+    script = (Sleep(0.05), *GO, Handshake(context), *AGAIN)
+    assert check(pki, script, "-S", "--cert", str(own))[0] == 0
+    code, line, _ = check(pki, script, "-S")
+    # With TLS 1.3 the client is done before the server has looked at its certificate.
+    said = {
+        ssl.TLSVersion.TLSv1_2: "tls: the server found no common cipher, or wants a client "
+        "certificate (after # s)",
+        ssl.TLSVersion.TLSv1_3: "helo: the server wants a client certificate, give --cert and "
+        "--key (after # s)",
+    }
+    assert (code, line) == (2, f"SMTP CRITICAL - {said[version]}")
+
+
+def test_facts_at_the_highest_verbosity(pki: Pki) -> None:
+    with ScriptedServer((*GO, Handshake(pki.context("many names")), *AGAIN)).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-S", "-vvv"),
+            *("--sni", "x.d.example", "--ca-file", pki.good.path),
+        )
+    facts = [line for line in done.stdout.splitlines() if line.startswith(("TLS", "certificate"))]
+    assert facts[0].startswith("TLS: TLS 1.3, TLS_AES_")
+    assert facts[2:] == [
+        "certificate issuer: good",
+        "certificate names: a.example, b.example, c.example, *.d.example, e.example",
+        f"certificate valid: {after(-30):%Y-%m-%d} to {after(90):%Y-%m-%d}",
+    ]
+
+
+def test_without_cryptography_the_reason_alone(pki: Pki, tmp_path: Path) -> None:
+    (tmp_path / "cryptography.py").write_text("raise ImportError('not here')")
+    environment = {"PYTHONPATH": str(tmp_path)}
+    base = ("-F", "me.example", "--sni", "mx.example", "-S")
+    script = (*GO, Handshake(pki.context("self-signed")), *AGAIN)
+    with ScriptedServer(script).running() as server:
+        where = ("-H", "127.0.0.1", "-p", str(server.port))
+        done = plugin.run(*where, *base, "--ca-file", pki.good.path, environment=environment)
+        assert (done.code, done.stderr, done.line) == (
+            2,
+            "",
+            f"SMTP CRITICAL - 127.0.0.1:{server.port} tls: certificate self-signed, "
+            "try --ca-file or --no-verify (after # s)",
+        )
+        seen = server.connections
+        done = plugin.run(*where, *base, "--no-verify", environment=environment)
+        assert (done.code, done.stdout, done.stderr, server.connections) == (
+            3,
+            "SMTP UNKNOWN - --no-verify: needs the package cryptography to read the certificate: "
+            "pip install 'check-smtp-health[tls]' (or --ignore-certificate-expiration)\n",
+            "",
+            seen,
+        )
+        free = "--ignore-certificate-expiration"
+        done = plugin.run(*where, *base, "--no-verify", free, environment=environment)
+        assert (done.code, done.stderr) == (0, "")
