@@ -336,6 +336,7 @@ def test_within_tls_the_best_is_used_and_helo_counts_twice(tmp_path: Path) -> No
     login = done.stdout.splitlines()[-14:]
     assert [line[10:] for line in login if " C: AUTH" in line or "***" in line] == [
         "C: AUTH CRAM-MD5",
+        "S: 334 ***",
         "C: ***",
     ]
 
