@@ -23,6 +23,15 @@ RANGE_LIMIT = 40
 FQDN_LIMIT = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
 
+PATH_OCTETS = 254
+"""Octets of an address; its path of 256 has the brackets, too (RFC 5321 section 4.5.3.1.3)."""
+
+COMMAND_OCTETS = 510
+"""Octets of a command line without CRLF (RFC 5321 section 4.5.3.1.4)."""
+
+SIZE_DIGITS = 20
+"""Digits of a message size (RFC 1870 section 3)."""
+
 LABEL_LIMIT = 63
 """Octets between two dots of a host name (RFC 1035 section 2.3.4)."""
 
@@ -38,6 +47,7 @@ _RANGE = f"@?(?:(?P<start>~|{_NUMBER})?:)?(?P<end>{_NUMBER})?"
 _KEYWORD = r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<parameter>[\x21-\x7b\x7d\x7e]+))?"
 # An IPv6 address may end in an interface: fe80::1%eth0.
 _SCOPED = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
 _CODE = r"[2-5][0-9][0-9](?=[ -]|\Z)"
 
 
@@ -136,6 +146,45 @@ def fqdn(given: str | None, nodename: str) -> str | None:
     return given
 
 
+def mailbox(option: str, given: str) -> str:
+    """Return an address for MAIL or RCPT, without the angle brackets; empty for the null one.
+
+    What a server thinks of the address is what the run is to find out; here only that is refused
+    which could not be sent as one argument.
+    """
+    has_brackets = given.startswith("<") and given.endswith(">")
+    address = given[1:-1] if has_brackets else given
+    # What is in quotes may hold anything (RFC 5321 section 4.1.2).
+    bare = re.sub(_QUOTED, "", address, count=1) if address.startswith('"') else address
+    is_path = (
+        address.isprintable()
+        and not set(bare) & set('<> "')
+        and len(address.encode("utf-8")) <= PATH_OCTETS
+    )
+    if not is_path or (option != "from" and not address):
+        raise UsageFault(option, f"{quoted(given)} is not a mail address")
+    return address
+
+
+def size(given: str) -> int:
+    """Return the octets of a message to announce (RFC 1870)."""
+    if not is_digits(given) or len(given) > SIZE_DIGITS:
+        raise UsageFault("size", f"{quoted(given)} is not a number of bytes")
+    return int(given)
+
+
+def line(given: str) -> str:
+    """Return a command line that the user wants to be sent."""
+    if given.upper().startswith(("DATA", "BDAT")):
+        raise UsageFault("command", f"{quoted(given)} would begin a message")
+    is_sane = given.isprintable() and given.strip() == given and given
+    if not is_sane or len(given.encode("utf-8")) > COMMAND_OCTETS:
+        raise UsageFault(
+            "command", f"{quoted(given)} is not a command line of 1 to {COMMAND_OCTETS} bytes"
+        )
+    return given
+
+
 def expect(given: str | None) -> Expect:
     """Return what the banner must be."""
     code = re.match(_CODE, given) if given else None
@@ -204,6 +253,21 @@ def state(option: str, given: str) -> str:
     if word not in _STATES:
         raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(_STATES)})")
     return word
+
+
+def proxy(given: str) -> str:
+    """Return the version of the PROXY protocol."""
+    if given not in ("v1", "v2"):
+        raise UsageFault("proxy", f"{quoted(given)} is neither v1 nor v2")
+    return given
+
+
+def output_format(given: str) -> str:
+    """Return ``text`` or ``json``; the names that check_smtp 3.0 knows mean one of them."""
+    names = {"text": "text", "multi-line": "text", "json": "json", "mp-test-json": "json"}
+    if given.lower() not in names:
+        raise UsageFault("output-format", f"{quoted(given)} is not one of {', '.join(names)}")
+    return names[given.lower()]
 
 
 def tls_min(given: str) -> str:

@@ -30,7 +30,7 @@ _ENDING = (
 SIGNALS = tuple(signal.Signals[name] for name in _ENDING if name in signal.Signals.__members__)
 """What would end the process without a line. SIGALRM is also our own last resort."""
 
-PREPARATION_LIMIT = 10.0
+PREPARATION_LIMIT = 5.0
 """Seconds for reading options and files, which no deadline covers."""
 
 GRACE = 1.0
@@ -38,6 +38,7 @@ GRACE = 1.0
 
 PROGRAM = "check_smtp_health"
 UNKNOWN = 3
+JSON_NAMES = ("json", "mp-test-json")
 
 
 class _Stopped(BaseException):
@@ -68,17 +69,21 @@ def _guarded(arguments: list[str]) -> int:
     try:
         return _run(arguments)
     except _Stopped as stopped:
-        return _unknown(f"interrupted by {stopped} while preparing")
+        problem = f"interrupted by {stopped} while preparing"
+        if str(stopped) == "SIGALRM":
+            problem = f"reading options and files took more than {PREPARATION_LIMIT:g} s"
     except ImportError as error:
-        return _unknown(
-            f"the Python package {error.name} is missing, try: pip install {error.name}"
-        )
+        missing = error.name or error
+        problem = f"the Python package {missing} is missing, try: pip install {missing}"
     except MemoryError:
-        return _unknown("out of memory")
+        problem = "out of memory"
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-            return _unknown(os.strerror(error.errno).lower())
-        return _unknown(_bug(error), trace=any(word.startswith("-vvv") for word in arguments))
+            problem = os.strerror(error.errno).lower()
+        else:
+            trace = any(word.startswith("-vvv") for word in arguments)
+            return _unknown(_bug(error), as_json=_wants_json(arguments), trace=trace)
+    return _unknown(problem, as_json=_wants_json(arguments))
 
 
 def _on_signals(action: signal.Handlers | Callable[[int, Any], None]) -> None:
@@ -114,7 +119,8 @@ def _run(arguments: list[str]) -> int:
         kit = stages.prepare(chosen)
     except UsageFault as fault:
         option = f"{given.flag(fault.option)}: " if fault.option else ""
-        return _unknown(option + fault.problem)
+        wants_json = (given.last("output-format") or "").lower() in JSON_NAMES
+        return _unknown(option + fault.problem, as_json=wants_json or _wants_json(arguments))
 
     # Before any server is asked: what is missing must be known first, and no stage be blurred.
     from check_smtp_health import evaluation, summary
@@ -126,6 +132,12 @@ def _run(arguments: list[str]) -> int:
     reports = targets.check(chosen, stages.plan(chosen), kit, SIGNALS)
     check = evaluation.check(chosen, reports, ("time", *stages.NAMES, evaluation.DAYS))
     check.add(summary.HealthSummary(reports, chosen.verbose, _bar()))
+    if chosen.output_format == "json":
+        from check_smtp_health.document import document
+
+        check()
+        print(document(check, reports))
+        return int(check.exitcode)
     try:
         check.main(verbose=chosen.verbose)
     except SystemExit as done:
@@ -175,10 +187,23 @@ def _bug(error: Exception) -> str:
     where = ""
     if trace is not None:
         where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-    return f"internal error: {type(error).__name__}{where}: {printable(str(error))}"
+    # The text of a UnicodeError quotes what it was about, which might be a password.
+    what = "" if isinstance(error, UnicodeError) else f": {printable(str(error))}"
+    return f"internal error: {type(error).__name__}{where}{what}"
 
 
-def _unknown(problem: str, *, trace: bool = False) -> int:
+def _wants_json(arguments: list[str]) -> bool:
+    """Whether the arguments ask for JSON, also where they are wrong otherwise."""
+    words = " ".join(arguments).replace("--output-format ", "--output-format=").lower().split()
+    return any(f"--output-format={name}" in words for name in JSON_NAMES)
+
+
+def _unknown(problem: str, *, as_json: bool, trace: bool = False) -> int:
+    if as_json:
+        from check_smtp_health.document import unknown
+
+        print(unknown(problem))
+        return UNKNOWN
     from check_smtp_health.text import STATUS_LIMIT, shortened
 
     print(f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}")

@@ -17,7 +17,7 @@ from nagiosplugin import (
     Warn,
 )
 
-from check_smtp_health.text import printable, quoted
+from check_smtp_health.text import escaped, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ FAILURES = {
     "transient": "--tempfail",
     "not_offered": "critical",
     "forbidden": "critical",
+    "open_relay": "critical",
     "unmatched": "warning",
     "local": "unknown",
     "interrupted": "unknown",
@@ -52,6 +53,9 @@ FAILURES = {
 
 DAYS = "certificate_days"
 """The label of the days that a certificate is still valid."""
+
+# Findings that mean that their stage failed, although the walk went on.
+_REFUSALS = ("rejected", "transient", "open_relay")
 
 STATES = {"ok": Ok, "warning": Warn, "critical": Critical, "unknown": Unknown}
 
@@ -81,6 +85,20 @@ def worst(states: list[State]) -> State:
     return max(states, key=_RANK.__getitem__, default=Ok)
 
 
+def of_stage(results: Sequence[Result], seen: Observation) -> list[Result]:
+    """Return the results that belong to an observation; a stage may come twice in a session."""
+    return [
+        result
+        for result in results
+        if result.metric.name == seen.stage
+        and (
+            result.metric.context == seen.stage  # its time, which counts both
+            or result.metric.value is seen
+            or result.metric.value[0] is seen
+        )
+    ]
+
+
 class MailService(Resource):  # type: ignore[misc]
     """The observations as metrics. Everything has been measured before nagiosplugin begins."""
 
@@ -97,7 +115,7 @@ class MailService(Resource):  # type: ignore[misc]
                 if seen.failure is not None and _matters(seen):
                     yield Metric(seen.stage, seen, context="failure")
                 for finding in seen.findings:
-                    yield Metric(seen.stage, finding, context="finding")
+                    yield Metric(seen.stage, (seen, finding), context="finding")
             for stage, seconds in _stage_times(report).items():
                 yield Metric(stage, round(seconds, 6), "s", min=0)
             yield from self._days(report)
@@ -124,7 +142,11 @@ def _matters(seen: Observation) -> bool:
 
 def _stage_times(report: Report) -> dict[str, float]:
     """Return the seconds of each stage that completed, HELO before and after TLS added up."""
-    failed = {seen.stage for seen in report.observations if seen.failure is not None}
+    failed = {
+        seen.stage
+        for seen in report.observations
+        if seen.failure is not None or any(one.kind in _REFUSALS for one in seen.findings)
+    }
     times: dict[str, float] = {}
     for seen in report.observations:
         if seen.stage not in failed:
@@ -239,8 +261,8 @@ class _FindingContext(_FailureContext):
     """Judges a finding of a stage that went on."""
 
     def evaluate(self, metric: Metric, resource: MailService) -> Result:
-        finding = metric.value
-        text = f"{metric.name}: {_sentence(finding)}"
+        seen, finding = metric.value
+        text = f"{metric.name}: {_sentence(seen, finding)}"
         return Result(_state(finding.kind, self._settings), text, metric)
 
 
@@ -267,10 +289,11 @@ def _reason(failure: Failure) -> str:
     return failure.problem
 
 
-def _sentence(finding: Finding) -> str:
-    if finding.said:
-        return f"'{printable(finding.said)}' {finding.problem} {quoted(finding.wanted)}"
-    return finding.problem
+def _sentence(seen: Observation, finding: Finding) -> str:
+    problem = escaped(finding.problem)
+    if finding.kind in _REFUSALS:
+        return f"{problem}: {printable(finding.said)} (after {seen.seconds:.3f} s)"
+    return f"{problem}: '{printable(finding.said)}'" if finding.said else problem
 
 
 def _stages(reports: Sequence[Report]) -> list[Observation]:

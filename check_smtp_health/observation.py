@@ -19,14 +19,10 @@ class Failure(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something to judge that does not stop the walk.
-
-    ``wanted`` is what the user asked for and is shown in quotes, ``said`` as in ``Failure``.
-    """
+    """Something to judge that does not stop the walk. Fields as in ``Failure``."""
 
     kind: str
     problem: str
-    wanted: str = ""
     said: bytes = b""
 
 

@@ -54,6 +54,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(("-4", "--use-ipv4"), "", "use IPv4 only"),
             Option(("-6", "--use-ipv6"), "", "use IPv6 only"),
             Option(("--source",), "ADDRESS", "local IP address to connect from"),
+            Option(
+                ("-r", "--proxy"),
+                "VERSION",
+                "send a PROXY protocol header first, v1 (default) or v2",
+                optional=("v1", "v2"),
+            ),
         ),
     ),
     (
@@ -161,6 +167,36 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
+        "transaction and commands",
+        (
+            Option(
+                ("-f", "--from"),
+                "ADDRESS",
+                "reverse-path for MAIL; '' or '<>' for the null one (default)",
+            ),
+            Option(
+                ("--size",),
+                "BYTES",
+                "announce a message of that size in MAIL: is there room for it?",
+            ),
+            Option(("--rcpt",), "ADDRESS", "recipient that must be accepted", repeatable=True),
+            Option(
+                ("--no-relay",),
+                "ADDRESS",
+                "recipient that must be refused: accepted, the server is an open relay",
+                repeatable=True,
+            ),
+            Option(("-C", "--command"), "STRING", "command to send", repeatable=True),
+            Option(
+                ("-R", "--response"),
+                "STRING",
+                "text (or regular expression) that the reply to the -C of the same rank must "
+                "contain",
+                repeatable=True,
+            ),
+        ),
+    ),
+    (
         "how to judge",
         (
             Option(
@@ -199,6 +235,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 repeatable=True,
             ),
             Option(
+                ("--output-format",),
+                "FORMAT",
+                "json: one JSON object with all that was measured and judged (default: text)",
+            ),
+            Option(
                 ("--extra-opts",),
                 "[SECTION][@FILE]",
                 "read options from an INI file",
@@ -234,6 +275,12 @@ class Options:
             for name, several in options._given.items():
                 both._given.setdefault(name, []).extend(several)
         return both
+
+    def take_host_from_sni(self) -> None:
+        """Take for the host what ``--sni`` took: check_smtp's has no value, and HOST may follow."""
+        taken = self._given["sni"].pop()
+        self.add("sni", Given(taken.flag, ""))
+        self.add("hostname", Given("HOST", taken.value))
 
     def flag(self, name: str) -> str:
         """Return the option's flag as it was typed last; the long one where it was not."""
@@ -274,8 +321,11 @@ def read(arguments: list[str]) -> Options:
             _read_cluster(argument[1:], rest, options)
         else:
             words.append(argument)
-    if words and not options.count("hostname"):
-        options.add("hostname", Given("HOST", words.pop(0)))
+    if not options.count("hostname"):
+        if words:
+            options.add("hostname", Given("HOST", words.pop(0)))
+        elif options.last("sni"):
+            options.take_host_from_sni()
     if words:
         raise UsageFault("", f"{quoted(words[0])} is one word too many")
     return options
@@ -296,12 +346,12 @@ def _read_cluster(letters: str, rest: list[str], options: Options) -> None:
     while letters:
         flag, letters = f"-{letters[0]}", letters[1:]
         option = find(flag)
-        if option.value and letters:
-            value, letters = letters, ""
-        elif letters:
-            value = ""
-        else:
+        if not letters:
             value = _next_value(option, flag, rest)
+        elif letters in option.optional or (option.value and not option.optional):
+            value, letters = letters, ""
+        else:
+            value = ""
         options.add(option.name, Given(flag, value))
 
 

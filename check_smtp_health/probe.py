@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from check_smtp_health.errors import LocalFault, NotOffered, Rejected, SessionFault, Untrusted
 from check_smtp_health.net.wishes import Close, Connect, Read, StartTls, Write
-from check_smtp_health.observation import Exchange, Failure, Finding, Observation, Report
-from check_smtp_health.stages import EXPLAIN_LIMIT, QUIT
+from check_smtp_health.observation import Exchange, Failure, Observation, Report
+from check_smtp_health.stages import EXPLAIN_LIMIT, QUIT, RESET
 from check_smtp_health.stages.visit import Visit
 
 TYPE_CHECKING = False
@@ -32,7 +32,10 @@ def probe(plan: tuple[Stage, ...], settings: Settings, kit: Kit) -> Dialogue[Rep
     seconds = walk.seconds
     # After anything but a clean refusal there is nobody left to take leave of.
     if walk.visit.is_connected and (fault is None or isinstance(fault, _POLITE)):
-        yield from walk.through(QUIT)
+        if walk.visit.is_in_transaction:
+            fault = yield from walk.through(RESET)
+        if fault is None or isinstance(fault, _POLITE):
+            yield from walk.through(QUIT)
     yield Close()
     address = walk.visit.address
     return Report(
@@ -42,7 +45,8 @@ def probe(plan: tuple[Stage, ...], settings: Settings, kit: Kit) -> Dialogue[Rep
         seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
         observations=tuple(walk.observations),
         transcript=tuple(
-            seen._replace(data=walk.visit.masked(seen.data)) for seen in walk.transcript
+            seen._replace(data=walk.visit.masked(seen.data)) if seen.sender == "S" else seen
+            for seen in walk.transcript
         ),
         tls=walk.visit.tls.facts() if walk.visit.tls is not None else None,
     )
@@ -72,10 +76,10 @@ class _Walk:
     def through(self, stage: Stage) -> Dialogue[SessionFault | None]:
         """Run one stage and note what happened; return the fault that stopped it."""
         clock = _Clock(self._ended)
-        findings: tuple[Finding, ...] = ()
         fault: SessionFault | None = None
+        self.visit.findings = []
         try:
-            findings = yield from self._served(stage.run(self.visit), clock, stage.limit)
+            yield from self._served(stage.run(self.visit), clock, stage.limit)
         except SessionFault as stopped:
             fault = stopped
         self._ended = clock.ended
@@ -85,7 +89,12 @@ class _Walk:
             aside = _Clock(self._ended)
             fault = yield from self._served(stage.explain(self.visit, fault), aside, EXPLAIN_LIMIT)
         failure = self._failure(fault) if fault is not None else None
-        self.observations.append(Observation(stage.name, began, seconds, failure, findings))
+        findings = tuple(
+            finding._replace(said=self.visit.masked(finding.said))
+            for finding in self.visit.findings
+        )
+        if stage.name:
+            self.observations.append(Observation(stage.name, began, seconds, failure, findings))
         return fault
 
     def _served(

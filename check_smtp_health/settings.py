@@ -45,7 +45,8 @@ class Settings(NamedTuple):
     ``fqdn`` is None where the connection's local address is to be said. ``warning`` and
     ``critical`` map a stage, ``time`` or ``certificate_days`` to a range as Nagios writes it.
     ``tls`` is ``starttls``, ``implicit`` or empty; ``server_name`` is sent and verified, None
-    where there is no name. ``mechanism`` is None where the best is to be chosen.
+    where there is no name. ``mechanism`` is None where the best is to be chosen. Addresses are
+    without angle brackets; ``commands`` are pairs of a line and the text its reply must contain.
     """
 
     host: Host
@@ -76,11 +77,43 @@ class Settings(NamedTuple):
     password: Secret | None = None
     mechanism: str | None = None
     auth_insecure: bool = False
+    proxy: str = ""
+    reverse_path: str | None = None
+    size: int | None = None
+    recipients: tuple[str, ...] = ()
+    no_relay: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str | None], ...] = ()
+    output_format: str = "text"
 
     @property
     def needs_extensions(self) -> bool:
         """Whether the run is pointless without the reply to EHLO."""
-        return bool(self.require or self.forbid or self.user or self.tls == "starttls")
+        return bool(
+            self.require
+            or self.forbid
+            or self.user
+            or self.tls == "starttls"
+            or self.size is not None
+            or self.is_international
+        )
+
+    @property
+    def has_transaction(self) -> bool:
+        """Whether MAIL is to be sent."""
+        return bool(
+            self.reverse_path is not None
+            or self.size is not None
+            or self.recipients
+            or self.no_relay
+        )
+
+    @property
+    def is_international(self) -> bool:
+        """Whether an address needs SMTPUTF8 (RFC 6531)."""
+        return not all(
+            address.isascii()
+            for address in (self.reverse_path or "", *self.recipients, *self.no_relay)
+        )
 
     @property
     def may_show_password(self) -> bool:
@@ -112,9 +145,12 @@ def build(
     port = arguments.port(options.last("port"))
     tls = _tls(options, port)
     tempfail = options.last("tempfail")
+    reverse_path = options.last("from")
+    size = options.last("size")
     expect = arguments.expect(options.last("expect"))
     user = _user(options, password)
-    needs_more = [name for name in ("require", "forbid", "authuser") if options.count(name)]
+    further = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
+    needs_more = [name for name in further if options.count(name)]
     if expect.code >= 400 and (needs_more or tls == "starttls"):
         option = needs_more[0] if needs_more else "starttls"
         raise UsageFault("expect", f"a server that says {expect.code} ends before --{option}")
@@ -153,6 +189,13 @@ def build(
         password=Secret(password) if user is not None and password is not None else None,
         mechanism=(options.last("authtype") or "").upper() or None,
         auth_insecure=bool(options.count("auth-insecure")),
+        proxy=arguments.proxy(options.last("proxy") or "v1") if options.count("proxy") else "",
+        reverse_path=None if reverse_path is None else arguments.mailbox("from", reverse_path),
+        size=None if size is None else arguments.size(size),
+        recipients=tuple(arguments.mailbox("rcpt", one) for one in options.all("rcpt")),
+        no_relay=tuple(arguments.mailbox("no-relay", one) for one in options.all("no-relay")),
+        commands=_commands(options),
+        output_format=arguments.output_format(options.last("output-format") or "text"),
     )
 
 
@@ -178,9 +221,22 @@ def _family(options: Options, host: Host, source: str | None) -> int | None:
 def _greeting(options: Options, tls: str) -> str:
     if options.count("lmtp"):
         return "LHLO"
-    needing = ("ehlo", "require", "forbid", "authuser")
-    wanted = any(options.count(name) for name in needing) or tls == "starttls"
+    needing = ("ehlo", "require", "forbid", "authuser", "size")
+    addresses = "".join(map("".join, map(options.all, ("from", "rcpt", "no-relay"))))
+    wanted = (
+        any(options.count(name) for name in needing) or tls == "starttls" or not addresses.isascii()
+    )
     return "EHLO" if wanted else "HELO"
+
+
+def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
+    lines = [arguments.line(one) for one in options.all("command")]
+    # An engine passes a missing macro as an empty text, which no reply could lack.
+    texts: list[str | None] = [text or None for text in options.all("response")]
+    if len(texts) > len(lines):
+        raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} belongs to no -C")
+    texts += [None] * (len(lines) - len(texts))
+    return tuple(zip(lines, texts))
 
 
 def _tls(options: Options, port: int | None) -> str:

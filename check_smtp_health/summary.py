@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from nagiosplugin import Summary
 
-from check_smtp_health.evaluation import describe, slowest, worst
+from check_smtp_health.evaluation import describe, of_stage, slowest, worst
 from check_smtp_health.text import STATUS_LIMIT, escaped, printable, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nagiosplugin import Result, Results
+    from nagiosplugin import Check, Result, Results
 
     from check_smtp_health.observation import Observation, Report
 
@@ -57,13 +57,15 @@ class HealthSummary(Summary):  # type: ignore[misc]
         for report in self._reports:
             lines += [self._stage_line(seen, report, results) for seen in report.observations]
             if self._verbose > 1:
-                lines += _transcript(report)
+                lines += [
+                    f"{moment:9.6f} {sender}: {text}" for moment, sender, text in transcript(report)
+                ]
             if self._verbose > 2:
                 lines += _tls_facts(report)
         return lines
 
     def _stage_line(self, seen: Observation, report: Report, results: Sequence[Result]) -> str:
-        state = worst([found.state for found in results if found.metric.name == seen.stage])
+        state = worst([result.state for result in of_stage(results, seen)])
         whole = max(sum((other.began, other.seconds)) for other in report.observations)
         scale = BAR_WIDTH / whole if whole else 0.0
         left = min(int(seen.began * scale), BAR_WIDTH - 1)
@@ -82,15 +84,20 @@ def _target(report: Report) -> str:
     return f"{where} [{report.address}]" if report.address not in ("", report.host) else where
 
 
-def _transcript(report: Report) -> Iterator[str]:
-    """Give one line for each line sent or received."""
+def status(check: Check) -> str:
+    """Return the status line of a check that has been called, without its state."""
+    line: str = check.summary_str
+    return line
+
+
+def transcript(report: Report) -> Iterator[tuple[float, str, str]]:
+    """Give moment, sender and harmless text of each line sent or received."""
     for moment, sender, data in report.transcript:
         for line in data.rstrip(b"\r\n").split(b"\n"):
             if sender == "C":
-                shown = escaped(line.rstrip(b"\r").decode("utf-8", "replace"))
+                yield moment, sender, escaped(line.rstrip(b"\r").decode("utf-8", "replace"))
             else:
-                shown = printable(line)
-            yield f"{moment:9.6f} {sender}: {shown}"
+                yield moment, sender, printable(line)
 
 
 def _tls_facts(report: Report) -> Iterator[str]:

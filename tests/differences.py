@@ -6,6 +6,7 @@ The README's table is made of these rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Union
 
 from tests.servers.scripted import Expect, Hang, Sleep, Step
 
@@ -13,6 +14,16 @@ BANNER = b"220 mail.example.org ESMTP\r\n"
 HELO = (BANNER, Expect(b"HELO"))
 HELOED = (*HELO, b"250 mail.example.org\r\n")
 QUIT = (Expect(b"QUIT"), b"221 2.0.0 Bye\r\n")
+MAIL = (*HELOED, Expect(b"MAIL FROM:<me@example.org>"))
+EHLO = (Expect(b"EHLO"), b"250-mail.example.org\r\n250 STARTTLS\r\n")
+IN_LOWER_CASE = (
+    # This makes the banner the slowest stage beyond doubt.
+    *(Sleep(0.1), BANNER),
+    *(Expect(b"EHLO"), b"250-mail.example.org\r\n250-starttls\r\n250 SIZE\r\n"),
+)
+STARTTLS = (Expect(b"STARTTLS"), b"220 2.0.0 Ready\r\n")
+
+SNI = ("--sni", "mail.example.org")
 
 THEIR_OK = "SMTP OK - # sec. response time"
 TARGET = "127.0.0.1:25"
@@ -22,7 +33,7 @@ TARGET = "127.0.0.1:25"
 class Answer:
     """An exit code and a first line without the program's own perfdata.
 
-    Times are ``#``, the port is 25.
+    Times and dates are ``#``, the port is 25.
     """
 
     code: int
@@ -30,17 +41,30 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """The server's side of a TLS handshake, with a certificate of a kind that the tests know."""
+
+    kind: str
+
+
+ServerStep = Union[Step, Certificate]
+
+
+@dataclass(frozen=True)
 class Row:
     """What ``server`` does in plain English and as a script, and the answer of each program.
 
-    The script is what check_smtp runs through.
+    The script is what check_smtp runs through; ``our_script`` is there where the same server takes
+    us further. ``our_arguments`` come on top, where check_smtp has no such option.
     """
 
     server: str
     theirs: Answer
     ours: Answer
-    script: tuple[Step, ...]
+    script: tuple[ServerStep, ...]
     arguments: tuple[str, ...] = ()
+    our_script: tuple[ServerStep, ...] = ()
+    our_arguments: tuple[str, ...] = ()
 
 
 ROWS = (
@@ -133,5 +157,75 @@ ROWS = (
         ),
         (*HELOED, Expect(b"MAIL FROM:<me@example.org>"), b"250 2.1.0 Ok\r\n", *QUIT),
         ("-F", "me\r\nMAIL FROM:<me@example.org>"),
+    ),
+    Row(
+        "refuses MAIL of `-f` for good",
+        Answer(0, THEIR_OK),
+        Answer(2, f"SMTP CRITICAL - {TARGET} mail: 530 5.7.0 Must issue STARTTLS (after # s)"),
+        (*MAIL, b"530 5.7.0 Must issue STARTTLS\r\n", *QUIT),
+        ("-f", "me@example.org"),
+    ),
+    Row(
+        "refuses MAIL of `-f` for now, its disk being full",
+        Answer(0, THEIR_OK),
+        Answer(1, f"SMTP WARNING - {TARGET} mail: 452 4.3.1 Insufficient storage (after # s)"),
+        (*MAIL, b"452 4.3.1 Insufficient storage\r\n", *QUIT),
+        ("-f", "me@example.org"),
+    ),
+    Row(
+        "refuses the command of `-C`, without `-R`",
+        Answer(0, THEIR_OK),
+        Answer(2, f"SMTP CRITICAL - {TARGET} command: VRFY me: 550 5.1.1 Unknown (after # s)"),
+        (*HELOED, Expect(b"VRFY me"), b"550 5.1.1 Unknown\r\n", *QUIT),
+        ("-C", "VRFY me"),
+    ),
+    Row(
+        "does not offer STARTTLS, with `-S`",
+        Answer(1, "WARNING - TLS not supported by server"),
+        Answer(2, f"SMTP CRITICAL - {TARGET} starttls: STARTTLS is not offered (after # s)"),
+        (BANNER, Expect(b"EHLO"), b"250-mail.example.org\r\n250 SIZE\r\n", *QUIT),
+        ("-S",),
+    ),
+    Row(
+        "offers STARTTLS in lower case, with `-S`",
+        Answer(1, "WARNING - TLS not supported by server"),
+        Answer(
+            0,
+            f"SMTP OK - {TARGET} answered in # s (slowest: banner # s), TLS 1.3, certificate "
+            "expires in 90 days, #",
+        ),
+        (*IN_LOWER_CASE, *QUIT),
+        ("-S",),
+        (*IN_LOWER_CASE, *STARTTLS, Certificate("good"), *EHLO, *QUIT),
+        SNI,
+    ),
+    *(
+        Row(
+            server,
+            Answer(0, THEIR_OK),
+            Answer(2, f"SMTP CRITICAL - {TARGET} tls: {problem} (after # s)"),
+            (BANNER, *EHLO, *STARTTLS, Certificate(kind), *EHLO, *QUIT),
+            ("-S",),
+            (),
+            SNI,
+        )
+        for server, kind, problem in (
+            (
+                "has a certificate for another name, with `-S`",
+                "foreign",
+                "certificate is for www.example.org, not mail.example.org, try --sni or "
+                "--no-verify",
+            ),
+            (
+                "has a certificate that vouches for itself, with `-S`",
+                "self-signed",
+                "certificate self-signed, try --ca-file or --no-verify",
+            ),
+            (
+                "has a certificate that has expired, with `-S` but without `-D`",
+                "expired",
+                "certificate expired 3 days ago, #",
+            ),
+        )
     ),
 )

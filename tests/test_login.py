@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from scramp import ScramMechanism
 
+from check_smtp_health.settings import Secret
 from check_smtp_health.smtp import sasl
 from tests import plugin
 from tests.servers.authority import Authority
@@ -285,22 +286,46 @@ def test_a_long_password_waits_for_the_challenge(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "text", "problem"),
     [
-        (0o644, "x\n", "can be read by everyone, chmod o-r it"),
-        (0o600, "\nx\n", "is empty"),
-        (0o600, "", "is empty"),
+        (
+            0o644,
+            "x\n",
+            "--authpass-file: 'password' can be read by everyone, chmod o-r it",
+        ),
+        (0o600, "\nx\n", "--authpass-file: the first line of 'password' is empty"),
+        (0o600, "", "--authpass-file: the first line of 'password' is empty"),
+        (0o600, "a\0b", "-U: the password holds a NUL, which no mechanism can send"),
     ],
 )
-def test_password_file(tmp_path: Path, mode: int, text: str, problem: str) -> None:
-    file = tmp_path / "password"
-    file.write_text(text)
-    file.chmod(mode)
-    done = plugin.run("-H", "127.0.0.1", "-S", "-U", USER, "--authpass-file", str(file))
-    what = f"'{file}'" if mode == 0o644 else f"the first line of '{file}'"
+def test_password_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, text: str, problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("password").write_text(text)
+    Path("password").chmod(mode)
+    done = plugin.run("-H", "127.0.0.1", "-S", "-U", USER, "--authpass-file", "password")
+    assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
+
+
+def test_without_scramp_its_mechanism_is_not_to_be_had(tmp_path: Path) -> None:
+    (tmp_path / "scramp.py").write_text("raise ImportError('not here')")
+    environment = {"PYTHONPATH": str(tmp_path), "CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD}
+    done = plugin.run("-H", "127.0.0.1", "-U", USER, "-A", "scram-sha-256", environment=environment)
     assert (done.code, done.stdout, done.stderr) == (
         3,
-        f"SMTP UNKNOWN - --authpass-file: {what} {problem}\n",
+        "SMTP UNKNOWN - -A: SCRAM-SHA-256 needs the package scramp: "
+        "pip install 'check-smtp-health[scram]'\n",
         "",
     )
+    offer = b"250-mx\r\n250 AUTH SCRAM-SHA-256 CRAM-MD5\r\n"
+    script = (BANNER, EHLO, offer, Expect(b"AUTH CRAM-MD5\r\n"), b"535 no\r\n", *QUIT)
+    with ScriptedServer(script).running() as server:
+        where = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example")
+        done = plugin.run(*where, "-U", USER, environment=environment)
+    assert (done.code, done.stderr, server.faults) == (2, "", [])
+
+
+def test_a_secret_cannot_be_printed_by_accident() -> None:
+    assert f"{Secret(PASSWORD)} {[Secret(PASSWORD)]!r}" == "Secret(***) [Secret(***)]"
 
 
 def test_empty_variable_is_not_set() -> None:
@@ -356,6 +381,26 @@ def test_nothing_in_the_process_list_but_what_the_user_put_there() -> None:
         stdout, _ = process.communicate()
     assert b"s3cret" not in seen
     assert b"s3cret" not in stdout
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"])
+def test_a_password_that_is_not_utf_8(tmp_path: Path, mechanism: str) -> None:
+    """It is sent as it stands in the file, or the reason is given without a part of it."""
+    file = tmp_path / "password"
+    file.write_bytes(b"s\xe9cret\n")
+    file.chmod(0o600)
+    offer = b"250-mx.example\r\n250 AUTH " + mechanism.encode() + b"\r\n"
+    script = (BANNER, EHLO, offer, Expect(b"AUTH "), b"535 no\r\n", *QUIT)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-vvv", *CLEAR),
+            *("-A", mechanism, "-U", USER, "--authpass-file", str(file)),
+        )
+    assert (done.code, done.stderr) == (2, "")
+    assert "internal error" not in done.stdout
+    assert "cret" not in done.stdout
+    if mechanism == "PLAIN":
+        assert server.received[1] == b"AUTH PLAIN " + b64(b"\0monitor\0s\xe9cret") + b"\r\n"
 
 
 def test_digest_is_rfc_2195s() -> None:

@@ -49,7 +49,7 @@ LMTP = (
 
 GREETING = (
     Expect(b""),
-    b"250-mx.example.org\r\n250-SIZE 10240000\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n",
+    b"250-mx.example.org\r\n250-SIZE 30000000\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n",
 )
 
 PASSWORD = "s3cret"
@@ -84,6 +84,7 @@ def script(words: list[str], host: str, certificate: ssl.SSLContext) -> tuple[St
     starttls = (Expect(b"STARTTLS"), b"220 2.0.0 Ready\r\n", Handshake(certificate), *GREETING)
     auth = (Expect(LOGIN), b"235 2.7.0 Accepted\r\n")
     return (
+        *((Expect(b"PROXY TCP4 "),) if "-r" in words else ()),
         *((Handshake(certificate),) if "--ssl" in words else ()),
         # This makes the banner the slowest stage beyond doubt.
         Sleep(0.1),
@@ -91,8 +92,30 @@ def script(words: list[str], host: str, certificate: ssl.SSLContext) -> tuple[St
         *GREETING,
         *(starttls if "-S" in words else ()),
         *(auth if "-U" in words else ()),
+        *transaction(words),
         *QUIT,
     )
+
+
+def transaction(words: list[str]) -> tuple[Step, ...]:
+    """Return what the server does between MAIL and RSET: it takes its own recipients."""
+    given = dict(zip(words, words[1:]))
+    size = f" SIZE={given['--size']}" if "--size" in given else ""
+    steps: list[Step] = [
+        Expect(f"MAIL FROM:<{given.get('-f', '')}>{size}\r\n".encode()),
+        b"250 2.1.0 Ok\r\n",
+    ]
+    for option, address in zip(words, words[1:]):
+        if option in ("--rcpt", "--no-relay"):
+            steps.append(Expect(f"RCPT TO:<{address}>\r\n".encode()))
+        elif option == "-C":
+            steps.append(Expect(f"{address}\r\n".encode()))
+        else:
+            continue
+        is_refused = option == "--no-relay"
+        steps.append(b"554 5.7.1 Relay access denied\r\n" if is_refused else b"250 2.1.5 Ok\r\n")
+    is_begun = {"-f", "--size", "--rcpt", "--no-relay"} & set(words)
+    return (*steps, Expect(b"RSET\r\n"), b"250 2.0.0 Ok\r\n") if is_begun else ()
 
 
 def blocks(language: str) -> list[str]:
@@ -100,10 +123,15 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
+def section(text: str, title: str) -> str:
+    """Return what stands below that heading."""
+    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
 def table(text: str, title: str) -> list[tuple[str, ...]]:
     """Return the cells of the table below that heading, its head left out."""
-    (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    lines = [line.strip("|") for line in section.splitlines() if line.startswith("|")]
+    lines = [line.strip("|") for line in section(text, title).splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines[2:]]
     return [tuple(cell.replace(r"\|", "|") for cell in row) for row in rows]
 
@@ -192,17 +220,17 @@ def test_the_option_that_changes_a_state_is_named() -> None:
 def test_faults() -> None:
     peer = [fault.__name__ for fault in errors.PeerFault.__subclasses__()]
     ours = [
-        [fault.__name__]
+        fault.__name__
         for parent in (errors.CheckFault, errors.SessionFault)
         for fault in parent.__subclasses__()
         if fault not in (errors.SessionFault, errors.PeerFault)
     ]
-    rows = table(README, "Errors in the code")
-    assert [coded(row[0]) for row in rows] == [*ours, ["PeerFault", *peer]]
+    named = coded(section(README, "Errors in the code"))
+    assert named == ["CheckFault", *ours, "PeerFault", *peer]
 
 
 def test_differences() -> None:
-    assert table(README, "Differences from check_smtp") == [
+    assert table(README, "Coming from check_smtp") == [
         (row.server, f"{STATES[row.theirs.code]}: `{row.theirs.line}`", f"`{row.ours.line}`")
         for row in ROWS
     ]
@@ -234,8 +262,10 @@ def test_an_answer_is_real(line: str, answer: str, world: World) -> None:
 
 
 def test_thresholds() -> None:
-    for row in table(README, "Thresholds"):
-        (given,) = coded(row[0])
+    words = coded(section(README, "Thresholds"))
+    ranges = [word for word in words if re.search(r"\d", word)]
+    assert len(ranges) == 5
+    for given in ranges:
         chosen = options.read(["-H", "mx.example.org", "-w", given])
         assert settings.build(chosen, (*NAMES, "time"), "").warning
 
@@ -298,15 +328,15 @@ def test_icinga_services() -> None:
     (block,) = blocks("icinga2")
     commands = re.findall(r'check_command = "(.*)"', block)
     assert set(commands) == set(re.findall(r'^object CheckCommand "(.*)"', ICINGA, re.MULTILINE))
-    used = set(re.findall(r"^  vars\.(\w+) =", block, re.MULTILINE))
+    # The same example is in the file itself, among others, and Icinga validates it there.
+    comment = ICINGA.partition(" */")[0]
+    example = "\n".join(re.findall(r"^ \*(?:\t(.*))?$", comment, re.MULTILINE)).strip("\n")
+    example = example.replace("\t", "  ")
+    assert example.startswith(block.replace('  import "generic-service"\n', "").strip("\n"))
+    used = set(re.findall(r"^  vars\.(\w+) =", example, re.MULTILINE))
     named = set(re.findall(r"\b(?:smtp_health_\w+)", README))
     assert used
     assert (used | named) - set(re.findall(r"\$(smtp_health_\w+)\$", ICINGA)) == set()
-    # The same example is in the file itself, where Icinga validates it.
-    comment = ICINGA.partition(" */")[0]
-    example = "\n".join(re.findall(r"^ \*(?:\t(.*))?$", comment, re.MULTILINE)).strip("\n")
-    there = block.replace('  import "generic-service"\n', "").strip("\n")
-    assert there == example.replace("\t", "  ")
 
 
 def test_extras() -> None:
@@ -344,9 +374,12 @@ def test_rooms() -> None:
 @pytest.mark.parametrize("text", [README, CONTRIBUTING], ids=["README", "CONTRIBUTING"])
 def test_what_is_pointed_at_exists(text: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", text)
-    headings = {title.lower() for title in re.findall(r"^##+ (\w+)$", text, re.MULTILINE)}
+    titles = re.findall(r"^##+ (.*)$", text, re.MULTILINE)
+    headings = {title.lower().replace(" ", "-") for title in titles}
     assert set(re.findall(r"\]\(#([^)]+)\)", text)) - headings == set()
-    paths = [word for word in coded(text) if re.fullmatch(r"(tests|contrib|\.ci)/[\w./-]+", word)]
+    paths = [
+        word for word in coded(text) if re.fullmatch(r"(tests|contrib|docs|\.ci)/[\w./-]+", word)
+    ]
     assert [path for path in links + paths if not (ROOT / path).exists()] == []
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert set(re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE)) - set(targets) == set()

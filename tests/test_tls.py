@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests import plugin
+from tests import needs, plugin
 from tests.servers.authority import Authority, after, self_signed
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.scripted import (
@@ -20,6 +23,7 @@ from tests.servers.scripted import (
     Sleep,
     Slowly,
     Step,
+    Swallow,
 )
 
 OFFER = (BANNER, EHLO, b"250-mx.example\r\n250 STARTTLS\r\n")
@@ -266,9 +270,14 @@ def test_what_was_offered_before_tls_does_not_count(pki: Pki) -> None:
             "CRITICAL - tls: no answer within 1 s",
             BEGUN,
         ),
-        (GO, 2, "CRITICAL - tls: connection closed by the server (after # s)", BEGUN),
         (
-            (*GO, Sleep(0.05), Reset()),
+            (*GO, Swallow()),
+            2,
+            "CRITICAL - tls: connection closed by the server (after # s)",
+            BEGUN,
+        ),
+        (
+            (*GO, Swallow(), Reset()),
             2,
             "CRITICAL - tls: connection reset by the server (after # s)",
             BEGUN,
@@ -305,7 +314,8 @@ def test_starttls_that_goes_wrong(
     [
         ((BANNER, Hang()), "the server does not speak TLS here, try -S (after # s)"),
         ((Hang(),), "no answer within 1 s"),
-        ((Reset(),), "connection reset by the server (after # s)"),
+        ((Swallow(),), "connection closed by the server (after # s)"),
+        ((Swallow(), Reset()), "connection reset by the server (after # s)"),
     ],
 )
 def test_implicit_tls_that_goes_wrong(pki: Pki, script: tuple[Step, ...], said: str) -> None:
@@ -366,6 +376,60 @@ def test_client_certificate(pki: Pki, version: ssl.TLSVersion) -> None:
         "--key (after # s)",
     }
     assert (code, line) == (2, f"SMTP CRITICAL - {said[version]}")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_client_certificate_of_a_stranger(pki: Pki, version: ssl.TLSVersion) -> None:
+    context = pki.context("good")
+    context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(pki.good.path)
+    own = pki.folder / "stranger.pem"
+    pki.other.authority.issue_cert("me.example").private_key_and_cert_chain_pem.write_to_path(own)
+    code, line, _ = check(pki, (*GO, Handshake(context)), "-S", "--cert", str(own))
+    stage = "tls" if version == ssl.TLSVersion.TLSv1_2 else "helo"
+    said = "the server rejects the client certificate of --cert"
+    assert (code, line) == (2, f"SMTP CRITICAL - {stage}: {said} (after # s)")
+
+
+def test_a_key_that_is_encrypted_asks_nobody(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pki.folder)
+    key = ec.generate_private_key(ec.SECP256R1())
+    Path("key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"x"),
+        )
+    )
+    pki.good.authority.issue_cert("a.example").cert_chain_pems[0].write_to_path("cert")
+    done = plugin.run("-H", "127.0.0.1", "-S", "--cert", "cert", "--key", "key")
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - --key: 'key' is encrypted\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize("by", ["--ca-path", "SSL_CERT_DIR", "SSL_CERT_FILE"])
+def test_trust_anchors_from_elsewhere(pki: Pki, tmp_path: Path, by: str) -> None:
+    """A directory of hashed links is the cheap way, a file the usual one."""
+    name = subprocess.run(
+        [needs.program("openssl"), "x509", "-noout", "-subject_hash", "-in", pki.good.path],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    (tmp_path / f"{name}.0").symlink_to(pki.good.path)
+    where = pki.good.path if by == "SSL_CERT_FILE" else str(tmp_path)
+    script = (*GO, Handshake(pki.context("good")), *AGAIN)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-S"),
+            *("--sni", "mx.example", *((by, where) if by == "--ca-path" else ())),
+            environment={} if by == "--ca-path" else {by: where},
+        )
+    assert (done.code, done.stderr, server.faults) == (0, "", [])
 
 
 def test_facts_at_the_highest_verbosity(pki: Pki) -> None:

@@ -8,7 +8,9 @@ from check_smtp_health import __version__
 from tests import plugin
 from tests.servers.scripted import Hang, ScriptedServer
 
-STAGES = "resolve, connect, tls, banner, helo, starttls, auth, quit or time"
+STAGES = (
+    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, quit or time"
+)
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-w", "abc"), "-w: 'abc' is not a threshold range"),

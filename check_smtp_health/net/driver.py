@@ -195,7 +195,7 @@ class _Driver:
             task.transport = Transport(wish.address, wish.source)
         elif isinstance(wish, StartTls):
             self._watch(task, 0)
-            task.transport = task.transport.upgraded(wish.trust, wish.name)
+            task.transport = wish.trust.upgrade(task.transport.release(), wish.name)
         self._attempt(task, wish, is_first=True)
 
     def _attempt(self, task: _Task, wish: Wish, *, is_first: bool) -> None:

@@ -47,6 +47,12 @@ def addresses(host: str, port: int, family: int | None) -> tuple[Address, ...]:
     return tuple(dict.fromkeys(Address(row[0], row[4]) for row in rows))
 
 
+def packed(host: str) -> bytes:
+    """Return an IP address as the 4 or 16 bytes that it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.inet_pton(family, host.partition("%")[0])
+
+
 def _need_descriptors() -> None:
     """Tell a resolver that could open no file from a name that does not exist."""
     try:

@@ -19,9 +19,12 @@ from check_smtp_health.values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
 
     from check_smtp_health.settings import Settings
+
+    _T = TypeVar("_T")
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -128,19 +131,16 @@ class TlsTransport:
             Disconnected: the connection ended meanwhile.
         """
         try:
-            self._socket.do_handshake()
-        except ssl.SSLWantReadError:
-            self.wants = selectors.EVENT_READ
-            return False
-        except ssl.SSLWantWriteError:
-            self.wants = selectors.EVENT_WRITE
-            return False
+            self._is_up = self._unless_waiting(self._shake_hands) is True
         except ssl.SSLCertVerificationError as error:
             reason = _REASONS.get(error.verify_code, error.verify_message)
             raise Untrusted(f"certificate {reason}", reason) from error
-        except (ssl.SSLError, OSError) as error:
+        except OSError as error:
             raise _failed(error) from error
-        self._is_up = True
+        return self._is_up
+
+    def _shake_hands(self) -> bool:
+        self._socket.do_handshake()
         return True
 
     def agreed(self) -> Agreed:
@@ -154,14 +154,9 @@ class TlsTransport:
     def receive(self) -> bytes | None:
         """Return what has come, ``b""`` at the end, None if ``wants`` must be waited for."""
         try:
-            return self._socket.recv(CHUNK)
-        except ssl.SSLWantReadError:
-            self.wants = selectors.EVENT_READ
-        except ssl.SSLWantWriteError:
-            self.wants = selectors.EVENT_WRITE
-        except (ssl.SSLError, OSError) as error:
+            return self._unless_waiting(lambda: self._socket.recv(CHUNK))
+        except OSError as error:
             raise _broken(error) from error
-        return None
 
     def send(self, data: bytes | None = None) -> bool:
         """Send ``data``, or without it what was left last time; True once nothing is left."""
@@ -169,23 +164,30 @@ class TlsTransport:
             self._rest = memoryview(data)
         try:
             while self._rest:
-                self._rest = self._rest[self._socket.send(self._rest) :]
-        except ssl.SSLWantReadError:
-            self.wants = selectors.EVENT_READ
-            return False
-        except ssl.SSLWantWriteError:
-            self.wants = selectors.EVENT_WRITE
-            return False
-        except (ssl.SSLError, OSError) as error:
+                sent = self._unless_waiting(lambda: self._socket.send(self._rest))
+                if sent is None:
+                    return False
+                self._rest = self._rest[sent:]
+        except OSError as error:
             raise _broken(error) from error
         return True
+
+    def _unless_waiting(self, action: Callable[[], _T]) -> _T | None:
+        """Return what the action returns, None where it must wait for what ``wants`` says."""
+        try:
+            return action()
+        except ssl.SSLWantReadError:
+            self.wants = selectors.EVENT_READ
+        except ssl.SSLWantWriteError:
+            self.wants = selectors.EVENT_WRITE
+        return None
 
     def close(self) -> None:
         """Say goodbye as far as that can be done at once, and close the connection."""
         if self._is_up:
             try:
                 self._socket.unwrap()
-            except (ssl.SSLError, OSError, ValueError):
+            except (OSError, ValueError):
                 pass  # close_notify is sent, the server's own is not waited for
         self._socket.close()
 

@@ -10,10 +10,6 @@ import socket
 from check_smtp_health.errors import Busy, Disconnected, LocalFault, SessionFault, Unreachable
 from check_smtp_health.net.wishes import Address
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from check_smtp_health.net.tls import TlsTransport, Trust
-
 CHUNK = 16 * 1024
 """Bytes read at once; more than any sane reply, less than a hostile server could make us hold."""
 
@@ -104,9 +100,9 @@ class Transport:
                 raise lost(error) from error
         return True
 
-    def upgraded(self, trust: Trust, name: str | None) -> TlsTransport:
-        """Return the TLS connection that takes this one's place; this one is gone."""
-        return trust.upgrade(self._socket, name)
+    def release(self) -> socket.socket:
+        """Give the socket away, to what takes this connection's place."""
+        return self._socket
 
     def close(self) -> None:
         """Close the connection."""

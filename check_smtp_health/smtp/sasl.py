@@ -22,14 +22,14 @@ RESPONSE_LIMIT = 12288
 
 def plain(user: str, password: str) -> Mechanism:
     """RFC 4616: all at once, in clear."""
-    yield f"\0{user}\0{password}".encode()
+    yield octets(f"\0{user}\0{password}")
 
 
 def login(user: str, password: str) -> Mechanism:
     """Never standardised (draft-murchison-sasl-login): user, then password, in clear."""
     yield None
-    yield user.encode()
-    yield password.encode()
+    yield octets(user)
+    yield octets(password)
 
 
 def cram_md5(user: str, password: str) -> Mechanism:
@@ -37,13 +37,13 @@ def cram_md5(user: str, password: str) -> Mechanism:
     import hmac
 
     challenge = yield None
-    digest = hmac.new(password.encode(), challenge, "md5").hexdigest()
-    yield f"{user} {digest}".encode()
+    digest = hmac.new(octets(password), challenge, "md5").hexdigest()
+    yield octets(f"{user} {digest}")
 
 
 def xoauth2(user: str, password: str) -> Mechanism:
     """Google's and Microsoft's: the password is an OAuth 2.0 access token."""
-    yield f"user={user}\1auth=Bearer {password}\1\1".encode()
+    yield octets(f"user={user}\1auth=Bearer {password}\1\1")
     # A challenge here is the reason of a refusal; the empty response asks for the reply to it.
     yield b""
 
@@ -52,9 +52,9 @@ def scram_sha_256(user: str, password: str) -> Mechanism:
     """RFC 7677: neither side learns what it did not know; the server proves itself, too."""
     from scramp import ScramClient, ScramException
 
-    client = ScramClient(["SCRAM-SHA-256"], user, password)
-    challenge = yield client.get_client_first().encode()
     try:
+        client = ScramClient(["SCRAM-SHA-256"], user, password)
+        challenge = yield client.get_client_first().encode()
         client.set_server_first(challenge.decode("utf-8", "replace"))
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
@@ -84,6 +84,11 @@ def best(offered: Iterable[str], usable: Sequence[str]) -> str | None:
     """Return the best mechanism that is offered and usable, None where there is none."""
     known = {name.upper() for name in offered}
     return next((name for name in MECHANISMS if name in known and name in usable), None)
+
+
+def octets(text: str) -> bytes:
+    """Return a user name or password as bytes: UTF-8, and what was not UTF-8 as it was given."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def encode(response: bytes) -> bytes:

@@ -6,7 +6,7 @@ cannot go on and returns its findings. It touches nothing and reads no clock.
 
 from __future__ import annotations
 
-from check_smtp_health.stages import connection, encryption, greeting, login
+from check_smtp_health.stages import connection, encryption, greeting, login, transaction
 from check_smtp_health.stages.visit import Kit, Visit
 from check_smtp_health.values import NamedTuple
 
@@ -29,6 +29,8 @@ EXPLAIN_LIMIT = 2.0
 
 class Stage(NamedTuple):
     """A row. ``name`` is threshold key, perfdata label and ``-v`` label; ``limit`` in seconds.
+
+    One without name is not reported.
 
     ``explain`` finds out more about a fault of this stage, while no clock runs.
     """
@@ -79,7 +81,14 @@ STAGES = (
     Stage("tls", _starttls, encryption.handshake, explain=encryption.explain),
     Stage("helo", _starttls, greeting.helo),
     Stage("auth", lambda settings: settings.user is not None, login.auth),
+    Stage("mail", lambda settings: settings.has_transaction, transaction.mail),
+    Stage("rcpt", lambda settings: bool(settings.recipients), transaction.rcpt),
+    Stage("relay", lambda settings: bool(settings.no_relay), transaction.relay),
+    Stage("command", lambda settings: bool(settings.commands), transaction.command),
 )
+
+RESET = Stage("", _always, transaction.reset, QUIT_LIMIT)
+"""Not in the plan: it follows where a transaction was begun."""
 
 QUIT = Stage("quit", _always, connection.leave, QUIT_LIMIT)
 """Not in the plan: it follows wherever the connection still stands."""

@@ -12,7 +12,7 @@ from check_smtp_health.errors import (
     Unreachable,
 )
 from check_smtp_health.net import resolver
-from check_smtp_health.net.wishes import Call, Connect, Pause
+from check_smtp_health.net.wishes import Call, Connect, Pause, Write
 from check_smtp_health.observation import Finding
 from check_smtp_health.stages.visit import ask, due, listen
 from check_smtp_health.text import quoted
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 ADDRESSES_SHOWN = 4
 """Addresses that a status line names when none of them answers."""
 
+PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+"""First twelve bytes of the PROXY protocol's version 2."""
+
 BUSY_PAUSE = 0.05
 """Seconds before a Unix socket whose backlog is full is tried again."""
 
@@ -42,7 +45,6 @@ def resolve(visit: Visit) -> Run:
     visit.addresses = yield Call(
         resolver.addresses, (settings.host.ascii, settings.port, settings.family)
     )
-    return ()
 
 
 def connect(visit: Visit) -> Run:
@@ -59,7 +61,9 @@ def connect(visit: Visit) -> Run:
             faults.append((address, fault))
         else:
             visit.is_connected = True
-            return ()
+            if settings.proxy:
+                yield proxy_header(settings.proxy, visit.local, address)
+            return
     if len(faults) == 1:
         raise faults[0][1]
     visit.address = None
@@ -88,6 +92,35 @@ def _listed(faults: list[tuple[Address, SessionFault]]) -> str:
     return ", ".join(shown) + (f": {last.problem}" if isinstance(last, TimedOut) else "")
 
 
+def proxy_header(version: str, source: Address | None, destination: Address) -> Write:
+    """Return the wish to send a PROXY header (HAProxy's proxy-protocol.txt, section 2).
+
+    It bears the connection's real ends; over a Unix socket there are none.
+    """
+    is_tcp = source is not None and isinstance(destination.sockaddr, tuple)
+    ends = (source, destination) if source is not None and is_tcp else ()
+    header = _proxy_v1(*ends) if version == "v1" else _proxy_v2(*ends)
+    return Write(header, shown=f"(PROXY header, {version})".encode())
+
+
+def _proxy_v1(*ends: Address) -> bytes:
+    if not ends:
+        return b"PROXY UNKNOWN\r\n"
+    family = "TCP6" if ":" in ends[0].host else "TCP4"
+    hosts = [end.host.partition("%")[0] for end in ends]
+    ports = [str(end.sockaddr[1]) for end in ends]
+    return " ".join(("PROXY", family, *hosts, *ports)).encode() + b"\r\n"
+
+
+def _proxy_v2(*ends: Address) -> bytes:
+    if not ends:
+        return PROXY_SIGNATURE + b"\x20\x00\x00\x00"  # LOCAL, of no family
+    addresses = b"".join(resolver.packed(end.host) for end in ends)
+    addresses += b"".join(end.sockaddr[1].to_bytes(2, "big") for end in ends)
+    family = b"\x21" if ":" in ends[0].host else b"\x11"
+    return PROXY_SIGNATURE + b"\x21" + family + len(addresses).to_bytes(2, "big") + addresses
+
+
 def banner(visit: Visit) -> Run:
     """Wait for the server to speak first (RFC 5321 section 3.1)."""
     settings = visit.settings
@@ -102,11 +135,11 @@ def banner(visit: Visit) -> Run:
     visit.is_over = not reply.is_positive
     text = settings.expect.text.encode("utf-8", "surrogateescape")
     if text in reply.raw or text in b"\n".join(reply.lines):
-        return ()
+        return
+    problem = f"lacks {quoted(settings.expect.text)}"
     if not reply.is_positive:
-        problem = f"({quoted(settings.expect.text)} is not in it)"
-        raise Rejected(problem, reply.raw, reply.code)
-    return (Finding("unmatched", "does not contain", settings.expect.text, reply.raw),)
+        raise Rejected(f"({problem})", reply.raw, reply.code)
+    visit.findings.append(Finding("unmatched", problem, reply.raw))
 
 
 def leave(visit: Visit) -> Run:
@@ -117,4 +150,3 @@ def leave(visit: Visit) -> Run:
             due(reply, 221)
     except Disconnected:
         pass  # that is an answer, too
-    return ()

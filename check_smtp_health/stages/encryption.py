@@ -13,6 +13,7 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.net.wishes import Connect, StartTls
 from check_smtp_health.smtp.session import Session
+from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
 from check_smtp_health.stages.visit import Visit, ask, due, listen
 from check_smtp_health.text import printable
@@ -67,7 +68,6 @@ def starttls(visit: Visit) -> Run:
     due(reply, 220)
     if visit.session.unread:
         raise _injected(visit.session.unread)
-    return ()
 
 
 def _injected(said: bytes) -> Violation:
@@ -90,7 +90,6 @@ def handshake(visit: Visit) -> Run:
         raise Violation("plaintext in place of the handshake, injected") from fault
     # RFC 3207 section 4.2: nothing that was learned before TLS counts.
     visit.session = Session()
-    return ()
 
 
 def explain(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Untrusted]:
@@ -109,6 +108,8 @@ def _look(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Agreed]:
     assert trust is not None
     again = Visit(settings, visit.kit)
     again.local = yield Connect(visit.address, settings.source)
+    if settings.proxy:
+        yield proxy_header(settings.proxy, again.local, visit.address)
     if settings.tls == "starttls":
         yield from listen(again)
         yield from greet(again)

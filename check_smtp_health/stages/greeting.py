@@ -17,7 +17,8 @@ _EHLO_UNKNOWN = (500, 502, 504)
 def helo(visit: Visit) -> Run:
     """Greet; what must and must not be offered is judged later, by the last greeting."""
     yield from greet(visit)
-    return () if _another_follows(visit) else offers(visit)
+    if not _another_follows(visit):
+        visit.findings += offers(visit)
 
 
 def greet(visit: Visit) -> Run:
@@ -30,7 +31,6 @@ def greet(visit: Visit) -> Run:
         reply = yield from ask(visit, "HELO", name)
     due(reply, 250)
     visit.session.learn(reply)
-    return ()
 
 
 def _another_follows(visit: Visit) -> bool:

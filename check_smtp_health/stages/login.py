@@ -87,13 +87,11 @@ def auth(visit: Visit) -> Run:
             f"{name} without TLS would show the password, use -S, --ssl or --auth-insecure"
         )
     password = settings.password.reveal()
-    for secret in (password.encode("utf-8", "surrogateescape"), sasl.encode(password.encode())):
-        visit.secrets.append(secret)
+    visit.secrets += [sasl.octets(password), sasl.encode(sasl.octets(password))]
     reply = yield from _exchange(visit, name, sasl.MECHANISMS[name](settings.user, password))
     if reply.code in _HINTS:
         raise Rejected(f"({_HINTS[reply.code]})", reply.raw, reply.code)
     due(reply, 235)
-    return ()
 
 
 def _exchange(visit: Visit, name: str, mechanism: Any) -> Generator[Wish, Any, Reply]:

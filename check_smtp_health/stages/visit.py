@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from check_smtp_health.settings import Settings
     from check_smtp_health.smtp.reply import Reply
 
-    Run = Generator[Wish, Any, "tuple[Finding, ...]"]
+    Run = Generator[Wish, Any, None]
 
 
 class Kit(NamedTuple):
@@ -34,14 +34,17 @@ class Kit(NamedTuple):
 class Visit:
     """What one walk through the stages has learned so far. The only thing that stages change.
 
-    ``secrets`` must not be shown even where the server repeats them; ``is_over`` says that all
-    there is to learn is learned.
+    ``findings`` are those of the stage under way: they outlive a fault that ends it. ``secrets``
+    must not be shown even where the server repeats them; ``is_over`` says that all there is to
+    learn is learned.
     """
 
     __slots__ = (
         "address",
         "addresses",
+        "findings",
         "is_connected",
+        "is_in_transaction",
         "is_over",
         "kit",
         "local",
@@ -57,7 +60,9 @@ class Visit:
         self.addresses: tuple[Address, ...] = ()
         self.address: Address | None = None
         self.local: Address | None = None
+        self.findings: list[Finding] = []
         self.is_connected = False
+        self.is_in_transaction = False
         self.is_over = False
         self.session = Session()
         self.tls: Agreed | None = None

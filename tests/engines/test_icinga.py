@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import grp
 import json
-import os
-import pwd
 import re
-import shutil
-import ssl
-import subprocess
-import time
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from check_smtp_health.options import OPTIONS, Option
-from tests import needs
+from tests.engines.icinga import COMMANDS, NODE, Icinga, Result, checked, result
 from tests.plugin import SCRIPT
 from tests.servers.scripted import Expect, ScriptedServer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-COMMANDS = Path(__file__).parents[2] / "contrib" / "icinga2-commands.conf"
-
-NOT_FOR_SERVICES = ("help", "version", "ignore-quit-failure")
+NOT_FOR_SERVICES = ("help", "version", "ignore-quit-failure", "output-format")
 
 IN_ENVIRONMENT = {"authpass": "CHECK_SMTP_HEALTH_AUTHPASS"}
 """Options that are no arguments: Icinga stores and shows those, and so does the process list."""
@@ -46,12 +32,6 @@ include CommandsFile
 """
 
 SERVICES = """
-object Endpoint NodeName { }
-object Zone ZoneName { endpoints = [ NodeName ] }
-object CheckerComponent "checker" { }
-object ApiListener "api" { bind_host = "127.0.0.1"; bind_port = 0 }
-object ApiUser "test" { password = "test"; permissions = [ "objects/query/*" ] }
-
 object Host "mail" {
 	check_command = "dummy"
 	address = "127.0.0.1"
@@ -99,6 +79,18 @@ object Service "login" {
 	vars.smtp_health_auth_insecure = true
 	vars.smtp_health_verbose = true
 }
+
+object Service "transaction" {
+	import "smtp"
+	vars.smtp_health_port = TransactionPort
+	vars.smtp_health_proxy = "v1"
+	vars.smtp_health_from = "<>"
+	vars.smtp_health_size = 1000
+	vars.smtp_health_rcpt = [ "a@mx.example", "b@mx.example" ]
+	vars.smtp_health_no_relay = [ "c@there.example" ]
+	vars.smtp_health_command = [ "VRFY a", "NOOP" ]
+	vars.smtp_health_response = [ "252", "250" ]
+}
 """
 
 SMTP = (
@@ -119,119 +111,28 @@ LOGIN = (
     b"221 bye\r\n",
 )
 
-DEADLINE = 60
-"""Seconds until the daemon must have run every check; it takes two or three."""
-
-
-class Result(NamedTuple):
-    """What Icinga keeps of one run, every measured time as ``#``."""
-
-    command: list[str]
-    exit_status: int
-    output: str
-    performance_data: list[str]
-
-
-class Icinga:
-    """A node of its own in a scratch folder, running as whoever runs the tests."""
-
-    def __init__(self, folder: Path, configuration: str, **constants: str) -> None:
-        self.program = needs.program("icinga2")
-        self.folder = folder
-        self.log = folder / "log.txt"
-        self.file = folder / "icinga2.conf"
-        self.file.write_text(configuration)
-        folders = {
-            "ConfigDir": folder / "etc",
-            "ZonesDir": folder / "etc" / "zones.d",
-            "DataDir": folder / "data",
-            "LogDir": folder / "log",
-            "CacheDir": folder / "cache",
-            "SpoolDir": folder / "spool",
-            "InitRunDir": folder / "run",
-        }
-        for path in (*folders.values(), folder / "data" / "certs"):
-            path.mkdir(parents=True)
-        defined = {
-            **folders,
-            "NodeName": "localhost",
-            "ZoneName": "localhost",
-            "PluginDir": SCRIPT.parent,
-            "PluginContribDir": SCRIPT.parent,
-            "CommandsFile": COMMANDS,
-            **constants,
-        }
-        self.defines = [f"-D{name}={value}" for name, value in defined.items()]
-
-    def validate(self) -> tuple[int, str]:
-        """Return the exit code and the last line of ``daemon -C``."""
-        done = subprocess.run(
-            [self.program, "daemon", "-C", "-c", str(self.file), *self.defines],
-            capture_output=True,
-            text=True,
-            env=self._environment(),
-            check=False,
-        )
-        return done.returncode, done.stdout.splitlines()[-1].partition("] ")[2]
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the daemon until the block ends."""
-        self._make_certificate()
-        with (
-            self.log.open("wb") as log,
-            subprocess.Popen(
-                [self.program, "daemon", "-c", str(self.file), *self.defines],
-                stdout=log,
-                stderr=log,
-                env=self._environment(),
-            ) as daemon,
-        ):
-            try:
-                yield daemon
-            finally:
-                daemon.terminate()
-
-    def query(self, path: str) -> list[dict[str, Any]]:
-        """Return the attributes of the objects at a path of the API.
-
-        Raises:
-            OSError: the API does not answer yet.
-        """
-        port = re.search(r"listener on '\[127\.0\.0\.1\]:(\d+)'", self.log.read_text())
-        if port is None:
-            raise ConnectionRefusedError("no port yet")
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        request = urllib.request.Request(
-            f"https://127.0.0.1:{port[1]}/v1/objects/{path}",
-            headers={"Authorization": f"Basic {base64.b64encode(b'test:test').decode()}"},
-        )
-        with urllib.request.urlopen(request, context=context) as answer:
-            return [row["attrs"] for row in json.load(answer)["results"]]
-
-    def _make_certificate(self) -> None:
-        certificates = self.folder / "data" / "certs"
-        key, certificate = certificates / "localhost.key", certificates / "localhost.crt"
-        subprocess.run(
-            [
-                *(self.program, "pki", "new-cert", "--cn", "localhost"),
-                *("--key", str(key), "--cert", str(certificate), *self.defines),
-            ],
-            stdout=subprocess.DEVNULL,
-            env=self._environment(),
-            check=True,
-        )
-        shutil.copy(certificate, certificates / "ca.crt")
-
-    @staticmethod
-    def _environment() -> dict[str, str]:
-        return {
-            "PATH": os.defpath,
-            "ICINGA2_USER": pwd.getpwuid(os.getuid()).pw_name,
-            "ICINGA2_GROUP": grp.getgrgid(os.getgid()).gr_name,
-        }
+TRANSACTION = (
+    Expect(b"PROXY TCP4 127.0.0.1 127.0.0.1 "),
+    b"220 mx.example ESMTP\r\n",
+    Expect(b"EHLO"),
+    b"250-mx.example\r\n250 SIZE 1000\r\n",
+    Expect(b"MAIL FROM:<> SIZE=1000\r\n"),
+    b"250 ok\r\n",
+    Expect(b"RCPT TO:<a@mx.example>\r\n"),
+    b"250 ok\r\n",
+    Expect(b"RCPT TO:<b@mx.example>\r\n"),
+    b"550 unknown\r\n",
+    Expect(b"RCPT TO:<c@there.example>\r\n"),
+    b"250 ok\r\n",
+    Expect(b"VRFY a\r\n"),
+    b"252 perhaps\r\n",
+    Expect(b"NOOP\r\n"),
+    b"250 ok\r\n",
+    Expect(b"RSET\r\n"),
+    b"250 ok\r\n",
+    Expect(b"QUIT"),
+    b"221 bye\r\n",
+)
 
 
 class Seen(NamedTuple):
@@ -246,56 +147,37 @@ class Seen(NamedTuple):
     log: str
     port: int
     login: ScriptedServer
+    transaction: ScriptedServer
 
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     """Run every service once."""
-    with ScriptedServer(SMTP).running() as server, ScriptedServer(LOGIN).running() as login:
+    with (
+        ScriptedServer(SMTP).running() as server,
+        ScriptedServer(LOGIN).running() as login,
+        ScriptedServer(TRANSACTION).running() as transaction,
+    ):
         icinga = Icinga(
             tmp_path_factory.mktemp("icinga"),
-            LIBRARY + SERVICES,
+            LIBRARY + NODE + SERVICES,
             ServerPort=str(server.port),
             LoginPort=str(login.port),
+            TransactionPort=str(transaction.port),
             Password=PASSWORD.replace("$", "$$"),
         )
         with icinga.running() as daemon:
-            services = _checked(icinga, daemon)
+            services = checked(icinga, daemon)
             (command,) = icinga.query("checkcommands/smtp_health")
     return Seen(
         command,
-        {service["name"]: _result(service["last_check_result"]) for service in services},
+        {service["name"]: result(service["last_check_result"]) for service in services},
         {service["name"]: json.dumps(service["last_check_result"]) for service in services},
         icinga.log.read_text(),
         server.port,
         login,
+        transaction,
     )
-
-
-def _checked(icinga: Icinga, daemon: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
-    end = time.monotonic() + DEADLINE
-    while daemon.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            services = icinga.query("services")
-            if all(service["last_check_result"] for service in services):
-                return services
-        time.sleep(0.1)
-    pytest.fail(icinga.log.read_text())
-
-
-def _result(stored: dict[str, Any]) -> Result:
-    return Result(
-        stored["command"],
-        stored["exit_status"],
-        _timeless(stored["output"]),
-        [_timeless(metric) for metric in stored["performance_data"]],
-    )
-
-
-def _timeless(text: str) -> str:
-    text = re.sub(r"\d+\.\d{6}s", "#s", text)
-    text = re.sub(r"\d+\.\d{3,6} s( *█+)?", "# s", text)
-    return re.sub(r"slowest: \w+", "slowest: #", text)
 
 
 def test_arguments_are_the_option_table(seen: Seen) -> None:
@@ -411,3 +293,24 @@ def test_a_password_reaches_the_plugin_and_nobody_else(seen: Seen) -> None:
     assert b"AUTH PLAIN " + response + b"\r\n" in seen.login.received
     assert "s3cret" not in seen.stored["login"]
     assert "s3cret" not in seen.log
+
+
+def test_a_transaction(seen: Seen) -> None:
+    assert seen.transaction.faults == []
+    assert seen.results["transaction"] == Result(
+        [
+            *(str(SCRIPT), "--command", "VRFY a", "--command", "NOOP", "--fqdn", "probe.example"),
+            *("--from", "<>", "--hostname", "127.0.0.1", "--no-relay", "c@there.example"),
+            *("--port", str(seen.transaction.port), "--proxy", "v1"),
+            *("--rcpt", "a@mx.example", "--rcpt", "b@mx.example"),
+            *("--response", "252", "--response", "250", "--size", "1000"),
+        ],
+        2,
+        f"SMTP CRITICAL - 127.0.0.1:{seen.transaction.port} "
+        "rcpt: b@mx.example: 550 unknown (after # s); "
+        "relay: accepts c@there.example, an open relay: 250 ok (after # s) ",
+        [
+            *("time=#s;;;0;10", "connect=#s;;;0", "banner=#s;;;0", "helo=#s;;;0"),
+            *("mail=#s;;;0", "command=#s;;;0", "quit=#s;;;0"),
+        ],
+    )

@@ -111,6 +111,21 @@ LMTP = (
 )
 
 
+RCPT = (
+    b"220 mx.example ESMTP\r\n",
+    Expect(b"HELO"),
+    b"250 mx.example\r\n",
+    Expect(b"MAIL FROM:<>\r\n"),
+    b"250 ok\r\n",
+    Expect(b"RCPT TO:<a@mx.example>\r\n"),
+    b"250 ok\r\n",
+    Expect(b"RSET\r\n"),
+    b"250 ok\r\n",
+    Expect(b"QUIT"),
+    b"221 bye\r\n",
+)
+
+
 def submission(certificate: ssl.SSLContext) -> tuple[Step, ...]:
     """Return what a server for port 587 does."""
     return (
@@ -162,6 +177,7 @@ class Ran(NamedTuple):
     socket: str
     submission: ScriptedServer
     submissions: ScriptedServer
+    rcpt: ScriptedServer
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +196,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         ScriptedServer(SMTP).running() as smtp,
         ScriptedServer(submission(certificate)).running() as starttls,
         ScriptedServer(submissions(certificate)).running() as implicit,
+        ScriptedServer(RCPT).running() as rcpt,
         lmtp.running(),
     ):
         services = {
@@ -189,11 +206,13 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             "lmtp": f"check_lmtp_health!{socket}!-F probe.example",
             "submission": f"check_submission_health!{login} -p {starttls.port}",
             "submissions": f"check_submissions_health!{login} -p {implicit.port}",
+            "recipient": f"check_recipient_health!a@mx.example!-p {rcpt.port}",
+            "relay": f"check_relay_health!a@mx.example!-p {rcpt.port}",
         }
         main = _configure(folder, services)
         with _running(main) as daemon:
             results = _results(daemon, folder, len(services))
-    return Ran(results, smtp.port, socket, starttls, implicit)
+    return Ran(results, smtp.port, socket, starttls, implicit, rcpt)
 
 
 def _configure(folder: Path, services: dict[str, str]) -> Path:
@@ -331,3 +350,24 @@ def test_submissions(ran: Ran) -> None:
         "auth=#s;;;0 quit=#s;;;0 certificate_days=59;14:;3:",
     )
     assert ran.submissions.faults == []
+
+
+def test_recipient(ran: Ran) -> None:
+    assert ran.results["recipient"] == Result(
+        0,
+        f"SMTP OK - 127.0.0.1:{ran.rcpt.port} answered in # s (slowest: # # s)",
+        "",
+        "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 mail=#s;;;0 rcpt=#s;;;0 "
+        "quit=#s;;;0",
+    )
+    assert ran.rcpt.faults == []
+
+
+def test_relay(ran: Ran) -> None:
+    assert ran.results["relay"] == Result(
+        2,
+        f"SMTP CRITICAL - 127.0.0.1:{ran.rcpt.port} relay: accepts a@mx.example, an open relay: "
+        "250 ok (after # s)",
+        "",
+        "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 mail=#s;;;0 quit=#s;;;0",
+    )

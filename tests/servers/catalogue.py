@@ -231,7 +231,7 @@ CATALOGUE = (
     ),
     _warning(
         "banner without the expected text",
-        "banner: '220 mx.example ESMTP' does not contain '220 mx2'",
+        "banner: lacks '220 mx2': '220 mx.example ESMTP'",
         DONE,
         BANNER,
         *HELO,
@@ -246,7 +246,7 @@ CATALOGUE = (
     ),
     _critical(
         "another refusal than expected",
-        "banner: 554 a ('554 b' is not in it) (after # s)",
+        "banner: 554 a (lacks '554 b') (after # s)",
         f"{CONNECTED} quit",
         b"554 a\r\n",
         *QUIT,

@@ -27,15 +27,18 @@ SETTINGS = {
     # Their defaults want a proxymap service, which nothing else here would use.
     "alias_maps": "",
     "local_recipient_maps": "",
+    # The pause for a queue manager that does not keep up; here is none at all.
+    "in_flow_delay": "0",
 }
 
 SERVICES = """\
 anvil   unix       - - n - 1 anvil
+cleanup unix       n - n - 0 cleanup
 rewrite unix       - - n - - trivial-rewrite
 tlsmgr  unix       - - n - 1 tlsmgr
 postlog unix-dgram n - n - 1 postlogd
 """
-"""What smtpd talks to, short of taking a message."""
+"""What smtpd talks to, short of delivering a message: nothing takes it out of the queue."""
 
 PATIENCE = 10
 """Seconds that Postfix gets for anything; it needs some milliseconds."""
@@ -52,6 +55,10 @@ class Postfix:
         """Return all that Postfix has logged so far."""
         path = self.directory / "log"
         return path.read_text() if path.exists() else ""
+
+    def queue(self) -> list[Path]:
+        """Return the files of the messages that have been taken or begun."""
+        return list((self.directory / "queue" / "incoming").iterdir())
 
     def sessions(self) -> list[str]:
         """Return what smtpd logged, without time stamps, once all sessions are over."""
@@ -97,6 +104,7 @@ def _configure(postfix: Postfix, settings: dict[str, str]) -> None:
         ("queue/pid", "root"),
         ("queue/private", "postfix"),
         ("queue/public", "postfix"),
+        ("queue/incoming", "postfix"),
         ("data", "postfix"),
     ):
         (directory / folder).mkdir()

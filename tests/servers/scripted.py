@@ -55,6 +55,11 @@ class Hang:
 
 
 @dataclass(frozen=True)
+class Swallow:
+    """Take whatever comes first and say nothing of it."""
+
+
+@dataclass(frozen=True)
 class Handshake:
     """Take the server's side of a TLS handshake."""
 
@@ -66,7 +71,7 @@ class Reset:
     """Reset the connection instead of closing it."""
 
 
-Step = Union[bytes, Expect, Sleep, Slowly, Forever, Hang, Handshake, Reset]
+Step = Union[bytes, Expect, Sleep, Slowly, Forever, Hang, Swallow, Handshake, Reset]
 
 OFTEN = 0.05
 """Seconds between looks at whether the test is over."""
@@ -179,6 +184,10 @@ class ScriptedServer:
                 with contextlib.suppress(socket.timeout):
                     connection.sendall(step.data)
                 over.wait(step.pause)
+        elif isinstance(step, Swallow):
+            connection.settimeout(10)
+            connection.recv(4096)
+            connection.settimeout(OFTEN)
         elif isinstance(step, Hang):
             while not over.is_set():
                 with contextlib.suppress(socket.timeout):

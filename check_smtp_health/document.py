@@ -1,0 +1,113 @@
+"""``--output-format json``: all that was measured and judged as one JSON object.
+
+Its form is ``docs/output.schema.json``, and only ever grows.
+"""
+
+from __future__ import annotations
+
+import json
+
+from check_smtp_health import __version__
+from check_smtp_health.evaluation import of_stage, worst
+from check_smtp_health.summary import status, transcript
+from check_smtp_health.text import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from nagiosplugin import Check, Result
+
+    from check_smtp_health.observation import Observation, Report, TlsFacts
+
+
+def document(check: Check, reports: Sequence[Report]) -> str:
+    """Return the object for a check that has been called."""
+    state = str(check.state).upper()
+    return json.dumps(
+        {
+            **_head(state, check.exitcode, f"SMTP {state} - {status(check)}"),
+            "problems": [
+                {"state": str(result.state).upper(), "text": str(result)}
+                for result in check.results
+                if str(result)
+            ],
+            "targets": [_target(report, check.results) for report in reports],
+            "perfdata": check.perfdata,
+        }
+    )
+
+
+def unknown(problem: str) -> str:
+    """Return the object for a run that could not begin."""
+    head = _head("UNKNOWN", 3, f"SMTP UNKNOWN - {problem}")
+    return json.dumps({**head, "problems": [], "targets": [], "perfdata": []})
+
+
+def _head(state: str, code: int, line: str) -> dict[str, Any]:
+    return {
+        "program": "check_smtp_health",
+        "version": __version__,
+        "state": state,
+        "exit_code": code,
+        "status": line,
+    }
+
+
+def _target(report: Report, results: Sequence[Result]) -> dict[str, Any]:
+    return {
+        "host": report.host,
+        "port": report.port,
+        "address": report.address,
+        "seconds": None if report.seconds is None else round(report.seconds, 6),
+        "stages": [_stage(seen, results) for seen in report.observations],
+        "tls": _tls(report.tls) if report.tls is not None else None,
+        "transcript": [
+            {"seconds": round(moment, 6), "sender": sender, "text": text}
+            for moment, sender, text in transcript(report)
+        ],
+    }
+
+
+def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
+    failure = seen.failure
+    own = of_stage(results, seen)
+    return {
+        "name": seen.stage,
+        "state": str(worst([result.state for result in own])).upper(),
+        "began": round(seen.began, 6),
+        "seconds": round(seen.seconds, 6),
+        "failure": None
+        if failure is None
+        else {
+            "kind": failure.kind,
+            "problem": failure.problem,
+            "code": failure.code,
+            "reply": printable(failure.said),
+        },
+        "findings": [
+            {"kind": one.kind, "problem": one.problem, "reply": printable(one.said)}
+            for one in seen.findings
+        ],
+        "problems": [str(result) for result in own if str(result)],
+    }
+
+
+def _tls(facts: TlsFacts) -> dict[str, Any]:
+    certificate = facts.certificate
+    return {
+        "version": facts.version,
+        "cipher": facts.cipher,
+        "certificate": None
+        if certificate is None
+        else {
+            "subject": printable(certificate.subject),
+            "issuer": printable(certificate.issuer),
+            "names": [printable(name) for name in certificate.names],
+            "not_before": certificate.not_before,
+            "not_after": certificate.not_after,
+            "days": certificate.days,
+            "is_expired": certificate.is_expired,
+        },
+    }

@@ -1,0 +1,187 @@
+"""An Icinga 2 of its own for one test, and what it kept of each service's first check."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import grp
+import json
+import os
+import pwd
+import re
+import shutil
+import ssl
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests import needs
+from tests.plugin import SCRIPT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COMMANDS = Path(__file__).parents[2] / "contrib" / "icinga2-commands.conf"
+
+NODE = """
+object Endpoint NodeName { }
+object Zone ZoneName { endpoints = [ NodeName ] }
+object CheckerComponent "checker" { }
+object ApiListener "api" { bind_host = "127.0.0.1"; bind_port = 0 }
+object ApiUser "test" { password = "test"; permissions = [ "objects/query/*" ] }
+"""
+"""What a node needs to check its services and to say what came of it."""
+
+DEADLINE = 60
+"""Seconds until the daemon must have run every check; it takes two or three."""
+
+
+class Result(NamedTuple):
+    """What Icinga keeps of one run, every measured time as ``#``."""
+
+    command: list[str]
+    exit_status: int
+    output: str
+    performance_data: list[str]
+
+
+class Icinga:
+    """A node of its own in a scratch folder, running as whoever runs the tests.
+
+    ``environment`` is what its plugins find in theirs besides PATH.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        configuration: str,
+        environment: dict[str, str] | None = None,
+        **constants: str,
+    ) -> None:
+        self.program = needs.program("icinga2")
+        self.folder = folder
+        self._environment = {
+            "PATH": os.defpath,
+            "ICINGA2_USER": pwd.getpwuid(os.getuid()).pw_name,
+            "ICINGA2_GROUP": grp.getgrgid(os.getgid()).gr_name,
+            **(environment or {}),
+        }
+        self.log = folder / "log.txt"
+        self.file = folder / "icinga2.conf"
+        self.file.write_text(configuration)
+        folders = {
+            "ConfigDir": folder / "etc",
+            "ZonesDir": folder / "etc" / "zones.d",
+            "DataDir": folder / "data",
+            "LogDir": folder / "log",
+            "CacheDir": folder / "cache",
+            "SpoolDir": folder / "spool",
+            "InitRunDir": folder / "run",
+        }
+        for path in (*folders.values(), folder / "data" / "certs"):
+            path.mkdir(parents=True)
+        defined = {
+            **folders,
+            "NodeName": "localhost",
+            "ZoneName": "localhost",
+            "PluginDir": SCRIPT.parent,
+            "PluginContribDir": SCRIPT.parent,
+            "CommandsFile": COMMANDS,
+            **constants,
+        }
+        self.defines = [f"-D{name}={value}" for name, value in defined.items()]
+
+    def validate(self) -> tuple[int, str]:
+        """Return the exit code and the last line of ``daemon -C``."""
+        done = subprocess.run(
+            [self.program, "daemon", "-C", "-c", str(self.file), *self.defines],
+            capture_output=True,
+            text=True,
+            env=self._environment,
+            check=False,
+        )
+        return done.returncode, done.stdout.splitlines()[-1].partition("] ")[2]
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run the daemon until the block ends."""
+        self._make_certificate()
+        with (
+            self.log.open("wb") as log,
+            subprocess.Popen(
+                [self.program, "daemon", "-c", str(self.file), *self.defines],
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+            ) as daemon,
+        ):
+            try:
+                yield daemon
+            finally:
+                daemon.terminate()
+
+    def query(self, path: str) -> list[dict[str, Any]]:
+        """Return the attributes of the objects at a path of the API.
+
+        Raises:
+            OSError: the API does not answer yet.
+        """
+        port = re.search(r"listener on '\[127\.0\.0\.1\]:(\d+)'", self.log.read_text())
+        if port is None:
+            raise ConnectionRefusedError("no port yet")
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        request = urllib.request.Request(
+            f"https://127.0.0.1:{port[1]}/v1/objects/{path}",
+            headers={"Authorization": f"Basic {base64.b64encode(b'test:test').decode()}"},
+        )
+        with urllib.request.urlopen(request, context=context) as answer:
+            return [row["attrs"] for row in json.load(answer)["results"]]
+
+    def _make_certificate(self) -> None:
+        certificates = self.folder / "data" / "certs"
+        key, certificate = certificates / "localhost.key", certificates / "localhost.crt"
+        subprocess.run(
+            [
+                *(self.program, "pki", "new-cert", "--cn", "localhost"),
+                *("--key", str(key), "--cert", str(certificate), *self.defines),
+            ],
+            stdout=subprocess.DEVNULL,
+            env=self._environment,
+            check=True,
+        )
+        shutil.copy(certificate, certificates / "ca.crt")
+
+
+def checked(icinga: Icinga, daemon: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
+    """Return the services as soon as each of them has been checked."""
+    end = time.monotonic() + DEADLINE
+    while daemon.poll() is None and time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            services = icinga.query("services")
+            if all(service["last_check_result"] for service in services):
+                return services
+        time.sleep(0.1)
+    pytest.fail(icinga.log.read_text())
+
+
+def result(stored: dict[str, Any]) -> Result:
+    """Return what Icinga keeps of a run."""
+    return Result(
+        stored["command"],
+        stored["exit_status"],
+        timeless(stored["output"]),
+        [timeless(metric) for metric in stored["performance_data"]],
+    )
+
+
+def timeless(text: str) -> str:
+    """Return what a plugin printed with every measured time as ``#``."""
+    text = re.sub(r"\d+\.\d{6}s", "#s", text)
+    text = re.sub(r"\d+\.\d{3,6} s( *█+)?", "# s", text)
+    return re.sub(r"slowest: \w+", "slowest: #", text)

@@ -1,0 +1,387 @@
+"""MAIL, RCPT, relay test and own commands: what servers do, what is said, and nothing delivered."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from check_smtp_health.net.wishes import Address
+from check_smtp_health.stages.connection import PROXY_SIGNATURE, proxy_header
+from tests import plugin
+from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
+from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep, Step
+
+OK = b"250 2.0.0 ok\r\n"
+RSET = (Expect(b"RSET\r\n"), OK)
+GREETED = (Sleep(0.05), BANNER, *HELO)
+NULL = (*GREETED, Expect(b"MAIL FROM:<>\r\n"), OK)
+HELOED = "time connect banner helo"
+
+Script = tuple[Step, ...]
+
+
+def rcpt(address: str, reply: str) -> Script:
+    """Return the steps that answer RCPT for an address."""
+    return (Expect(f"RCPT TO:<{address}>\r\n".encode()), f"{reply}\r\n".encode())
+
+
+def extended(*keywords: str) -> Script:
+    """Return the steps up to an EHLO reply that offers the keywords."""
+    lines = "".join(f"250-{word}\r\n" for word in keywords)
+    return (Sleep(0.05), BANNER, EHLO, f"250-mx.example\r\n{lines}250 HELP\r\n".encode())
+
+
+def check(script: Script, *arguments: str) -> tuple[int, str, str]:
+    """Run the plugin; return exit code, masked line without the target, labels."""
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-t", "1", "-F", "me.example", *arguments)
+        )
+    assert (done.stderr, server.faults, done.stdout.count("\n")) == ("", [], 1)
+    assert done.seconds < 1 + plugin.SLACK
+    line = done.line.replace(f" 127.0.0.1:{server.port}", "")
+    return done.code, line, " ".join(item.partition("=")[0] for item in done.perfdata.split())
+
+
+HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "script", "stages"),
+    [
+        (("-f", "a@b.example"), (*GREETED, Expect(b"MAIL FROM:<a@b.example>\r\n"), OK), "mail"),
+        (("-f", "<a@b.example>"), (*GREETED, Expect(b"MAIL FROM:<a@b.example>\r\n"), OK), "mail"),
+        (
+            ("-f", '"a b"@c.example'),
+            (*GREETED, Expect(b'MAIL FROM:<"a b"@c.example>\r\n'), OK),
+            "mail",
+        ),
+        (("-f", ""), NULL, "mail"),
+        (("-f", "<>"), NULL, "mail"),
+        (
+            ("--size", "1000000"),
+            (*extended("SIZE 0"), Expect(b"MAIL FROM:<> SIZE=1000000\r\n"), OK),
+            "mail",
+        ),
+        (
+            ("-f", "\u00e4@b.example"),
+            (
+                *extended("SMTPUTF8"),
+                Expect("MAIL FROM:<\u00e4@b.example> SMTPUTF8\r\n".encode()),
+                OK,
+            ),
+            "mail",
+        ),
+        (
+            ("--rcpt", "a@x", "--rcpt", "b@x", "--rcpt", "c@x"),
+            (*NULL, *rcpt("a@x", "250 ok"), *rcpt("b@x", "251 there"), *rcpt("c@x", "252 well")),
+            "mail rcpt",
+        ),
+        (
+            ("--no-relay", "a@x", "--no-relay", "b%c@x"),
+            (*NULL, *rcpt("a@x", "554 5.7.1 no"), *rcpt("b%c@x", "550 no")),
+            "mail relay",
+        ),
+        (
+            ("--rcpt", "a@x", "--no-relay", "b@y", "-C", "NOOP"),
+            (*NULL, *rcpt("a@x", "250 ok"), *rcpt("b@y", "554 no"), Expect(b"NOOP\r\n"), OK),
+            "mail rcpt relay command",
+        ),
+        # As check_smtp users have it: RCPT as a command, within the transaction.
+        (
+            ("-f", "a@x", "-C", "RCPT TO:<b@x>", "-R", "250"),
+            (*GREETED, Expect(b"MAIL FROM:<a@x>\r\n"), OK, *rcpt("b@x", "250 ok")),
+            "mail command",
+        ),
+    ],
+)
+def test_all_is_well(arguments: tuple[str, ...], script: Script, stages: str) -> None:
+    assert check((*script, *RSET, *QUIT), *arguments) == (0, HEALTHY, f"{HELOED} {stages} quit")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "script", "code", "said", "stages"),
+    [
+        (
+            ("-f", "a@x"),
+            (*GREETED, Expect(b"MAIL"), b"530 5.7.0 log in first\r\n", *QUIT),
+            2,
+            "CRITICAL - mail: 530 5.7.0 log in first (after # s)",
+            "quit",
+        ),
+        (
+            ("-f", "a@x"),
+            (*GREETED, Expect(b"MAIL"), b"452 4.3.1 disk full\r\n", *QUIT),
+            1,
+            "WARNING - mail: 452 4.3.1 disk full (after # s)",
+            "quit",
+        ),
+        (
+            ("--size", "99"),
+            (*extended("SIZE 10"), Expect(b"MAIL"), b"552 5.3.4 too big\r\n", *QUIT),
+            2,
+            "CRITICAL - mail: 552 5.3.4 too big (after # s)",
+            "quit",
+        ),
+        (
+            ("--size", "99"),
+            (*extended(), *QUIT),
+            2,
+            "CRITICAL - mail: SIZE is not offered (after # s)",
+            "quit",
+        ),
+        (
+            ("--rcpt", "\u00e4@x"),
+            (*extended(), *QUIT),
+            2,
+            "CRITICAL - mail: SMTPUTF8 is not offered (after # s)",
+            "quit",
+        ),
+        (
+            ("-f", ""),
+            (*GREETED, Expect(b"MAIL"), b"354 go on\r\n", *QUIT),
+            2,
+            "CRITICAL - mail: 354 go on instead of 250 (after # s)",
+            "quit",
+        ),
+        (
+            (("-f", "")),
+            (*GREETED, Expect(b"MAIL"), Hang()),
+            2,
+            "CRITICAL - mail: no answer within 1 s",
+            "",
+        ),
+        (
+            ("--rcpt", "a@x", "--rcpt", "b@x", "--no-relay", "c@y"),
+            (
+                *(*NULL, *rcpt("a@x", "550 5.1.1 unknown"), *rcpt("b@x", "450 4.2.0 greylisted")),
+                *(*rcpt("c@y", "554 no"), *RSET, *QUIT),
+            ),
+            2,
+            "CRITICAL - rcpt: a@x: 550 5.1.1 unknown (after # s); "
+            "rcpt: b@x: 450 4.2.0 greylisted (after # s)",
+            "mail relay quit",
+        ),
+        (
+            ("--rcpt", "b@x"),
+            (*NULL, *rcpt("b@x", "450 4.2.0 greylisted"), *RSET, *QUIT),
+            1,
+            "WARNING - rcpt: b@x: 450 4.2.0 greylisted (after # s)",
+            "mail quit",
+        ),
+        (
+            ("--no-relay", "a@y", "--no-relay", "b@y"),
+            (*NULL, *rcpt("a@y", "250 why not"), *rcpt("b@y", "450 later"), *RSET, *QUIT),
+            2,
+            "CRITICAL - relay: accepts a@y, an open relay: 250 why not (after # s); "
+            "relay: b@y proves nothing: 450 later (after # s)",
+            "mail quit",
+        ),
+        (
+            ("-C", "HELP", "-C", "VRFY x", "-C", "EXPN y", "-R", "214", "-R", "252"),
+            (
+                *(*GREETED, Expect(b"HELP"), b"211 ask\r\n", Expect(b"VRFY x"), b"550 no\r\n"),
+                *(Expect(b"EXPN y"), b"502 no\r\n", *QUIT),
+            ),
+            2,
+            "CRITICAL - command: VRFY x: 550 no (after # s); command: EXPN y: 502 no (after # s); "
+            "command: HELP: the reply lacks '214': '211 ask'",
+            "quit",
+        ),
+        (
+            ("-C", "VRFY me", "-C", "NOOP", "-R", "^25[02] ", "-R", "ok$|never"),
+            (*GREETED, Expect(b"VRFY"), b"252 hm\r\n", Expect(b"NOOP"), b"250 ok\r\n", *QUIT),
+            0,
+            HEALTHY[5:],
+            "command quit",
+        ),
+        (
+            ("-C", "NOOP", "-R", "(250"),
+            (*GREETED, Expect(b"NOOP"), b"250 (250)\r\n", *QUIT),
+            0,
+            HEALTHY[5:],
+            "command quit",
+        ),
+        (
+            ("-C", "NOOP", "-R", "(25"),
+            (*GREETED, Expect(b"NOOP"), b"250 ok\r\n", *QUIT),
+            1,
+            "WARNING - command: NOOP: the reply lacks '(25': '250 ok'",
+            "command quit",
+        ),
+        (
+            ("-C", "HELP", "-R", "502 no"),
+            (*GREETED, Expect(b"HELP"), b"502 no\r\n", *QUIT),
+            0,
+            HEALTHY[5:],
+            "command quit",
+        ),
+        # What was found stays found, whatever comes of the next.
+        (
+            ("--no-relay", "a@y", "--no-relay", "b@y"),
+            (*NULL, *rcpt("a@y", "250 why not"), Expect(b"RCPT"), Hang()),
+            2,
+            "CRITICAL - relay: no answer within 1 s; "
+            "relay: accepts a@y, an open relay: 250 why not (after # s)",
+            "mail",
+        ),
+        (
+            ("--rcpt", "a@x", "--rcpt", "b@x", "-t", "1:ok"),
+            (*NULL, *rcpt("a@x", "550 no"), Expect(b"RCPT"), Hang()),
+            2,
+            "CRITICAL - rcpt: a@x: 550 no (after # s); rcpt: no answer within 1 s",
+            "mail",
+        ),
+        (
+            ("--rcpt", "a@x", "--rcpt", "b@x"),
+            (*NULL, *rcpt("a@x", "421 too many")),
+            1,
+            "WARNING - rcpt: 421 too many (a@x) (after # s)",
+            "mail",
+        ),
+        (
+            ("-C", "NOOP"),
+            (*GREETED, Expect(b"NOOP"), b"450 hm\r\n", *QUIT),
+            1,
+            "WARNING - command: NOOP: 450 hm (after # s)",
+            "quit",
+        ),
+        # What is known is known, whatever RSET leads to.
+        (
+            ("--rcpt", "a@x"),
+            (*NULL, *rcpt("a@x", "250 ok"), Expect(b"RSET"), b"421 bye\r\n"),
+            0,
+            HEALTHY[5:],
+            "mail rcpt quit",
+        ),
+        (
+            ("--rcpt", "a@x"),
+            (*NULL, *rcpt("a@x", "250 ok"), Expect(b"RSET"), Hang()),
+            0,
+            HEALTHY[5:],
+            "mail rcpt",
+        ),
+    ],
+)
+def test_what_goes_wrong(
+    arguments: tuple[str, ...], script: Script, code: int, said: str, stages: str
+) -> None:
+    assert check(script, *arguments) == (code, f"SMTP {said}", f"{HELOED} {stages}".rstrip())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("-f", "a@b\r\nRCPT"), "-f: 'a@b\\x0d\\x0aRCPT' is not a mail address"),
+        (("-f", "<a@b"), "-f: '<a@b' is not a mail address"),
+        (("--from", "a b@c"), "--from: 'a b@c' is not a mail address"),
+        (("-f", "x" * 255), f"-f: '{'x' * 80}...' is not a mail address"),
+        (("--rcpt", ""), "--rcpt: '' is not a mail address"),
+        (("--rcpt", "<>"), "--rcpt: '<>' is not a mail address"),
+        (("--no-relay", "a@b> SIZE=1"), "--no-relay: 'a@b> SIZE=1' is not a mail address"),
+        (("--no-relay", "\udcff@b"), "--no-relay: '\\udcff@b' is not a mail address"),
+        (("--size", "1k"), "--size: '1k' is not a number of bytes"),
+        (("--size", "-1"), "--size: '-1' is not a number of bytes"),
+        (("-C", "DATA"), "-C: 'DATA' would begin a message"),
+        (("-f", '"a b" c@d'), "-f: '\"a b\" c@d' is not a mail address"),
+        (("-C", "NOOP\n"), "-C: 'NOOP\\x0a' is not a command line of 1 to 510 bytes"),
+        (("-C", ""), "-C: '' is not a command line of 1 to 510 bytes"),
+        (("-C", "x" * 511), f"-C: '{'x' * 80}...' is not a command line of 1 to 510 bytes"),
+        (("-C", "NOOP", "-R", "a", "-R", "b"), "-R: 'b' belongs to no -C"),
+        (("-e", "554", "-f", ""), "-e: a server that says 554 ends before --from"),
+        (
+            ("--output-format", "xml"),
+            "--output-format: 'xml' is not one of text, multi-line, json, mp-test-json",
+        ),
+        (("--proxy=v3",), "--proxy: 'v3' is neither v1 nor v2"),
+    ],
+)
+def test_bad_input_is_never_sent(arguments: tuple[str, ...], problem: str) -> None:
+    with ScriptedServer((Hang(),)).running() as server:
+        done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), *arguments)
+    assert (done.code, done.stdout, done.stderr, server.connections) == (
+        3,
+        f"SMTP UNKNOWN - {problem}\n",
+        "",
+        0,
+    )
+
+
+def test_a_login_by_commands_is_not_shown() -> None:
+    login = (*GREETED, Expect(b"AUTH PLAIN AG1lAHNlY3JldA==\r\n"), b"535 AG1lAHNlY3JldA==?\r\n")
+    steps = (Expect(b"AUTH LOGIN\r\n"), b"334 \r\n", Expect(b"c2VjcmV0\r\n"), b"535 no\r\n", *QUIT)
+    commands = ("-C", "AUTH PLAIN AG1lAHNlY3JldA==", "-C", "AUTH LOGIN", "-C", "c2VjcmV0")
+    with ScriptedServer((*login, *steps)).running() as server:
+        where = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example")
+        done = plugin.run(*where, *commands, "-vvv")
+    assert (done.code, done.stderr, server.faults) == (2, "", [])
+    assert done.line.partition(" command")[2] == (
+        ": AUTH PLAIN ***: 535 ***? (after # s); command: ***: 535 no (after # s)"
+    )
+    assert "AG1l" not in done.stdout
+    assert "c2Vj" not in done.stdout
+
+
+V4 = [Address(socket.AF_INET, (f"192.0.2.{n}", n)) for n in (1, 2)]
+V6 = [Address(socket.AF_INET6, (f"2001:db8::{n}", n, 0, 0)) for n in (1, 2)]
+UNIX = Address(socket.AF_UNIX, "/run/lmtp")
+
+
+@pytest.mark.parametrize(
+    ("version", "source", "destination", "header"),
+    [
+        ("v1", *V4, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"),
+        ("v1", *V6, b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"),
+        ("v1", UNIX, UNIX, b"PROXY UNKNOWN\r\n"),
+        (
+            "v2",
+            *V4,
+            PROXY_SIGNATURE + b"\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x02",
+        ),
+        (
+            "v2",
+            *V6,
+            PROXY_SIGNATURE
+            + b"\x21\x21\x00\x24"
+            + bytes.fromhex("20010db8000000000000000000000001")
+            + bytes.fromhex("20010db8000000000000000000000002")
+            + b"\x00\x01\x00\x02",
+        ),
+        ("v2", UNIX, UNIX, PROXY_SIGNATURE + b"\x20\x00\x00\x00"),
+    ],
+)
+def test_proxy_header(version: str, source: Address, destination: Address, header: bytes) -> None:
+    wish = proxy_header(version, source, destination)
+    assert (wish.data, wish.shown) == (header, f"(PROXY header, {version})".encode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-r",), b"PROXY TCP4 127.0.0.1 127.0.0.1 "),
+        (("--proxy", "v1"), b"PROXY TCP4 127.0.0.1 127.0.0.1 "),
+        (("--proxy=v2",), b"\r\n"),
+    ],
+)
+def test_proxy_comes_first(arguments: tuple[str, ...], expected: bytes) -> None:
+    rest = (Expect(b"\r\n"), Expect(b"\0\r\n"), Expect(b"QUIT\n"), Expect(b"\x21\x11\0\x0c"))
+    header = (Expect(expected), *(rest if expected == b"\r\n" else ()))
+    if expected == b"\r\n":
+        header = header[:4]  # the addresses that follow hold no newline of their own
+    script = (*header, Sleep(0.05), BANNER, Expect(b""), b"250 mx\r\n", *QUIT)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", *arguments)
+    assert (done.code, done.stderr, server.faults) == (0, "", [])
+
+
+def test_proxy_over_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "lmtp.socket")
+    script = (
+        *(Expect(b"PROXY UNKNOWN\r\n"), BANNER, Expect(b"LHLO me.example\r\n"), OK),
+        *(Expect(b"MAIL FROM:<>\r\n"), OK, *rcpt("a@x", "250 ok"), *RSET, *QUIT),
+    )
+    with ScriptedServer(script, path=path).running() as server:
+        done = plugin.run("-H", path, "-L", "-r", "--rcpt", "a@x", "-F", "me.example")
+    assert (done.code, done.stderr, server.faults) == (0, "", [])
