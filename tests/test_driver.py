@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from check_smtp_health.errors import Disconnected, LocalFault, TimedOut, Unreachable
-from check_smtp_health.net import driver
+from check_smtp_health.net import driver, resolver
 from check_smtp_health.net.deadline import Deadline
 from check_smtp_health.net.wishes import Address, Answer, Call, Close, Connect, Read, Write
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
@@ -194,3 +195,14 @@ def test_a_second_connect_replaces_the_first() -> None:
         session = asks(server, Connect(address(server)), Read())
         (answers,) = driver.run([session], Deadline(5))
     assert values(answers)[2] == b"a"
+
+
+def test_no_file_descriptor_left_is_told_from_a_name_that_does_not_exist() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(LocalFault) as caught:
+            resolver.addresses("mx.invalid", 25, None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.problem == "too many open files"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from check_smtp_health import options, settings
+from check_smtp_health.net import driver, tls
+from check_smtp_health.net.deadline import Deadline
+from check_smtp_health.net.wishes import Address, Connect, StartTls, Write
 from tests import needs, plugin
 from tests.servers.authority import Authority, after, self_signed
 from tests.servers.catalogue import BANNER, EHLO, QUIT
@@ -430,6 +436,37 @@ def test_trust_anchors_from_elsewhere(pki: Pki, tmp_path: Path, by: str) -> None
             environment={} if by == "--ca-path" else {by: where},
         )
     assert (done.code, done.stderr, server.faults) == (0, "", [])
+
+
+def test_the_second_look_ends_with_the_deadline(pki: Pki) -> None:
+    """What there is no time left to find out is left unsaid."""
+    slow = (Sleep(0.6), *GO, Handshake(pki.context("unknown issuer")), *QUIT)
+    got = check(pki, slow, "-S")
+    said = "tls: certificate unknown issuer, try --ca-file or --no-verify (after # s)"
+    assert got == (2, f"SMTP CRITICAL - {said}", BEGUN)
+
+
+def test_the_second_look_is_announced_to_a_proxy_too(pki: Pki) -> None:
+    before = (Expect(b"PROXY TCP4 127.0.0.1 127.0.0.1 "), *GO)
+    got = check(pki, (*before, Handshake(pki.context("other name")), *QUIT), "-S", "-r")
+    said = "certificate is for other.example.net, not mx.example, try --sni or --no-verify"
+    expected = f"SMTP CRITICAL - tls: {said} (after # s)"
+    assert got == (2, expected, f"{BEGUN} certificate_days")
+
+
+def test_a_server_that_does_not_read_within_tls(pki: Pki) -> None:
+    arguments = ["127.0.0.1", "--ssl", "--sni", "mx.example", "--ca-file", pki.good.path]
+    trust = tls.Trust(settings.build(options.read(arguments), ("time",), "here"))
+
+    def session(port: int) -> Any:
+        yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)))
+        yield StartTls(trust, "mx.example")
+        answer = yield Write(b"x" * 20_000_000, limit=0.2)
+        return answer.fault
+
+    with ScriptedServer((Handshake(pki.context("good")), Sleep(1))).running() as server:
+        (fault,) = driver.run([session(server.port)], Deadline(5))
+    assert fault.problem == "no answer within 0.2 s"
 
 
 def test_facts_at_the_highest_verbosity(pki: Pki) -> None:

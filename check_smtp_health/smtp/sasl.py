@@ -13,12 +13,6 @@ if TYPE_CHECKING:
 
     Mechanism = Generator["bytes | None", bytes, None]
 
-ROUNDS_LIMIT = 10
-"""Challenges answered: SCRAM, the longest, takes three."""
-
-RESPONSE_LIMIT = 12288
-"""Octets of one response line (RFC 4954 section 4)."""
-
 
 def plain(user: str, password: str) -> Mechanism:
     """RFC 4616: all at once, in clear."""

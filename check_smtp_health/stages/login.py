@@ -106,22 +106,20 @@ def _exchange(visit: Visit, name: str, mechanism: Any) -> Generator[Wish, Any, R
         reply = yield from _respond(visit, line + b" ", sasl.encode(initial) or b"=")
     else:
         reply = yield from send(visit, Write(line + b"\r\n"))
-    for _ in range(sasl.ROUNDS_LIMIT):
-        if reply.code != 334:
-            return reply
+    # No mechanism has an answer to more than a few challenges, so this ends.
+    while reply.code == 334:
         challenge = sasl.decode(b"".join(reply.texts))
         # With SCRAM's challenges a guessed password could be tried at home.
         visit.secrets += [text for text in reply.texts if text]
         try:
             response = initial if waits else mechanism.send(challenge)
         except StopIteration:
-            break
+            # Section 4: "*" cancels; the reply to it is of no interest any more.
+            yield Write(b"*\r\n")
+            problem = "more challenges than the mechanism has answers"
+            raise Violation(problem, reply.raw) from None
         waits = False
         reply = yield from _respond(visit, b"", sasl.encode(response))
-    if reply.code == 334:
-        # Section 4: "*" cancels; the reply to it is of no interest any more.
-        yield Write(b"*\r\n")
-        raise Violation("more challenges than the mechanism has answers", reply.raw)
     return reply
 
 
