@@ -349,7 +349,9 @@ def _title(name: dict[str, str]) -> str:
 
 def _failed(error: OSError) -> HandshakeFailed | Disconnected:
     reason = getattr(error, "reason", None) or ""
-    if isinstance(error, ssl.SSLEOFError) or reason == "UNEXPECTED_EOF_WHILE_READING":
+    # Which of the three an end in mid-handshake is depends on the version of Python and OpenSSL.
+    ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    if isinstance(error, ends) or reason == "UNEXPECTED_EOF_WHILE_READING":
         return Disconnected("connection closed by the server")
     if not isinstance(error, ssl.SSLError):
         return lost(error)
