@@ -75,23 +75,59 @@ service submission-login {{
 """
 
 
-class Dovecot:
-    """A running Dovecot: where to reach it, and what it logged.
+class Daemon:
+    """A running Dovecot: its folder, its port, and what it logged."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = free_port()
+
+    def log(self) -> str:
+        """Return all that Dovecot has logged so far."""
+        path = self.directory / "log"
+        return path.read_text() if path.exists() else ""
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Wait for something to be so."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError((self.directory / "output").read_text() + self.log())
+            time.sleep(0.005)
+
+    @contextlib.contextmanager
+    def running(self, configuration: str) -> Iterator[None]:
+        """Run it with this configuration until the block ends."""
+        path = self.directory / "dovecot.conf"
+        path.write_text(configuration)
+        with (self.directory / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [needs.program("dovecot"), "-F", "-c", str(path)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            self.wait(lambda: "starting up" in self.log())
+            yield
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+            self.wait(lambda: not is_listening(self.port))
+
+
+class Dovecot(Daemon):
+    """One that judges passwords.
 
     ``sasl`` is a socket at which Postfix may ask (smtpd_sasl_path), ``port`` is for submission,
     ``tls_port`` for submission with TLS from the first byte.
     """
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.sasl = str(directory / "sasl")
-        self.port = free_port()
         self.tls_port = free_port()
-
-    def log(self) -> str:
-        """Return all that Dovecot has logged so far."""
-        path = self.directory / "log"
-        return path.read_text() if path.exists() else ""
 
 
 @contextlib.contextmanager
@@ -102,7 +138,7 @@ def running(password: str, certificate: str, relay: int) -> Iterator[Dovecot]:
     loopback to which the submission service turns after a login.
     """
     needs.root()
-    program = needs.program("dovecot")
+    needs.program("dovecot")
     if not SUBMISSION.exists():
         needs.leave_out("needs dovecot-submissiond")
     with tempfile.TemporaryDirectory(prefix="dovecot-") as name:
@@ -112,37 +148,13 @@ def running(password: str, certificate: str, relay: int) -> Iterator[Dovecot]:
         shutil.chown(dovecot.directory / "home", "dovecot")
         # In clear: challenge and response needs the password itself.
         (dovecot.directory / "users").write_text(f"{USER}:{{PLAIN}}{password}\n")
-        configuration = dovecot.directory / "dovecot.conf"
-        configuration.write_text(
-            CONFIGURATION.format(
-                directory=name,
-                mechanisms=" ".join(MECHANISMS).lower(),
-                certificate=certificate,
-                relay=relay,
-                port=dovecot.port,
-                tls_port=dovecot.tls_port,
-            )
+        configuration = CONFIGURATION.format(
+            directory=name,
+            mechanisms=" ".join(MECHANISMS).lower(),
+            certificate=certificate,
+            relay=relay,
+            port=dovecot.port,
+            tls_port=dovecot.tls_port,
         )
-        with (dovecot.directory / "output").open("wb") as output:
-            process = subprocess.Popen(
-                [program, "-F", "-c", str(configuration)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        try:
-            _wait(lambda: "starting up" in dovecot.log(), dovecot)
+        with dovecot.running(configuration):
             yield dovecot
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-            _wait(lambda: not is_listening(dovecot.port), dovecot)
-
-
-def _wait(condition: Callable[[], object], dovecot: Dovecot) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError((dovecot.directory / "output").read_text() + dovecot.log())
-        time.sleep(0.005)

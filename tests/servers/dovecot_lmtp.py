@@ -5,22 +5,17 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests import needs
-from tests.servers.loopback import free_port, is_listening
+from tests.servers.dovecot import Daemon
 
 USER = "monitor@example.org"
 
 LMTP = Path("/usr/lib/dovecot/lmtp")
 """A package of its own in Debian."""
-
-PATIENCE = 10
-"""Seconds that Dovecot gets for anything; it needs some milliseconds."""
 
 CONFIGURATION = """\
 base_dir = {directory}/run
@@ -58,18 +53,12 @@ service anvil {{
 """
 
 
-class Dovecot:
-    """A running Dovecot: where to reach it, and what it logged."""
+class Dovecot(Daemon):
+    """One that takes mail: ``path`` is its Unix socket."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        super().__init__(directory)
         self.path = str(directory / "lmtp")
-        self.port = free_port()
-
-    def log(self) -> str:
-        """Return all that Dovecot has logged so far."""
-        path = self.directory / "log"
-        return path.read_text() if path.exists() else ""
 
     def sessions(self, number: int) -> list[str]:
         """Return what it logged of so many sessions, without times, once they are over."""
@@ -77,7 +66,7 @@ class Dovecot:
         def lines() -> list[str]:
             return re.findall(r" lmtp\(\d+\): Info: (.*)", self.log())
 
-        _wait(lambda: sum(line.startswith("Disconnect") for line in lines()) == number, self)
+        self.wait(lambda: sum(line.startswith("Disconnect") for line in lines()) == number)
         return lines()
 
 
@@ -85,7 +74,7 @@ class Dovecot:
 def running() -> Iterator[Dovecot]:
     """Run a Dovecot that takes mail for ``USER`` until the block ends."""
     needs.root()
-    program = needs.program("dovecot")
+    needs.program("dovecot")
     if not LMTP.exists():
         needs.leave_out("needs dovecot-lmtpd")
     with tempfile.TemporaryDirectory(prefix="dovecot-") as name:
@@ -96,28 +85,5 @@ def running() -> Iterator[Dovecot]:
         shutil.chown(home, "dovecot", "dovecot")
         owner = home.stat()
         (dovecot.directory / "users").write_text(f"{USER}::{owner.st_uid}:{owner.st_gid}::{home}\n")
-        configuration = dovecot.directory / "dovecot.conf"
-        configuration.write_text(CONFIGURATION.format(directory=name, port=dovecot.port))
-        with (dovecot.directory / "output").open("wb") as output:
-            process = subprocess.Popen(
-                [program, "-F", "-c", str(configuration)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        try:
-            _wait(lambda: "starting up" in dovecot.log(), dovecot)
+        with dovecot.running(CONFIGURATION.format(directory=name, port=dovecot.port)):
             yield dovecot
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
-            _wait(lambda: not is_listening(dovecot.port), dovecot)
-
-
-def _wait(condition: Callable[[], object], dovecot: Dovecot) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError((dovecot.directory / "output").read_text() + dovecot.log())
-        time.sleep(0.005)
