@@ -11,6 +11,7 @@ import pytest
 
 from tests import needs, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.loopback import free_port
 from tests.servers.network import ANSWERS, full_backlog, name_server, private
 from tests.servers.scripted import Expect, Forever, ScriptedServer, Sleep
 
@@ -22,12 +23,6 @@ LABELS = "time connect banner helo quit"
 def labels(done: plugin.Outcome) -> str:
     """Return the perfdata labels."""
     return " ".join(item.partition("=")[0] for item in done.perfdata.split())
-
-
-def closed_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -121,7 +116,7 @@ def test_unix_socket_with_a_full_backlog_is_tried_again(tmp_path: Path) -> None:
 
 
 def test_refused() -> None:
-    port = closed_port()
+    port = free_port()
     done = plugin.run("-H", "127.0.0.1", "-p", str(port), *ME)
     assert (done.code, done.line, labels(done), done.stderr) == (
         2,
@@ -215,7 +210,7 @@ def test_name(tmp_path: Path, name: str, line: str, option: tuple[str, ...]) -> 
 
 
 def test_no_address_of_a_name_answers(tmp_path: Path) -> None:
-    port = closed_port()
+    port = free_port()
     prefix = private(tmp_path, hosts="127.0.0.9 mx.example\n127.0.0.8 mx.example\n")
     done = plugin.run("-H", "mx.example", "-p", str(port), *ME, prefix=prefix)
     assert (done.code, done.line, labels(done), done.stderr) == (
@@ -228,7 +223,7 @@ def test_no_address_of_a_name_answers(tmp_path: Path) -> None:
 
 
 def test_sixty_dead_addresses_leave_room_for_the_rest(tmp_path: Path) -> None:
-    port = closed_port()
+    port = free_port()
     hosts = "".join(f"127.0.1.{n} mx.example\n" for n in range(60))
     done = plugin.run(
         "-H", "mx.example", "-p", str(port), *ME, prefix=private(tmp_path, hosts=hosts)

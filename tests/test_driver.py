@@ -19,6 +19,7 @@ from check_smtp_health.errors import Disconnected, LocalFault, TimedOut, Unreach
 from check_smtp_health.net import driver, resolver
 from check_smtp_health.net.deadline import Deadline
 from check_smtp_health.net.wishes import Address, Answer, Call, Close, Connect, Read, Write
+from tests.servers.loopback import free_port
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
 
 if TYPE_CHECKING:
@@ -140,8 +141,7 @@ def test_data_that_comes_during_a_call_is_kept() -> None:
 
 
 def test_faults() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
 
     def session(where: Address, source: str | None = None) -> Session:
         answer = yield Connect(where, source)

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import random
 import socket
+
+FIRST_PORT = 12000
+PORTS_EACH = 5000
+WORKERS = 4
+"""Below the ports that the kernel hands out by itself, a range for each worker of a test run."""
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on, for a server that cannot choose one itself."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a TCP port that nobody listens on, and that nobody else is going to take.
+
+    For a server that cannot choose one itself, or to be refused at.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS
+    while True:
+        port = FIRST_PORT + worker * PORTS_EACH + random.randrange(PORTS_EACH)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def has_ipv6() -> bool:
