@@ -56,7 +56,7 @@ class Hang:
 
 @dataclass(frozen=True)
 class Swallow:
-    """Take whatever comes first and say nothing of it."""
+    """Take whatever comes in one piece, be it lines or not."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ OFTEN = 0.05
 class ScriptedServer:
     """A loopback server with one script for every connection, and what it saw.
 
-    ``moments`` has the monotonic time of each step's end, ``received`` every line that came,
+    ``moments`` has the monotonic time of each step's end, ``received`` every line or piece that came,
     ``peers`` where the connections came from, ``faults`` what the client did that the script did
     not expect.
     """
@@ -186,7 +186,7 @@ class ScriptedServer:
                 over.wait(step.pause)
         elif isinstance(step, Swallow):
             connection.settimeout(10)
-            connection.recv(4096)
+            self.received.append(connection.recv(4096))
             connection.settimeout(OFTEN)
         elif isinstance(step, Hang):
             while not over.is_set():
