@@ -81,9 +81,9 @@ OFTEN = 0.05
 class ScriptedServer:
     """A loopback server with one script for every connection, and what it saw.
 
-    ``moments`` has the monotonic time of each step's end, ``received`` every line or piece that came,
-    ``peers`` where the connections came from, ``faults`` what the client did that the script did
-    not expect.
+    ``moments`` has the monotonic time of each step's end, ``received`` every line or piece that
+    came, ``peers`` where the connections came from, ``faults`` what the client did that the script
+    did not expect.
     """
 
     script: Sequence[Step]
