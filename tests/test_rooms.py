@@ -36,10 +36,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "net.deadline": LEAVES,
     "net.resolver": {*LEAVES, "net.wishes"},
     "net.transport": {*LEAVES, "net.wishes"},
-    "net.tls": {*LEAVES, "observation", "settings", "net.transport"},
+    "net.certificate": {*LEAVES, "observation"},
+    "net.tls": {*LEAVES, "settings", "net.certificate", "net.transport"},
     "net.driver": {*LEAVES, "net.wishes", "net.deadline", "net.transport"},
     "stages.visit": {
-        *LEAVES, "observation", "settings", "smtp.reply", "smtp.session", "net.tls", "net.wishes",
+        *LEAVES, "observation", "settings", "smtp.reply", "smtp.session", "net.certificate",
+        "net.tls", "net.wishes",
     },
     "stages.connection": {
         *LEAVES, "observation", "stages.visit", "net.resolver", "net.wishes",
@@ -47,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages.greeting": {*LEAVES, "observation", "stages.visit", "net.wishes"},
     "stages.encryption": {
         *LEAVES, "observation", "settings", "smtp.session", "stages.visit", "stages.connection",
-        "stages.greeting", "net.tls", "net.wishes",
+        "stages.greeting", "net.certificate", "net.tls", "net.wishes",
     },
     "stages.login": {
         *LEAVES, "observation", "settings", "smtp.__init__", "smtp.reply", "smtp.sasl",
@@ -83,7 +85,8 @@ MAY_TOUCH: dict[str, set[str]] = {
     "net.deadline": {"time"},
     "net.resolver": {"socket"},
     "net.transport": {"selectors", "socket"},
-    "net.tls": {"selectors", "socket", "ssl", "time"},
+    "net.certificate": {"ssl", "time"},
+    "net.tls": {"selectors", "socket", "ssl"},
     "net.driver": {"selectors", "signal", "threading"},
     "targets": {"signal"},
     "cli": {"signal"},

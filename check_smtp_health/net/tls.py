@@ -1,6 +1,6 @@
-"""TLS: the context that settings ask for, the handshake, and what the certificate says.
+"""TLS: the context that settings ask for, and a connection that shakes hands with it.
 
-The only module that imports ssl, and loaded only by runs that use TLS.
+Loaded only by runs that use TLS.
 """
 
 from __future__ import annotations
@@ -8,27 +8,23 @@ from __future__ import annotations
 import os
 import selectors
 import ssl
-import time
 
 from check_smtp_health.errors import Disconnected, HandshakeFailed, Untrusted, UsageFault
+from check_smtp_health.net.certificate import Agreed
 from check_smtp_health.net.transport import CHUNK, lost
-from check_smtp_health.observation import Certificate, TlsFacts
 from check_smtp_health.text import quoted
-from check_smtp_health.values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
     from check_smtp_health.settings import Settings
 
     _T = TypeVar("_T")
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-DAY = 86400
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which the ssl module has no name."""
@@ -192,55 +188,6 @@ class TlsTransport:
         self._socket.close()
 
 
-class Agreed(NamedTuple):
-    """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER."""
-
-    version: str
-    cipher: tuple[str, str, int] | None
-    certificate: Any
-
-    def facts(self) -> TlsFacts:
-        """Return it as it is reported."""
-        version = self.version.replace("TLSv", "TLS ")
-        certificate = self.certificate
-        if isinstance(certificate, bytes):
-            read = read_certificate(certificate)
-        else:
-            read = _parsed(certificate) if certificate else None
-        return TlsFacts(version, self.cipher[0] if self.cipher else "", read)
-
-
-def read_certificate(der: bytes) -> Certificate | None:
-    """Return what a certificate says that OpenSSL has not verified.
-
-    None without the package cryptography (extra ``tls``), or where it cannot read it either.
-    """
-    try:
-        from cryptography import x509
-    except ImportError:
-        return None
-    try:
-        read = x509.load_der_x509_certificate(der)
-        try:
-            names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            alternatives = (
-                *names.get_values_for_type(x509.DNSName),
-                *map(str, names.get_values_for_type(x509.IPAddress)),
-            )
-        except x509.ExtensionNotFound:
-            alternatives = ()
-        return _made(
-            # The same keys as OpenSSL's.
-            {part.oid._name: str(part.value) for part in read.subject},
-            {part.oid._name: str(part.value) for part in read.issuer},
-            alternatives,
-            _moment(read, "not_valid_before"),
-            _moment(read, "not_valid_after"),
-        )
-    except ValueError:
-        return None
-
-
 def _context(settings: Settings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.tls_min]
@@ -295,56 +242,6 @@ def _unusable(option: str, path: str, error: Exception, wanted: str) -> UsageFau
     if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
         return UsageFault(option, f"{quoted(path)} holds no {wanted}")
     return UsageFault(option, f"cannot read {quoted(path)}: {error.strerror}")
-
-
-def _parsed(parsed: dict[str, Any]) -> Certificate:
-    return _made(
-        dict(pair for part in parsed["subject"] for pair in part),
-        dict(pair for part in parsed["issuer"] for pair in part),
-        tuple(name for _, name in parsed.get("subjectAltName", ())),
-        ssl.cert_time_to_seconds(parsed["notBefore"]),
-        ssl.cert_time_to_seconds(parsed["notAfter"]),
-    )
-
-
-def _made(
-    subject: dict[str, str],
-    issuer: dict[str, str],
-    names: tuple[str, ...],
-    not_before: float,
-    not_after: float,
-) -> Certificate:
-    now = time.time()
-    return Certificate(
-        subject=_title(subject),
-        issuer=_title(issuer),
-        names=names,
-        not_before=time.strftime("%Y-%m-%d", time.gmtime(not_before)),
-        not_after=time.strftime("%Y-%m-%d", time.gmtime(not_after)),
-        is_expired=not_after < now,
-        is_early=now < not_before,
-        days=int((not_after - now) / DAY),
-        days_until_valid=int((not_before - now) / DAY),
-    )
-
-
-def _moment(certificate: Any, name: str) -> float:
-    """Return a date of the certificate; cryptography before 42 has it without time zone, in UTC."""
-    aware = getattr(certificate, f"{name}_utc", None)
-    if aware is None:
-        from datetime import timezone
-
-        aware = getattr(certificate, name).replace(tzinfo=timezone.utc)
-    moment: float = aware.timestamp()
-    return moment
-
-
-def _title(name: dict[str, str]) -> str:
-    """Return the most telling part of a distinguished name."""
-    for part in ("commonName", "organizationName", "organizationalUnitName"):
-        if part in name:
-            return name[part]
-    return "nobody"
 
 
 def _failed(error: OSError) -> HandshakeFailed | Disconnected:

@@ -58,7 +58,7 @@ class Write(NamedTuple):
 
 
 class StartTls(NamedTuple):
-    """Turn the connection into TLS; the answer's value is a ``tls.Agreed``.
+    """Turn the connection into TLS; the answer's value is a ``certificate.Agreed``.
 
     ``trust`` is a ``tls.Trust``; ``name`` is sent (SNI) and verified, where it is one.
     """

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-    from check_smtp_health.net.tls import Agreed, Trust
+    from check_smtp_health.net.certificate import Agreed
+    from check_smtp_health.net.tls import Trust
     from check_smtp_health.net.wishes import Wish
     from check_smtp_health.observation import Certificate
     from check_smtp_health.settings import Settings

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
-    from check_smtp_health.net.tls import Agreed, Trust
+    from check_smtp_health.net.certificate import Agreed
+    from check_smtp_health.net.tls import Trust
     from check_smtp_health.net.wishes import Address, Wish
     from check_smtp_health.observation import Finding
     from check_smtp_health.settings import Settings

@@ -1,0 +1,118 @@
+"""What a server's certificate says, be it verified by OpenSSL or not. Read once no clock runs."""
+
+from __future__ import annotations
+
+import ssl
+import time
+
+from check_smtp_health.observation import Certificate, TlsFacts
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+DAY = 86400
+
+TITLES = ("commonName", "organizationName", "organizationalUnitName")
+"""Parts of a distinguished name as OpenSSL calls them, the most telling first."""
+
+
+class Agreed(NamedTuple):
+    """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER."""
+
+    version: str
+    cipher: tuple[str, str, int] | None
+    certificate: Any
+
+    def facts(self) -> TlsFacts:
+        """Return it as it is reported."""
+        version = self.version.replace("TLSv", "TLS ")
+        certificate = self.certificate
+        if isinstance(certificate, bytes):
+            read = read_certificate(certificate)
+        else:
+            read = _parsed(certificate) if certificate else None
+        return TlsFacts(version, self.cipher[0] if self.cipher else "", read)
+
+
+def read_certificate(der: bytes) -> Certificate | None:
+    """Return what a certificate says that OpenSSL has not verified.
+
+    None without the package cryptography (extra ``tls``), or where it cannot read it either.
+    """
+    try:
+        from cryptography import x509
+    except ImportError:
+        return None
+    keys = {
+        x509.NameOID.COMMON_NAME: "commonName",
+        x509.NameOID.ORGANIZATION_NAME: "organizationName",
+        x509.NameOID.ORGANIZATIONAL_UNIT_NAME: "organizationalUnitName",
+    }
+    try:
+        read = x509.load_der_x509_certificate(der)
+        try:
+            names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            alternatives = (
+                *names.get_values_for_type(x509.DNSName),
+                *map(str, names.get_values_for_type(x509.IPAddress)),
+            )
+        except x509.ExtensionNotFound:
+            alternatives = ()
+        return _made(
+            {keys[part.oid]: str(part.value) for part in read.subject if part.oid in keys},
+            {keys[part.oid]: str(part.value) for part in read.issuer if part.oid in keys},
+            alternatives,
+            _moment(read, "not_valid_before"),
+            _moment(read, "not_valid_after"),
+        )
+    except ValueError:
+        return None
+
+
+def _parsed(parsed: dict[str, Any]) -> Certificate:
+    return _made(
+        dict(pair for part in parsed["subject"] for pair in part),
+        dict(pair for part in parsed["issuer"] for pair in part),
+        tuple(name for _, name in parsed.get("subjectAltName", ())),
+        ssl.cert_time_to_seconds(parsed["notBefore"]),
+        ssl.cert_time_to_seconds(parsed["notAfter"]),
+    )
+
+
+def _made(
+    subject: dict[str, str],
+    issuer: dict[str, str],
+    names: tuple[str, ...],
+    not_before: float,
+    not_after: float,
+) -> Certificate:
+    now = time.time()
+    return Certificate(
+        subject=_title(subject),
+        issuer=_title(issuer),
+        names=names,
+        not_before=time.strftime("%Y-%m-%d", time.gmtime(not_before)),
+        not_after=time.strftime("%Y-%m-%d", time.gmtime(not_after)),
+        is_expired=not_after < now,
+        is_early=now < not_before,
+        days=int((not_after - now) / DAY),
+        days_until_valid=int((not_before - now) / DAY),
+    )
+
+
+def _moment(certificate: Any, name: str) -> float:
+    """Return a date of the certificate; cryptography before 42 has it without time zone, in UTC."""
+    aware = getattr(certificate, f"{name}_utc", None)
+    if aware is None:
+        from datetime import timezone
+
+        aware = getattr(certificate, name).replace(tzinfo=timezone.utc)
+    moment: float = aware.timestamp()
+    return moment
+
+
+def _title(name: dict[str, str]) -> str:
+    """Return the most telling part of a distinguished name."""
+    return next((name[part] for part in TITLES if part in name), "nobody")
