@@ -4,7 +4,7 @@ The rooms, and who may import whom (downwards only; ``tests/test_rooms.py`` enfo
 
 ``cli``
     argv in, one status line and an exit code out.
-``options``, ``extra_opts``, ``settings``
+``option_table``, ``options``, ``extra_opts``, ``settings``
     What the user may say, and what it means.
 ``targets``, ``probe``, ``stages``
     Which servers are asked, the walk through the stages, each stage's dialogue.

@@ -17,9 +17,6 @@ TIMEOUT_LEAST = 0.001
 TIMEOUT_LIMIT = 86400.0
 """Seconds of the longest deadline: a day, so that a typing error does not mean for ever."""
 
-RANGE_LIMIT = 40
-"""Characters of a threshold range: two numbers more exact than any clock."""
-
 FQDN_LIMIT = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
 
@@ -38,11 +35,9 @@ LABEL_LIMIT = 63
 PATH_LIMIT = 107
 """Bytes of a Unix socket's path (sun_path of unix(7), its NUL left out)."""
 
-_STATES = ("ok", "warning", "critical", "unknown")
+STATES = ("ok", "warning", "critical", "unknown")
 # Patterns are compiled by the run that uses them: all of them together take 2 ms.
-_SECONDS = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
-_NUMBER = f"-?(?:{_SECONDS})"
-_RANGE = f"@?(?:(?P<start>~|{_NUMBER})?:)?(?P<end>{_NUMBER})?"
+SECONDS = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 # RFC 5321 section 4.1.1.1: ehlo-keyword and ehlo-param.
 _KEYWORD = r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<parameter>[\x21-\x7b\x7d\x7e]+))?"
 # An IPv6 address may end in an interface: fe80::1%eth0.
@@ -199,39 +194,12 @@ def keyword(option: str, given: str) -> Keyword:
     return Keyword(match["name"].upper(), match["parameter"])
 
 
-def threshold_range(option: str, text: str) -> str:
-    """Return a range as Nagios writes it, in the plainest form that means the same."""
-    match = re.fullmatch(_RANGE, text[:RANGE_LIMIT])
-    if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):
-        # What bash makes of an unquoted ~:5 is worth a word.
-        hint = " (quote '~:N' in the shell)" if text.startswith("/") and ":" in text else ""
-        raise UsageFault(option, f"{quoted(text)} is not a threshold range{hint}")
-    start, end = match["start"] or "0", match["end"]
-    if start != "~" and end is not None and float(start) > float(end):
-        raise UsageFault(
-            option,
-            f"{quoted(text)} is not a threshold range: its start, {start}, is above its end, {end}",
-        )
-    # Graph writers drop thresholds that are not plain numbers, and 0:5 means 5.
-    at = "@" if text.startswith("@") else ""
-    if start != "~" and float(start) == 0 and end is not None:
-        return at + _plain(end)
-    start = start if start == "~" else _plain(start)
-    return f"{at}{start}:{_plain(end) if end is not None else ''}"
-
-
-def _plain(number: str) -> str:
-    """Return a number with a digit on both sides of its point, or without point."""
-    sign, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
-    return sign + ("0" if digits.startswith(".") else "") + digits.rstrip(".")
-
-
 def timeout(given: str | None) -> float:
     """Return the deadline in seconds."""
     if given is None:
         return 10.0
     seconds = given.partition(":")[0]
-    if not re.fullmatch(_SECONDS, seconds):
+    if not re.fullmatch(SECONDS, seconds):
         raise UsageFault("timeout", f"{quoted(given)} is not a number of seconds")
     if not TIMEOUT_LEAST <= float(seconds) <= TIMEOUT_LIMIT:
         raise UsageFault(
@@ -249,9 +217,9 @@ def timeout_state(given: str | None) -> str:
 
 def state(option: str, given: str) -> str:
     """Return a state as a word; its exit code is taken, too."""
-    word = _STATES[int(given)] if given in ("0", "1", "2", "3") else given.lower()
-    if word not in _STATES:
-        raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(_STATES)})")
+    word = STATES[int(given)] if given in ("0", "1", "2", "3") else given.lower()
+    if word not in STATES:
+        raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(STATES)})")
     return word
 
 

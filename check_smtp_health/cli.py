@@ -149,7 +149,7 @@ def parser() -> ArgumentParser:
     """Return the options as an argparse parser: for help, man page and completions only."""
     import argparse
 
-    from check_smtp_health.options import GROUPS
+    from check_smtp_health.option_table import GROUPS
 
     made = argparse.ArgumentParser(
         prog=PROGRAM,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health import arguments
+from check_smtp_health import arguments, thresholds
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.text import quoted
 from check_smtp_health.values import NamedTuple
@@ -18,9 +18,6 @@ SMTP_PORT = 25
 
 SUBMISSIONS_PORT = 465
 """Implicit TLS (RFC 8314 section 3.3)."""
-
-DAYS = ("14", "3")
-"""Days of validity left below which a certificate is WARNING, CRITICAL."""
 
 
 class Secret:
@@ -164,14 +161,8 @@ def build(
         expect=expect,
         require=tuple(arguments.keyword("require", word) for word in options.all("require")),
         forbid=tuple(arguments.keyword("forbid", word) for word in options.all("forbid")),
-        warning={
-            **_thresholds(options, "warning", threshold_keys),
-            **_days(options, tls, "warning"),
-        },
-        critical={
-            **_thresholds(options, "critical", threshold_keys),
-            **_days(options, tls, "critical"),
-        },
+        warning=thresholds.ranges(options, "warning", threshold_keys, tls),
+        critical=thresholds.ranges(options, "critical", threshold_keys, tls),
         timeout=arguments.timeout(options.last("timeout")),
         timeout_state=arguments.timeout_state(options.last("timeout")),
         tempfail=arguments.state("tempfail", "warning" if tempfail is None else tempfail),
@@ -271,17 +262,6 @@ def _client_certificate(options: Options) -> str | None:
     return options.last("cert")
 
 
-def _days(options: Options, tls: str, state: str) -> dict[str, str]:
-    given = options.last("certificate")
-    if not tls or options.count("ignore-certificate-expiration"):
-        return {}
-    parts = DAYS if given is None else given.split(",")
-    if len(parts) > 2 or not all(arguments.is_digits(part) and len(part) <= 5 for part in parts):
-        raise UsageFault("certificate", f"{quoted(given or '')} is not a number of days W[,C]")
-    days = int((*parts, "0")[0 if state == "warning" else 1])
-    return {"certificate_days": f"{days}:"} if days else {}
-
-
 def _user(options: Options, password: str | None) -> str | None:
     user = options.last("authuser")
     if user is None:
@@ -296,18 +276,3 @@ def _user(options: Options, password: str | None) -> str | None:
     if "\0" in password:
         raise UsageFault("authuser", "the password holds a NUL, which no mechanism can send")
     return user
-
-
-def _thresholds(options: Options, option: str, keys: tuple[str, ...]) -> dict[str, str]:
-    ranges: dict[str, str] = {}
-    for part in ",".join(options.all(option)).split(",") if options.count(option) else ():
-        key, equals, text = part.rpartition("=")
-        key = key if equals else "time"
-        if key not in keys:
-            known = f"{', '.join(keys[:-1])} or {keys[-1]}"
-            raise UsageFault(option, f"{quoted(key)} is not a stage ({known})")
-        limit = arguments.threshold_range(option, text)
-        if key in ranges:
-            raise UsageFault(option, f"{key} has two ranges, {ranges[key]} and {limit}")
-        ranges[key] = limit
-    return ranges

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from check_smtp_health import __version__, errors, options, settings
+from check_smtp_health import __version__, errors, option_table, options, settings
 from check_smtp_health.evaluation import FAILURES
 from check_smtp_health.stages import NAMES
 from tests import plugin
@@ -244,7 +244,7 @@ def test_every_option_exists() -> None:
         for word in re.findall(r"(?<![\w-])--?[A-Za-z0-9][\w-]*", text)
         for flag in ([word] if word.startswith("--") else [f"-{letter}" for letter in word[1:]])
     }
-    assert flags - {flag for option in options.OPTIONS for flag in option.flags} == set()
+    assert flags - {flag for option in option_table.OPTIONS for flag in option.flags} == set()
     assert {"-H", "--require", "-v"} <= flags
 
 
