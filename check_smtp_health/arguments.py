@@ -29,6 +29,8 @@ COMMAND_OCTETS = 510
 SIZE_DIGITS = 20
 """Digits of a message size (RFC 1870 section 3)."""
 
+DNS_PORT = 53
+
 LABEL_LIMIT = 63
 """Octets between two dots of a host name (RFC 1035 section 2.3.4)."""
 
@@ -125,6 +127,30 @@ def port(given: str | None) -> int | None:
         return None
     if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
         raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535)")
+    return int(given)
+
+
+def nameserver(given: str) -> tuple[str, int]:
+    """Return the address and port of ``--nameserver``."""
+    bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
+    if ip_version(bare) is not None:
+        return bare, DNS_PORT
+    address, colon, digits = given.rpartition(":")
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    elif ":" in address:
+        colon = ""
+    if not colon or ip_version(address) is None or not is_digits(digits):
+        raise UsageFault("nameserver", f"{quoted(given)} is not ADDRESS or ADDRESS:PORT")
+    if len(digits) > 5 or not 1 <= int(digits) <= 65535:
+        raise UsageFault("nameserver", f"{quoted(digits)} is not a port (1 to 65535)")
+    return address, int(digits)
+
+
+def count(option: str, given: str) -> int:
+    """Return a number of targets."""
+    if not is_digits(given) or len(given) > 5 or not int(given):
+        raise UsageFault(option, f"{quoted(given)} is not a number of targets")
     return int(given)
 
 

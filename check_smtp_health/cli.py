@@ -115,7 +115,8 @@ def _run(arguments: list[str]) -> int:
             print(f"{PROGRAM} {__version__}")
             return UNKNOWN
         password = credentials.password(given, os.environ)
-        chosen = settings.build(given, (*stages.NAMES, "time"), os.uname().nodename, password)
+        judged = (*stages.NAMES, "time", "healthy")
+        chosen = settings.build(given, judged, os.uname().nodename, password)
         kit = stages.prepare(chosen)
     except UsageFault as fault:
         option = f"{given.flag(fault.option)}: " if fault.option else ""
@@ -123,20 +124,20 @@ def _run(arguments: list[str]) -> int:
         return _unknown(option + fault.problem, as_json=wants_json or _wants_json(arguments))
 
     # Before any server is asked: what is missing must be known first, and no stage be blurred.
-    from check_smtp_health import evaluation, summary
+    from check_smtp_health import metrics, summary
 
     # From here on the driver takes the signals; once it is done the answer must not be lost to one.
     _on_signals(signal.SIG_IGN)
     signal.signal(signal.SIGALRM, _give_up)
     signal.setitimer(signal.ITIMER_REAL, chosen.timeout + GRACE)
     reports = targets.check(chosen, stages.plan(chosen), kit, SIGNALS)
-    check = evaluation.check(chosen, reports, ("time", *stages.NAMES, evaluation.DAYS))
-    check.add(summary.HealthSummary(reports, chosen.verbose, _bar()))
+    check = metrics.HealthCheck(chosen, reports, stages.NAMES)
+    check.add(summary.HealthSummary(check, chosen.verbose, _bar()))
     if chosen.output_format == "json":
         from check_smtp_health.document import document
 
         check()
-        print(document(check, reports))
+        print(document(check))
         return int(check.exitcode)
     try:
         check.main(verbose=chosen.verbose)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 
 from check_smtp_health import __version__
-from check_smtp_health.evaluation import of_stage, worst
+from check_smtp_health.evaluation import worst
+from check_smtp_health.metrics import of_stage
 from check_smtp_health.summary import status, transcript
 from check_smtp_health.text import printable
 
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from nagiosplugin import Check, Result
+    from nagiosplugin import Result
 
-    from check_smtp_health.observation import Observation, Report, TlsFacts
+    from check_smtp_health.metrics import HealthCheck, MailServer
+    from check_smtp_health.observation import Finding, Observation, TlsFacts
 
 
-def document(check: Check, reports: Sequence[Report]) -> str:
+def document(check: HealthCheck) -> str:
     """Return the object for a check that has been called."""
     state = str(check.state).upper()
     return json.dumps(
@@ -33,7 +35,7 @@ def document(check: Check, reports: Sequence[Report]) -> str:
                 for result in check.results
                 if str(result)
             ],
-            "targets": [_target(report, check.results) for report in reports],
+            "targets": [_target(one, check.of_target(one)) for one in check.targets],
             "perfdata": check.perfdata,
         }
     )
@@ -55,14 +57,27 @@ def _head(state: str, code: int, line: str) -> dict[str, Any]:
     }
 
 
-def _target(report: Report, results: Sequence[Result]) -> dict[str, Any]:
+def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
+    report = target.report
     return {
+        "label": report.label,
+        "state": str(worst([result.state for result in results])).upper(),
+        "is_domain": report.is_domain,
         "host": report.host,
         "port": report.port,
         "address": report.address,
         "seconds": None if report.seconds is None else round(report.seconds, 6),
         "stages": [_stage(seen, results) for seen in report.observations],
         "tls": _tls(report.tls) if report.tls is not None else None,
+        "verdicts": [
+            {
+                "name": one.name,
+                "findings": _findings(one.findings),
+                "notes": list(one.notes),
+                "listings": one.listings,
+            }
+            for one in report.verdicts
+        ],
         "transcript": [
             {"seconds": round(moment, 6), "sender": sender, "text": text}
             for moment, sender, text in transcript(report)
@@ -86,12 +101,15 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
             "code": failure.code,
             "reply": printable(failure.said),
         },
-        "findings": [
-            {"kind": one.kind, "problem": one.problem, "reply": printable(one.said)}
-            for one in seen.findings
-        ],
+        "findings": _findings(seen.findings),
         "problems": [str(result) for result in own if str(result)],
     }
+
+
+def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [
+        {"kind": one.kind, "problem": one.problem, "reply": printable(one.said)} for one in findings
+    ]
 
 
 def _tls(facts: TlsFacts) -> dict[str, Any]:

@@ -72,6 +72,16 @@ class TimedOut(PeerFault):
     kind = "timed_out"
 
 
+class Expired(TimedOut):
+    """The deadline of the whole run has passed, so that nothing further can be had."""
+
+
+class Unanswered(PeerFault):
+    """No name server answers a question about the server, or all refuse to."""
+
+    kind = "unanswered"
+
+
 class Disconnected(PeerFault):
     """The connection was closed or reset by the other side."""
 

@@ -1,29 +1,18 @@
-"""What happened -> state: nagiosplugin's Resource and Contexts, and THE failure -> state table."""
+"""What happened -> state: THE failure -> state table, and nagiosplugin's Contexts."""
 
 from __future__ import annotations
 
-from nagiosplugin import (
-    Check,
-    Context,
-    Critical,
-    Metric,
-    Ok,
-    Performance,
-    Range,
-    Resource,
-    Result,
-    Results,
-    Unknown,
-    Warn,
-)
+from nagiosplugin import Context, Critical, Ok, Performance, Range, Result, Unknown, Warn
 
 from check_smtp_health.text import escaped, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from nagiosplugin import Metric
+
+    from check_smtp_health.metrics import MailServer, MailService
     from check_smtp_health.observation import Failure, Finding, Observation, Report
     from check_smtp_health.settings import Settings
 
@@ -43,6 +32,8 @@ FAILURES = {
     "forbidden": "critical",
     "open_relay": "critical",
     "unmatched": "warning",
+    "misconfigured": "warning",
+    "unanswered": "unknown",
     "local": "unknown",
     "interrupted": "unknown",
 }
@@ -54,8 +45,11 @@ FAILURES = {
 DAYS = "certificate_days"
 """The label of the days that a certificate is still valid."""
 
-# Findings that mean that their stage failed, although the walk went on.
-_REFUSALS = ("rejected", "transient", "open_relay")
+HEALTHY = "healthy"
+"""The label of the number of targets that are OK or WARNING."""
+
+REFUSALS = ("rejected", "transient", "open_relay")
+"""Findings that mean that their stage failed, although the walk went on."""
 
 STATES = {"ok": Ok, "warning": Warn, "critical": Critical, "unknown": Unknown}
 
@@ -63,20 +57,16 @@ STATES = {"ok": Ok, "warning": Warn, "critical": Critical, "unknown": Unknown}
 _RANK = {Ok: 0, Unknown: 1, Warn: 2, Critical: 3}
 
 
-def check(settings: Settings, reports: Sequence[Report], labels: tuple[str, ...]) -> Check:
-    """Return the nagiosplugin check over what has been observed; it lacks only a summary.
-
-    ``labels`` are the perfdata labels in the order to print them.
-    """
-    return _Check(
-        labels,
-        MailService(reports, settings),
-        *(_SecondsContext(label, settings) for label in labels if label != DAYS),
+def contexts(settings: Settings, stages: tuple[str, ...]) -> tuple[Context, ...]:
+    """Return the contexts, which the metrics name; ``stages`` are all names of stages."""
+    return (
+        *(_SecondsContext(label, settings) for label in ("time", *stages)),
         _CertificateContext(DAYS, settings),
         _RejectedCertificateContext(DAYS, settings, "rejected_certificate"),
         _FailureContext("failure", settings),
         _FindingContext("finding", settings),
-        _WorstResults(),
+        _VerdictContext("verdict", settings),
+        _HealthyContext(HEALTHY, settings),
     )
 
 
@@ -85,94 +75,9 @@ def worst(states: list[State]) -> State:
     return max(states, key=_RANK.__getitem__, default=Ok)
 
 
-def of_stage(results: Sequence[Result], seen: Observation) -> list[Result]:
-    """Return the results that belong to an observation; a stage may come twice in a session."""
-    return [
-        result
-        for result in results
-        if result.metric.name == seen.stage
-        and (
-            result.metric.context == seen.stage  # its time, which counts both
-            or result.metric.value is seen
-            or result.metric.value[0] is seen
-        )
-    ]
-
-
-class MailService(Resource):  # type: ignore[misc]
-    """The observations as metrics. Everything has been measured before nagiosplugin begins."""
-
-    name = "SMTP"
-
-    def __init__(self, reports: Sequence[Report], settings: Settings) -> None:
-        self.reports = reports
-        self._settings = settings
-
-    def probe(self) -> Iterator[Metric]:
-        """Give a metric for each failure, finding and time, and for the days left."""
-        for report in self.reports:
-            for seen in report.observations:
-                if seen.failure is not None and _matters(seen):
-                    yield Metric(seen.stage, seen, context="failure")
-                for finding in seen.findings:
-                    yield Metric(seen.stage, (seen, finding), context="finding")
-            for stage, seconds in _stage_times(report).items():
-                yield Metric(stage, round(seconds, 6), "s", min=0)
-            yield from self._days(report)
-            if report.seconds is not None:
-                most = f"{self._settings.timeout:.6f}".rstrip("0").rstrip(".")
-                yield Metric("time", round(report.seconds, 6), "s", min=0, max=most)
-
-    def _days(self, report: Report) -> Iterator[Metric]:
-        certificate = report.tls.certificate if report.tls is not None else None
-        if certificate is not None and self._settings.judge_expiry:
-            # One that was rejected is a problem already, and says whether it has expired.
-            is_rejected = any(
-                seen.failure is not None for seen in report.observations if seen.stage == "tls"
-            )
-            context = "rejected_certificate" if is_rejected else DAYS
-            yield Metric(DAYS, certificate, context=context)
-
-
-def _matters(seen: Observation) -> bool:
-    """Whether a failure counts: that of QUIT does not, unless we were stopped there."""
-    assert seen.failure is not None
-    return seen.stage != "quit" or seen.failure.kind == "interrupted"
-
-
-def _stage_times(report: Report) -> dict[str, float]:
-    """Return the seconds of each stage that completed, HELO before and after TLS added up."""
-    failed = {
-        seen.stage
-        for seen in report.observations
-        if seen.failure is not None or any(one.kind in _REFUSALS for one in seen.findings)
-    }
-    times: dict[str, float] = {}
-    for seen in report.observations:
-        if seen.stage not in failed:
-            times[seen.stage] = times.get(seen.stage, 0.0) + seen.seconds
-    return times
-
-
-class _Check(Check):  # type: ignore[misc]
-    """Prints perfdata in our order: graphs made for check_smtp draw the first metric, ``time``."""
-
-    def __init__(self, labels: tuple[str, ...], *objects: Any) -> None:
-        super().__init__(*objects)
-        self._labels = labels
-
-    def __call__(self) -> None:
-        super().__call__()
-        self.perfdata.sort(key=lambda item: self._labels.index(item.partition("=")[0]))
-
-
-class _WorstResults(Results):  # type: ignore[misc]
-    """Ranks CRITICAL above UNKNOWN, which nagiosplugin does not."""
-
-    @property
-    def most_significant_state(self) -> State:
-        """The state that decides."""
-        return worst([result.state for result in self])
+def badness(state: State) -> int:
+    """Return what sorts states, the worst first."""
+    return -_RANK[state]
 
 
 class _RangeContext(Context):  # type: ignore[misc]
@@ -194,41 +99,44 @@ class _RangeContext(Context):  # type: ignore[misc]
 class _SecondsContext(_RangeContext):
     """Judges a time."""
 
-    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         violated = self.violated(metric.value)
         if violated is None:
             return Result(Ok, None, metric)
         state, limit = violated
         text = f"{metric.value:.3f} s (limit {limit} s"
         if metric.name == "time":
-            failed = any(seen.failure is not None for seen in _stages(resource.reports))
+            report = resource.report
+            failed = any(seen.failure is not None for seen in session(report))
             verb = "session took" if failed else "answered in"
-            text = f"{verb} {text}, {slowest(resource.reports)})"
+            text = f"{verb} {text}, {slowest(report)})"
         else:
             text = f"{metric.name} took {text})"
         return Result(state, text, metric)
 
-    def performance(self, metric: Metric, resource: MailService) -> Performance:
+    def performance(self, metric: Metric, resource: MailServer) -> Performance:
         value = f"{metric.value:.6f}"
+        label = resource.prefix + metric.name
         return Performance(
-            metric.name, value, metric.uom, self._warning, self._critical, metric.min, metric.max
+            label, value, metric.uom, self._warning, self._critical, metric.min, metric.max
         )
 
 
 class _RejectedCertificateContext(_RangeContext):
     """Tells the days left of a certificate that is a problem already."""
 
-    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         return Result(Ok, None, metric)
 
-    def performance(self, metric: Metric, resource: MailService) -> Performance:
-        return Performance(metric.name, str(metric.value.days), "", self._warning, self._critical)
+    def performance(self, metric: Metric, resource: MailServer) -> Performance:
+        label = resource.prefix + metric.name
+        return Performance(label, str(metric.value.days), "", self._warning, self._critical)
 
 
 class _CertificateContext(_RejectedCertificateContext):
     """Judges the days left; an expired certificate is CRITICAL whatever the limits."""
 
-    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         certificate = metric.value
         if certificate.is_expired:
             return Result(Critical, f"certificate: {certificate.expiry}", metric)
@@ -249,7 +157,7 @@ class _FailureContext(Context):  # type: ignore[misc]
         super().__init__(name)
         self._settings = settings
 
-    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         seen = metric.value
         kind = seen.failure.kind
         if kind == "rejected" and 400 <= seen.failure.code < 500:
@@ -260,10 +168,43 @@ class _FailureContext(Context):  # type: ignore[misc]
 class _FindingContext(_FailureContext):
     """Judges a finding of a stage that went on."""
 
-    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         seen, finding = metric.value
         text = f"{metric.name}: {_sentence(seen, finding)}"
         return Result(_state(finding.kind, self._settings), text, metric)
+
+
+class _VerdictContext(_FailureContext):
+    """Judges a finding about a server or its domain that no session was needed for."""
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        finding = metric.value
+        said = f": '{printable(finding.said)}'" if finding.said else ""
+        text = f"{metric.name}: {escaped(finding.problem)}{said}"
+        return Result(_state(finding.kind, self._settings), text, metric)
+
+
+class _HealthyContext(_RangeContext):
+    """Judges how many targets are healthy."""
+
+    def __init__(self, label: str, settings: Settings) -> None:
+        super().__init__(label, settings)
+        self._least = settings.min_healthy
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        text = f"{metric.value} of {metric.max} healthy"
+        least = self._least
+        if least is not None and metric.value < least:
+            return Result(Critical, f"{text} (at least {least} must be)", metric)
+        violated = self.violated(metric.value)
+        if violated is not None:
+            state, limit = violated
+            return Result(state, f"{text} (limit {limit})", metric)
+        return Result(Ok if least is None or metric.value == metric.max else Warn, text, metric)
+
+    def performance(self, metric: Metric, resource: MailService) -> Performance:
+        limits = (self._warning, self._critical)
+        return Performance(HEALTHY, str(metric.value), "", *limits, metric.min, metric.max)
 
 
 def _state(kind: str, settings: Settings) -> State:
@@ -291,16 +232,17 @@ def _reason(failure: Failure) -> str:
 
 def _sentence(seen: Observation, finding: Finding) -> str:
     problem = escaped(finding.problem)
-    if finding.kind in _REFUSALS:
+    if finding.kind in REFUSALS:
         return f"{problem}: {printable(finding.said)} (after {seen.seconds:.3f} s)"
     return f"{problem}: '{printable(finding.said)}'" if finding.said else problem
 
 
-def _stages(reports: Sequence[Report]) -> list[Observation]:
-    return [seen for report in reports for seen in report.observations if seen.stage != "quit"]
+def session(report: Report) -> list[Observation]:
+    """Return the stages that ``time`` counts: all but QUIT."""
+    return [seen for seen in report.observations if seen.stage != "quit"]
 
 
-def slowest(reports: Sequence[Report]) -> str:
-    """Return which stage took longest, QUIT left out, which is no part of ``time``."""
-    seen = max(_stages(reports), key=lambda seen: seen.seconds)
+def slowest(report: Report) -> str:
+    """Return which stage of the session took longest."""
+    seen = max(session(report), key=lambda seen: seen.seconds)
     return f"slowest: {seen.stage} {seen.seconds:.3f} s"

@@ -36,6 +36,19 @@ class Observation(NamedTuple):
     findings: tuple[Finding, ...] = ()
 
 
+class Verdict(NamedTuple):
+    """What is known of a server, or of its domain, without a session: from DNS, or by the web.
+
+    ``name`` is that of the option that asked for it; ``notes`` are what is worth knowing beside the
+    findings, ``listings`` those of a DNSBL, where one was asked.
+    """
+
+    name: str
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    listings: int | None = None
+
+
 class Exchange(NamedTuple):
     """One piece of the transcript, raw: seconds since the start, ``C``, ``S`` or ``*``, bytes."""
 
@@ -91,11 +104,12 @@ class TlsFacts(NamedTuple):
 
 
 class Report(NamedTuple):
-    """Everything observed of one target.
+    """Everything observed of one target, or of the mail domain that led to several.
 
     ``address`` is the one that answered or was tried last, empty where none was;
     ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
-    the handshake agreed on, or would have.
+    the handshake agreed on, or would have; ``label`` what its metrics are told apart by, empty
+    where the run has but one target.
     """
 
     host: str
@@ -105,3 +119,11 @@ class Report(NamedTuple):
     observations: tuple[Observation, ...]
     transcript: tuple[Exchange, ...] = ()
     tls: TlsFacts | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    label: str = ""
+    is_domain: bool = False
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the session, or the look-up of the domain, went no further."""
+        return next((seen.failure for seen in self.observations if seen.failure is not None), None)

@@ -33,11 +33,31 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-H", "--hostname"),
                 "HOST",
-                "host name, IPv4 or IPv6 address, or absolute path of a Unix socket",
+                "host name, IPv4 or IPv6 address, or absolute path of a Unix socket; several are "
+                "probed at the same time",
+                repeatable=True,
             ),
             Option(("-p", "--port"), "PORT", "TCP port (default: 25, with --ssl 465)"),
             Option(("-4", "--use-ipv4"), "", "use IPv4 only"),
             Option(("-6", "--use-ipv6"), "", "use IPv6 only"),
+            Option(
+                ("--all-addresses",),
+                "",
+                "probe every address of HOST, not only the first that connects",
+            ),
+            Option(("--mx",), "", "HOST is a mail domain: probe every host of its MX set"),
+            Option(
+                ("--min-healthy",),
+                "N",
+                "with several targets: fewer than N OK or WARNING are CRITICAL, N or more but not "
+                "all WARNING (default: the worst target decides)",
+            ),
+            Option(
+                ("--nameserver",),
+                "ADDRESS[:PORT]",
+                "name server for every look-up (default: the system's)",
+                repeatable=True,
+            ),
             Option(("--source",), "ADDRESS", "local IP address to connect from"),
             Option(
                 ("-r", "--proxy"),

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from check_smtp_health.net.wishes import Answer, Dialogue, Wish
     from check_smtp_health.settings import Settings
     from check_smtp_health.stages import Stage
-    from check_smtp_health.stages.visit import Kit
+    from check_smtp_health.stages.visit import Kit, Target
 
     _T = TypeVar("_T")
 
 
-def probe(plan: tuple[Stage, ...], settings: Settings, kit: Kit) -> Dialogue[Report]:
+def probe(
+    target: Target, plan: tuple[Stage, ...], settings: Settings, kit: Kit
+) -> Dialogue[Report]:
     """Walk through the plan until a stage fails, say QUIT where that makes sense, and report."""
-    walk = _Walk(settings, kit)
+    walk = _Walk(target, settings, kit)
     fault: SessionFault | None = None
     for stage in plan:
         fault = yield from walk.through(stage)
@@ -39,7 +41,7 @@ def probe(plan: tuple[Stage, ...], settings: Settings, kit: Kit) -> Dialogue[Rep
     yield Close()
     address = walk.visit.address
     return Report(
-        host=settings.host.given,
+        host=target.host.given,
         port=settings.port,
         address=address.host if address is not None else "",
         seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
@@ -49,6 +51,7 @@ def probe(plan: tuple[Stage, ...], settings: Settings, kit: Kit) -> Dialogue[Rep
             for seen in walk.transcript
         ),
         tls=walk.visit.tls.facts() if walk.visit.tls is not None else None,
+        label=target.label,
     )
 
 
@@ -61,8 +64,8 @@ class _Walk:
 
     __slots__ = ("_ended", "_origin", "observations", "transcript", "visit")
 
-    def __init__(self, settings: Settings, kit: Kit) -> None:
-        self.visit = Visit(settings, kit)
+    def __init__(self, target: Target, settings: Settings, kit: Kit) -> None:
+        self.visit = Visit(target, settings, kit)
         self.observations: list[Observation] = []
         self.transcript: list[Exchange] = []
         self._origin: float | None = None

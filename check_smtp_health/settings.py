@@ -41,12 +41,12 @@ class Settings(NamedTuple):
 
     ``fqdn`` is None where the connection's local address is to be said. ``warning`` and
     ``critical`` map a stage, ``time`` or ``certificate_days`` to a range as Nagios writes it.
-    ``tls`` is ``starttls``, ``implicit`` or empty; ``server_name`` is sent and verified, None
-    where there is no name. ``mechanism`` is None where the best is to be chosen. Addresses are
+    ``tls`` is ``starttls``, ``implicit`` or empty; ``sni`` is sent and verified instead of the
+    host's own name. ``mechanism`` is None where the best is to be chosen. Addresses are
     without angle brackets; ``commands`` are pairs of a line and the text its reply must contain.
     """
 
-    host: Host
+    hosts: tuple[Host, ...]
     port: int
     family: int | None
     source: str | None
@@ -62,7 +62,7 @@ class Settings(NamedTuple):
     tempfail: str
     verbose: int
     tls: str = ""
-    server_name: str | None = None
+    sni: str | None = None
     verify: bool = True
     ca_file: str | None = None
     ca_path: str | None = None
@@ -81,6 +81,21 @@ class Settings(NamedTuple):
     no_relay: tuple[str, ...] = ()
     commands: tuple[tuple[str, str | None], ...] = ()
     output_format: str = "text"
+    all_addresses: bool = False
+    mx: bool = False
+    min_healthy: int | None = None
+    nameservers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def has_several(self) -> bool:
+        """Whether the run may have several targets, told apart in what it prints."""
+        is_asked_for = self.mx or self.all_addresses or self.min_healthy is not None
+        return is_asked_for or len(self.hosts) > 1
+
+    @property
+    def asks_dns(self) -> bool:
+        """Whether something is to be looked up that the system's resolver has no answer to."""
+        return bool(self.mx or self.nameservers)
 
     @property
     def needs_extensions(self) -> bool:
@@ -131,13 +146,9 @@ def build(
     Raises:
         UsageFault: the first thing that is wrong.
     """
-    hosts = tuple(dict.fromkeys(options.all("hostname")))
+    hosts = tuple(dict.fromkeys(map(arguments.host, options.all("hostname"))))
     if not hosts:
         raise UsageFault("", "no host given, use -H HOST")
-    if len(hosts) > 1:
-        raise UsageFault("hostname", f"one run checks one host, not {quoted(hosts[1])} as well")
-    given = hosts[0]
-    host = arguments.host(given)
     source = options.last("source")
     port = arguments.port(options.last("port"))
     tls = _tls(options, port)
@@ -152,9 +163,9 @@ def build(
         option = needs_more[0] if needs_more else "starttls"
         raise UsageFault("expect", f"a server that says {expect.code} ends before --{option}")
     return Settings(
-        host=host,
+        hosts=hosts,
         port=port or (SUBMISSIONS_PORT if tls == "implicit" else SMTP_PORT),
-        family=_family(options, host, source),
+        family=_family(options, hosts, source),
         source=source,
         fqdn=arguments.fqdn(options.last("fqdn"), nodename),
         greeting=_greeting(options, tls),
@@ -168,7 +179,7 @@ def build(
         tempfail=arguments.state("tempfail", "warning" if tempfail is None else tempfail),
         verbose=options.count("verbose"),
         tls=tls,
-        server_name=_server_name(options, host, tls),
+        sni=_sni(options, hosts, tls),
         verify=not options.count("no-verify"),
         ca_file=options.last("ca-file"),
         ca_path=options.last("ca-path"),
@@ -187,10 +198,14 @@ def build(
         no_relay=tuple(arguments.mailbox("no-relay", one) for one in options.all("no-relay")),
         commands=_commands(options),
         output_format=arguments.output_format(options.last("output-format") or "text"),
+        all_addresses=_is_about_names(options, "all-addresses", hosts),
+        mx=_is_about_names(options, "mx", hosts),
+        min_healthy=_min_healthy(options, hosts),
+        nameservers=tuple(arguments.nameserver(one) for one in options.all("nameserver")),
     )
 
 
-def _family(options: Options, host: Host, source: str | None) -> int | None:
+def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> int | None:
     wanted = [
         (number, f"use-ipv{number}") for number in (4, 6) if options.count(f"use-ipv{number}")
     ]
@@ -199,14 +214,34 @@ def _family(options: Options, host: Host, source: str | None) -> int | None:
     family, why = wanted[0] if wanted else (None, "")
     if source is not None:
         version = arguments.ip_version(source)
-        if version is None or host.kind == "socket":
+        if version is None or any(host.kind == "socket" for host in hosts):
             raise UsageFault("source", f"{quoted(source)} is not an IP address to connect from")
         if family not in (None, version):
             raise UsageFault(why, f"contradicts {options.flag('source')} {source}")
         family, why = version, "source"
-    if host.kind == "address" and family not in (None, arguments.ip_version(host.ascii)):
-        raise UsageFault(why, f"contradicts the address {host.ascii}")
+    for host in hosts:
+        if host.kind == "address" and family not in (None, arguments.ip_version(host.ascii)):
+            raise UsageFault(why, f"contradicts the address {host.ascii}")
     return family
+
+
+def _is_about_names(options: Options, option: str, hosts: tuple[Host, ...]) -> bool:
+    if not options.count(option):
+        return False
+    for host in hosts:
+        if host.kind != "name":
+            raise UsageFault(option, f"{quoted(host.given)} is not a name that DNS knows")
+    return True
+
+
+def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
+    given = options.last("min-healthy")
+    if given is None:
+        return None
+    least = arguments.count("min-healthy", given)
+    if not (options.count("mx") or options.count("all-addresses") or len(hosts) >= least):
+        raise UsageFault("min-healthy", f"{least} of {len(hosts)} cannot be healthy")
+    return least
 
 
 def _greeting(options: Options, tls: str) -> str:
@@ -242,18 +277,16 @@ def _tls(options: Options, port: int | None) -> str:
     return ""
 
 
-def _server_name(options: Options, host: Host, tls: str) -> str | None:
+def _sni(options: Options, hosts: tuple[Host, ...], tls: str) -> str | None:
     given = options.last("sni")
     if given:
         name = arguments.host(given)
         if name.kind != "name":
             raise UsageFault("sni", f"{quoted(given)} is not a host name")
         return name.ascii.rstrip(".")
-    if host.kind == "socket":
-        if tls and not options.count("no-verify"):
-            raise UsageFault("hostname", "TLS over a Unix socket needs --sni NAME or --no-verify")
-        return None
-    return host.ascii.rstrip(".").partition("%")[0]
+    if tls and any(host.kind == "socket" for host in hosts) and not options.count("no-verify"):
+        raise UsageFault("hostname", "TLS over a Unix socket needs --sni NAME or --no-verify")
+    return None
 
 
 def _client_certificate(options: Options) -> str | None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from nagiosplugin import Summary
+from nagiosplugin import Ok, Summary
 
-from check_smtp_health.evaluation import describe, of_stage, slowest, worst
+from check_smtp_health.evaluation import badness, describe, slowest, worst
+from check_smtp_health.metrics import of_stage
 from check_smtp_health.text import STATUS_LIMIT, escaped, printable, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Any
 
     from nagiosplugin import Check, Result, Results
 
-    from check_smtp_health.observation import Observation, Report
+    from check_smtp_health.metrics import HealthCheck, MailServer
+    from check_smtp_health.observation import Observation, Report, Verdict
+
+    State = Any
+
+MORE = "; and {} more"
+"""What stands for the targets whose problems do not fit into the status line."""
 
 BAR_WIDTH = 40
 """Columns that stand for the whole session, so that a stage's line fits into 80."""
@@ -22,40 +30,57 @@ BAR_WIDTH = 40
 class HealthSummary(Summary):  # type: ignore[misc]
     """Writes for the person on call: the first line alone says which target, which stage, why."""
 
-    def __init__(self, reports: Sequence[Report], verbose: int, bar: str) -> None:
-        self._reports = reports
+    def __init__(self, check: HealthCheck, verbose: int, bar: str) -> None:
+        self._check = check
         self._verbose = verbose
         self._bar = bar
 
     def ok(self, results: Results) -> str:
         """Return the status line of a healthy service, or of one whose failure is tolerated."""
-        (report,) = self._reports
-        tolerated = [str(result) for result in results if str(result)]
-        if tolerated:
-            return shortened(f"{_target(report)} {'; '.join(tolerated)}", STATUS_LIMIT)
-        text = f"{_target(report)} answered in {report.seconds:.3f} s ({slowest([report])})"
-        if report.tls is None:
-            return text
-        certificate = report.tls.certificate
-        left = f", certificate {certificate.expiry}" if certificate is not None else ""
-        return f"{text}, {report.tls.version}{left}"
+        if any(self._problems(target) for target in self._check.targets):
+            return self.problem(results)
+        count = self._check.count
+        if count is None:
+            (target,) = self._check.targets
+            return _healthy(target.report)
+        return shortened(
+            _healthy_all([one.report for one in self._check.targets], count), STATUS_LIMIT
+        )
 
     def problem(self, results: Results) -> str:
         """Return the status line with every problem, worst first."""
-        (report,) = self._reports
-        left = [result for result in results if str(result)]
-        texts: list[str] = []
-        while left:
-            state = worst([result.state for result in left])
-            texts += [str(result) for result in left if result.state == state]
-            left = [result for result in left if result.state != state]
-        return shortened(f"{_target(report)} {'; '.join(texts)}", STATUS_LIMIT)
+        texts = []
+        for target in sorted(self._check.targets, key=self._badness):
+            problems = self._problems(target)
+            if problems:
+                texts.append(f"{named(target.report)} {'; '.join(map(str, problems))}")
+        count = self._check.count
+        if not texts:  # no target is to blame, but their number
+            return str(count)
+        return _joined(texts, "" if count is None else f"; {count}")
+
+    def _problems(self, target: MailServer) -> list[Result]:
+        """Return what is to be said of a target, worst first."""
+        said = [result for result in self._check.of_target(target) if str(result)]
+        return sorted(said, key=lambda result: badness(result.state))
+
+    def _badness(self, target: MailServer) -> int:
+        return badness(self._state(target))
+
+    def _state(self, target: MailServer) -> State:
+        return worst([result.state for result in self._check.of_target(target)])
 
     def verbose(self, results: Results) -> list[str]:
         """Return the lines that follow the status line."""
         lines: list[str] = []
-        for report in self._reports:
-            lines += [self._stage_line(seen, report, results) for seen in report.observations]
+        for target in self._check.targets:
+            report = target.report
+            of_target = self._check.of_target(target)
+            if self._check.count is not None:
+                lines.append(f"{_mark(self._state(target))} {named(report)}")
+            lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
+            for verdict in report.verdicts:
+                lines += _verdict_lines(verdict, of_target)
             if self._verbose > 1:
                 lines += [
                     f"{moment:9.6f} {sender}: {text}" for moment, sender, text in transcript(report)
@@ -71,17 +96,62 @@ class HealthSummary(Summary):  # type: ignore[misc]
         left = min(int(seen.began * scale), BAR_WIDTH - 1)
         length = max(1, round(seen.seconds * scale))
         chart = (" " * left + self._bar * length)[:BAR_WIDTH]
-        mark = f"[{str(state).upper()}]"
-        line = f"{mark:<10} {seen.stage:<8} {seen.seconds:9.6f} s {chart:<{BAR_WIDTH}}"
+        line = f"{_mark(state)} {seen.stage:<8} {seen.seconds:9.6f} s {chart:<{BAR_WIDTH}}"
         return f"{line} {describe(seen)}" if seen.failure is not None else line.rstrip()
 
 
-def _target(report: Report) -> str:
-    if report.host.startswith("/"):
+def named(report: Report) -> str:
+    """Return the target, or the mail domain, as a person knows it."""
+    if report.is_domain or report.host.startswith("/"):
         return report.host
     host = f"[{report.host}]" if ":" in report.host else report.host
     where = f"{host}:{report.port}"
     return f"{where} [{report.address}]" if report.address not in ("", report.host) else where
+
+
+def _healthy(report: Report) -> str:
+    text = f"{named(report)} answered in {report.seconds:.3f} s ({slowest(report)})"
+    if report.tls is None:
+        return text
+    certificate = report.tls.certificate
+    left = f", certificate {certificate.expiry}" if certificate is not None else ""
+    return f"{text}, {report.tls.version}{left}"
+
+
+def _healthy_all(reports: Sequence[Report], count: Result) -> str:
+    domains = ", ".join(report.host for report in reports if report.is_domain)
+    last = max(reports, key=lambda report: report.seconds or 0.0)
+    text = f"{count}, slowest: {named(last)} {last.seconds:.3f} s ({slowest(last)})"
+    text = text.replace("(slowest: ", "(")
+    certificates = [one.tls.certificate for one in reports if one.tls and one.tls.certificate]
+    if certificates:
+        text += f", first certificate {min(certificates, key=lambda one: one.days).expiry}"
+    return f"{domains}: {text}" if domains else text
+
+
+def _joined(texts: Sequence[str], ending: str) -> str:
+    """Return as many texts as fit into the status line, at least one, and how many do not."""
+    line, left = texts[0], len(texts) - 1
+    for text in texts[1:]:
+        longer = f"{line}; {text}"
+        if len(longer) + len(ending) + len(MORE.format(left)) > STATUS_LIMIT:
+            break
+        line, left = longer, left - 1
+    ending = (MORE.format(left) if left else "") + ending
+    return shortened(line, STATUS_LIMIT - len(ending)) + ending
+
+
+def _mark(state: State) -> str:
+    return f"{f'[{str(state).upper()}]':<10}"
+
+
+def _verdict_lines(verdict: Verdict, results: Sequence[Result]) -> Iterator[str]:
+    for result in results:
+        if any(result.metric.value is finding for finding in verdict.findings):
+            text = str(result).partition(": ")[2]
+            yield f"{_mark(result.state)} {verdict.name:<8} {text}"
+    for note in verdict.notes:
+        yield f"{_mark(Ok)} {verdict.name:<8} {note}"
 
 
 def status(check: Check) -> str:

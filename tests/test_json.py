@@ -201,7 +201,7 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
 def test_the_schema_is_strict_and_describes_every_member() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     objects = list(parts(SCHEMA))
-    assert len(objects) == 9
+    assert len(objects) == 10
     for one in objects:
         assert one["additionalProperties"] is False
         assert one["required"] == list(one["properties"])
@@ -244,12 +244,16 @@ def test_a_healthy_server() -> None:
         "problems": [],
         "targets": [
             {
+                "label": "",
+                "state": "OK",
+                "is_domain": False,
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
                 "seconds": "#",
                 "stages": [stage("connect"), stage("banner"), stage("helo"), stage("quit")],
                 "tls": None,
+                "verdicts": [],
                 "transcript": said(
                     "*: connected to 127.0.0.1",
                     "S: 220 mx.example ESMTP",
@@ -296,6 +300,9 @@ def test_a_refusal() -> None:
         ],
         "targets": [
             {
+                "label": "",
+                "state": "CRITICAL",
+                "is_domain": False,
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -328,6 +335,7 @@ def test_a_refusal() -> None:
                     stage("quit"),
                 ],
                 "tls": None,
+                "verdicts": [],
                 "transcript": said(
                     "*: connected to 127.0.0.1",
                     "S: 220 mx.example ESMTP",
@@ -397,6 +405,9 @@ def test_a_connection_refused() -> None:
         ],
         "targets": [
             {
+                "label": "",
+                "state": "CRITICAL",
+                "is_domain": False,
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -415,6 +426,7 @@ def test_a_connection_refused() -> None:
                     )
                 ],
                 "tls": None,
+                "verdicts": [],
                 "transcript": said("*: connection refused"),
             }
         ],

@@ -22,10 +22,10 @@ from check_smtp_health.observation import Exchange, Failure, Observation, Report
 from check_smtp_health.options import read
 from check_smtp_health.probe import probe
 from check_smtp_health.settings import Settings, build
-from check_smtp_health.stages.visit import Kit
+from check_smtp_health.stages.visit import Kit, Target
 
 if TYPE_CHECKING:
-    from check_smtp_health.net.wishes import Wish
+    from check_smtp_health.net.wishes import Dialogue, Wish
 
 FIRST, SECOND = (Address(socket.AF_INET, (f"192.0.2.{n}", 25)) for n in (1, 2))
 LOCAL = Address(socket.AF_INET, ("198.51.100.7", 40000))
@@ -37,12 +37,21 @@ def settings(*arguments: str) -> Settings:
     return build(read(list(arguments)), (*stages.NAMES, "time"), "here")
 
 
+def begun(chosen: Settings) -> Dialogue[Report]:
+    """Return the session that these settings ask for."""
+    (host,) = chosen.hosts
+    walk = stages.plan(chosen)
+    if host.kind == "name":
+        walk = (stages.RESOLVE, *walk)
+    return probe(Target(host, host.ascii), walk, chosen, Kit())
+
+
 def serve(chosen: Settings, script: Sequence[tuple[Wish, Any, float]]) -> Report:
     """Serve a session: each row is the wish that must come, its value, and how long it takes.
 
     Ten seconds have passed before the first wish, and one second passes between two.
     """
-    dialogue = probe(stages.plan(chosen), chosen, Kit())
+    dialogue = begun(chosen)
     now = 10.0
     answer: Any = None
     for wish, value, seconds in script:
@@ -223,14 +232,14 @@ def test_port_465_awaits_tls() -> None:
     ],
 )
 def test_a_host_without_a_name_says_its_address(local: Address, name: bytes) -> None:
-    dialogue = probe(stages.plan(settings("192.0.2.1")), settings("192.0.2.1"), Kit())
+    dialogue = begun(settings("192.0.2.1"))
     next(dialogue)
     dialogue.send(Answer(local, 0, 0))
     assert dialogue.send(Answer(b"220 mx\r\n", 0, 0)) == Write(b"HELO %s\r\n" % name)
 
 
 def test_a_bug_in_a_call_is_no_fault_of_the_server() -> None:
-    dialogue = probe(stages.plan(settings("mx.example")), settings("mx.example"), Kit())
+    dialogue = begun(settings("mx.example"))
     next(dialogue)
     with pytest.raises(KeyError):
         dialogue.send(Answer(KeyError("x"), 0, 0))

@@ -24,7 +24,7 @@ def settings(*arguments: str, nodename: str = "here") -> Settings:
 
 def test_defaults() -> None:
     assert settings() == Settings(
-        host=Host("mx.example", "mx.example", "name"),
+        hosts=(Host("mx.example", "mx.example", "name"),),
         port=25,
         family=None,
         source=None,
@@ -39,7 +39,6 @@ def test_defaults() -> None:
         timeout_state="critical",
         tempfail="warning",
         verbose=0,
-        server_name="mx.example",
     )
 
 
@@ -124,7 +123,7 @@ def test_given(arguments: tuple[str, ...], changed: dict[str, Any]) -> None:
     ],
 )
 def test_host(words: tuple[str, ...], host: Host) -> None:
-    assert build(read(list(words)), KEYS, "here").host == host
+    assert build(read(list(words)), KEYS, "here").hosts == (host,)
 
 
 @pytest.mark.parametrize(

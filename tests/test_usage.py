@@ -9,7 +9,8 @@ from tests import plugin
 from tests.servers.scripted import Hang, ScriptedServer
 
 STAGES = (
-    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, quit or time"
+    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, quit, time "
+    "or healthy"
 )
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -61,7 +62,13 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-t", "5:"), "-t: '' is not a state (ok, warning, critical, unknown)"),
     (("--tempfail", "4"), "--tempfail: '4' is not a state (ok, warning, critical, unknown)"),
     (("--tempfail", ""), "--tempfail: '' is not a state (ok, warning, critical, unknown)"),
-    (("-H", "other"), "-H: one run checks one host, not 'other' as well"),
+    (("-H", "a", "-H", "b", "--min-healthy", "4"), "--min-healthy: 4 of 3 cannot be healthy"),
+    (("--min-healthy", "0"), "--min-healthy: '0' is not a number of targets"),
+    (("--mx",), "--mx: '127.0.0.1' is not a name that DNS knows"),
+    (("--all-addresses",), "--all-addresses: '127.0.0.1' is not a name that DNS knows"),
+    (("--nameserver", "ns.example"), "--nameserver: 'ns.example' is not ADDRESS or ADDRESS:PORT"),
+    (("--nameserver", "192.0.2.1:0"), "--nameserver: '0' is not a port (1 to 65535)"),
+    (("--nameserver", "[::1"), "--nameserver: '[::1' is not ADDRESS or ADDRESS:PORT"),
     (("-e", "554", "--require", "SIZE"), "-e: a server that says 554 ends before --require"),
     (("-e", "554", "-S"), "-e: a server that says 554 ends before --starttls"),
     (("--require", "AUTH=a|b"), "--require: 'AUTH=a\\x7cb' is not an EHLO keyword"),

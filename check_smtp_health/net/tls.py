@@ -77,7 +77,7 @@ class Trust:
         if not settings.verify or despite not in ("", "wrong name", "expired", "not yet valid"):
             self._context.check_hostname = False
             self._context.verify_mode = ssl.CERT_NONE
-        elif despite == "wrong name" or not settings.server_name:
+        elif despite == "wrong name":
             self._context.check_hostname = False
         if despite or not settings.judge_expiry:
             self._context.verify_flags |= _NO_CHECK_TIME

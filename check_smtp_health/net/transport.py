@@ -26,16 +26,17 @@ class Transport:
 
     __slots__ = ("_early", "_rest", "_socket", "wants")
 
-    def __init__(self, address: Address, source: str | None) -> None:
+    def __init__(self, address: Address, source: str | None, *, datagrams: bool = False) -> None:
         self._early: Disconnected | None = None
         self._rest = memoryview(b"")
         self.wants = 0
         try:
-            self._socket = socket.socket(address.family, socket.SOCK_STREAM)
+            kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
+            self._socket = socket.socket(address.family, kind)
         except OSError as error:
             raise _not_opened(error, address) from error
         self._socket.setblocking(False)
-        if address.family != socket.AF_UNIX:
+        if not datagrams and address.family != socket.AF_UNIX:
             # What follows a handshake would wait 40 ms for the ACK of its last message.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source is not None:

@@ -9,14 +9,15 @@ from check_smtp_health.values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from typing import Any, TypeVar, Union
 
     from check_smtp_health.net.tls import Trust
 
-    Wish = Union["Connect", "Read", "Write", "StartTls", "Call", "Pause", "Close"]
+    Wish = Union["Connect", "Read", "Write", "StartTls", "Call", "Pause", "Close", "Together"]
     _T = TypeVar("_T")
     Dialogue = Generator[Wish, "Answer", _T]
+    Run = Generator[Wish, Any, _T]
 
 
 class Address(NamedTuple):
@@ -34,13 +35,15 @@ class Address(NamedTuple):
 class Connect(NamedTuple):
     """Open the session's connection. The answer's value is the local ``Address``.
 
-    ``share`` is the part of the time left that this one attempt may use.
+    ``share`` is the part of the time left that this one attempt may use. With ``datagrams`` it is
+    UDP: each ``Write`` sends one, each ``Read`` takes one.
     """
 
     address: Address
     source: str | None = None
     share: float = 1.0
     limit: float | None = None
+    datagrams: bool = False
 
 
 class Read(NamedTuple):
@@ -85,6 +88,16 @@ class Close(NamedTuple):
     """Close the connection, if there is one."""
 
 
+class Together(NamedTuple):
+    """Have other dialogues served at the same time, each with a connection of its own.
+
+    The answer's value is the list of what they returned, in their order; of one that a
+    ``SessionFault`` ended, the fault. It has no limit: they are held to the deadline themselves.
+    """
+
+    dialogues: Sequence[Dialogue[Any]]
+
+
 class Answer(NamedTuple):
     """A wish's outcome, and the moments it was taken up and completed (monotonic, in seconds).
 
@@ -100,3 +113,16 @@ class Answer(NamedTuple):
     def fault(self) -> BaseException | None:
         """The exception, where there was one."""
         return self.value if isinstance(self.value, BaseException) else None
+
+
+def answered(run: Run[_T]) -> Dialogue[_T]:
+    """Serve a run that wants no moments: it is sent the values alone, and thrown the faults."""
+    try:
+        wish = next(run)
+        while True:
+            answer = yield wish
+            fault = answer.fault
+            wish = run.send(answer.value) if fault is None else run.throw(fault)
+    except StopIteration as stop:
+        value: _T = stop.value
+        return value

@@ -43,7 +43,7 @@ class Stage(NamedTuple):
 
 
 def plan(settings: Settings) -> tuple[Stage, ...]:
-    """Return the stages that the settings ask for, in their order, without ``quit``."""
+    """Return the stages that the settings ask for, in their order, from ``connect`` on."""
     return tuple(stage for stage in STAGES if stage.applies(settings))
 
 
@@ -56,6 +56,7 @@ def prepare(settings: Settings) -> Kit:
     return Kit(
         trust=encryption.trust(settings) if settings.tls else None,
         mechanisms=login.mechanisms(settings) if settings.user is not None else (),
+        servers=connection.servers(settings) if settings.asks_dns else None,
     )
 
 
@@ -72,7 +73,6 @@ def _starttls(settings: Settings) -> bool:
 
 
 STAGES = (
-    Stage("resolve", lambda settings: settings.host.kind == "name", connection.resolve),
     Stage("connect", _always, connection.connect),
     Stage("tls", _implicit_tls, encryption.handshake, explain=encryption.explain),
     Stage("banner", _always, connection.banner),
@@ -87,11 +87,14 @@ STAGES = (
     Stage("command", lambda settings: bool(settings.commands), transaction.command),
 )
 
+RESOLVE = Stage("resolve", _always, connection.resolve)
+"""Not in the plan: it comes first where the target is a name whose addresses are not known yet."""
+
 RESET = Stage("", _always, transaction.reset, QUIT_LIMIT)
 """Not in the plan: it follows where a transaction was begun."""
 
 QUIT = Stage("quit", _always, connection.leave, QUIT_LIMIT)
 """Not in the plan: it follows wherever the connection still stands."""
 
-NAMES = (*dict.fromkeys(stage.name for stage in STAGES), QUIT.name)
+NAMES = tuple(dict.fromkeys(stage.name for stage in (RESOLVE, *STAGES, QUIT)))
 """All stage names, in the order of a session."""

@@ -10,6 +10,7 @@ from check_smtp_health.errors import (
     Rejected,
     TimedOut,
     Unreachable,
+    UsageFault,
 )
 from check_smtp_health.net import resolver
 from check_smtp_health.net.wishes import Call, Connect, Pause, Write
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from check_smtp_health.errors import SessionFault
+    from check_smtp_health.net.lookup import Servers
     from check_smtp_health.net.wishes import Address, Wish
+    from check_smtp_health.settings import Settings
     from check_smtp_health.stages.visit import Run, Visit
 
 ADDRESSES_SHOWN = 4
@@ -39,18 +42,42 @@ IMPLICIT_TLS_PORT = 465
 """RFC 8314 section 3.3: a server there waits for the client to begin TLS."""
 
 
+def servers(settings: Settings) -> Servers:
+    """Return the name servers to ask.
+
+    Raises:
+        UsageFault: the extra ``dns`` is missing, or this host has no name server.
+    """
+    option = "mx" if settings.mx else "nameserver"
+    try:
+        from check_smtp_health.net import lookup
+    except ImportError as error:
+        raise UsageFault(
+            option, "needs the package dnspython: pip install 'check-smtp-health[dns]'"
+        ) from error
+    try:
+        return lookup.servers(settings.nameservers)
+    except LocalFault as fault:
+        raise UsageFault(option, fault.problem) from fault
+
+
 def resolve(visit: Visit) -> Run:
     """Look up the host name."""
     settings = visit.settings
-    visit.addresses = yield Call(
-        resolver.addresses, (settings.host.ascii, settings.port, settings.family)
-    )
+    wanted = (visit.target.host.ascii, settings.port, settings.family)
+    if settings.nameservers:
+        from check_smtp_health.net import lookup
+
+        assert visit.kit.servers is not None
+        visit.addresses = yield from lookup.addresses(visit.kit.servers, *wanted)
+    else:
+        visit.addresses = yield Call(resolver.addresses, wanted)
 
 
 def connect(visit: Visit) -> Run:
     """Try the addresses in turn; each gets its share of the time left (RFC 5321 section 5.1)."""
     settings = visit.settings
-    addresses = visit.addresses or (resolver.literal(settings.host.ascii, settings.port),)
+    addresses = visit.addresses or (resolver.literal(visit.target.host.ascii, settings.port),)
     faults: list[tuple[Address, SessionFault]] = []
     for index, address in enumerate(addresses):
         visit.address = address

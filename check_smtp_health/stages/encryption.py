@@ -82,7 +82,7 @@ def handshake(visit: Visit) -> Run:
     settings = visit.settings
     assert visit.kit.trust is not None
     try:
-        visit.tls = yield StartTls(visit.kit.trust, settings.server_name)
+        visit.tls = yield StartTls(visit.kit.trust, visit.target.server_name)
     except HandshakeFailed as fault:
         if "does not speak TLS" not in fault.problem:
             raise
@@ -107,7 +107,7 @@ def _look(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Agreed]:
     settings, trust = visit.settings, visit.kit.trust
     assert visit.address is not None
     assert trust is not None
-    again = Visit(settings, visit.kit)
+    again = Visit(visit.target, settings, visit.kit)
     again.local = yield Connect(visit.address, settings.source)
     if settings.proxy:
         yield proxy_header(settings.proxy, again.local, visit.address)
@@ -115,7 +115,7 @@ def _look(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Agreed]:
         yield from listen(again)
         yield from greet(again)
         yield from starttls(again)
-    agreed: Agreed = yield StartTls(trust.despite(fault.reason), settings.server_name)
+    agreed: Agreed = yield StartTls(trust.despite(fault.reason), visit.target.server_name)
     again.session = Session()
     try:
         if settings.tls == "implicit":
@@ -132,7 +132,7 @@ def _sentence(visit: Visit, fault: Untrusted, certificate: Certificate | None) -
     problems = {
         "self-signed": "self-signed",
         "unknown issuer": f"issuer unknown: {printable(certificate.issuer, 80)}",
-        "wrong name": f"is for {_names(certificate)}, not {visit.settings.server_name}",
+        "wrong name": f"is for {_names(certificate)}, not {visit.target.server_name}",
         "expired": certificate.expiry,
         "not yet valid": f"is {certificate.beginning}",
     }

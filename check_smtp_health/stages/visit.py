@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from typing import Any
 
+    from check_smtp_health.arguments import Host
     from check_smtp_health.net.certificate import Agreed
+    from check_smtp_health.net.lookup import Servers
     from check_smtp_health.net.tls import Trust
     from check_smtp_health.net.wishes import Address, Wish
     from check_smtp_health.observation import Finding
@@ -25,11 +27,26 @@ if TYPE_CHECKING:
 class Kit(NamedTuple):
     """What was made ready for all targets, before any clock ran.
 
-    ``mechanisms`` are the SASL mechanisms that may be used, best first.
+    ``mechanisms`` are the SASL mechanisms that may be used, best first; ``servers`` the name
+    servers to ask, where there is something that only they know.
     """
 
     trust: Trust | None = None
     mechanisms: tuple[str, ...] = ()
+    servers: Servers | None = None
+
+
+class Target(NamedTuple):
+    """Whom to probe. ``server_name`` is sent and verified in TLS, None where there is no name.
+
+    ``addresses`` are known already where only these are to be probed; ``label`` tells its metrics
+    from those of others, where there are others.
+    """
+
+    host: Host
+    server_name: str | None
+    label: str = ""
+    addresses: tuple[Address, ...] = ()
 
 
 class Visit:
@@ -52,13 +69,15 @@ class Visit:
         "secrets",
         "session",
         "settings",
+        "target",
         "tls",
     )
 
-    def __init__(self, settings: Settings, kit: Kit) -> None:
+    def __init__(self, target: Target, settings: Settings, kit: Kit) -> None:
+        self.target = target
         self.settings = settings
         self.kit = kit
-        self.addresses: tuple[Address, ...] = ()
+        self.addresses = target.addresses
         self.address: Address | None = None
         self.local: Address | None = None
         self.findings: list[Finding] = []
