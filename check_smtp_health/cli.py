@@ -117,6 +117,7 @@ def _run(arguments: list[str]) -> int:
         password = credentials.password(given, os.environ)
         judged = (*stages.NAMES, "time", "healthy")
         chosen = settings.build(given, judged, os.uname().nodename, password)
+        targets.make_room(chosen)
         kit = stages.prepare(chosen)
     except UsageFault as fault:
         option = f"{given.flag(fault.option)}: " if fault.option else ""

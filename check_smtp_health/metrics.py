@@ -27,7 +27,7 @@ class HealthCheck(Check):  # type: ignore[misc]
     ) -> None:
         """Take the reports; ``stages`` are all names of stages in the order of a session."""
         self.targets = [MailServer(report, settings) for report in reports]
-        self._labels = ("time", *stages, DAYS)
+        self._labels = (HEALTHY, "time", *stages, DAYS)
         self._results_of: dict[int, list[Result]] = {}
         super().__init__(*self.targets, *contexts(settings, stages))
         if settings.has_several:
@@ -37,13 +37,13 @@ class HealthCheck(Check):  # type: ignore[misc]
     def __call__(self) -> None:
         """Evaluate, and put perfdata in our order: graphs of check_smtp draw the first metric."""
         super().__call__()
-        prefixes = ("", *(target.prefix for target in self.targets if target.prefix))
-        places = {
-            prefix + label: (index, place)
-            for index, prefix in enumerate(prefixes)
-            for place, label in enumerate((HEALTHY, *self._labels))
-        }
-        self.perfdata.sort(key=lambda item: places[_label(item)])
+        prefixes = {target.prefix: place for place, target in enumerate(self.targets, 1)}
+
+        def place(item: str) -> tuple[int, int]:
+            prefix, colons, label = item.split("=", 1)[0].strip("'").rpartition("::")
+            return prefixes.get(prefix + colons, 0), self._labels.index(label)
+
+        self.perfdata.sort(key=place)
         for result in self.results:
             self._results_of.setdefault(id(result.resource), []).append(result)
 
@@ -55,11 +55,6 @@ class HealthCheck(Check):  # type: ignore[misc]
     def count(self) -> Result | None:
         """The result that says how many targets are healthy, where there may be several."""
         return self.results.by_name.get(HEALTHY)
-
-
-def _label(item: str) -> str:
-    """Return the label of a metric; nagiosplugin quotes one with blanks."""
-    return item[1:].partition("'=")[0] if item.startswith("'") else item.partition("=")[0]
 
 
 class MailServer(Resource):  # type: ignore[misc]
@@ -86,11 +81,10 @@ class MailServer(Resource):  # type: ignore[misc]
             for finding in verdict.findings:
                 yield Metric(verdict.name, finding, context="verdict")
         for stage, seconds in _stage_times(report).items():
-            yield Metric(stage, round(seconds, 6), "s", min=0)
+            yield Metric(stage, round(seconds, 6))
         yield from self._days()
         if report.seconds is not None:
-            most = f"{self._settings.timeout:.6f}".rstrip("0").rstrip(".")
-            yield Metric("time", round(report.seconds, 6), "s", min=0, max=most)
+            yield Metric("time", round(report.seconds, 6))
 
     def _days(self) -> Iterator[Metric]:
         report = self.report

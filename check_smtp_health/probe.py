@@ -62,12 +62,13 @@ _POLITE = (Rejected, NotOffered, LocalFault)
 class _Walk:
     """The stages walked so far, on one time axis that begins with the first wish."""
 
-    __slots__ = ("_ended", "_origin", "observations", "transcript", "visit")
+    __slots__ = ("_ended", "_keeps_transcript", "_origin", "observations", "transcript", "visit")
 
     def __init__(self, target: Target, settings: Settings, kit: Kit) -> None:
         self.visit = Visit(target, settings, kit)
         self.observations: list[Observation] = []
         self.transcript: list[Exchange] = []
+        self._keeps_transcript = settings.keeps_transcript
         self._origin: float | None = None
         self._ended = 0.0
 
@@ -113,11 +114,10 @@ class _Walk:
                 if self._origin is None:
                     self._origin = answer.began
                 clock.note(wish, answer)
-                self._note(wish, answer)
-                if answer.fault is not None:
-                    wish = run.throw(answer.fault)
-                else:
-                    wish = run.send(answer.value)
+                fault = answer.fault
+                if self._keeps_transcript:
+                    self._note(wish, answer)
+                wish = run.send(answer.value) if fault is None else run.throw(fault)
         except StopIteration as stop:
             value: _T = stop.value
             return value

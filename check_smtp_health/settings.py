@@ -93,6 +93,11 @@ class Settings(NamedTuple):
         return is_asked_for or len(self.hosts) > 1
 
     @property
+    def keeps_transcript(self) -> bool:
+        """Whether somebody is going to read what was said."""
+        return self.verbose > 1 or self.output_format == "json"
+
+    @property
     def asks_dns(self) -> bool:
         """Whether something is to be looked up that the system's resolver has no answer to."""
         return bool(self.mx or self.nameservers)

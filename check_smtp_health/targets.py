@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from check_smtp_health.errors import UsageFault
 from check_smtp_health.net import driver
 from check_smtp_health.net.deadline import Deadline
 from check_smtp_health.net.wishes import Together
@@ -11,7 +12,7 @@ from check_smtp_health.stages.visit import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from signal import Signals
     from typing import Any
 
@@ -23,14 +24,44 @@ if TYPE_CHECKING:
     from check_smtp_health.stages.visit import Kit, Visit
 
 
+SPARE = 32
+"""Files that a run has open beside its connections."""
+
+
+def make_room(settings: Settings) -> None:
+    """Let this process open as many files as it may, where each of many targets needs one.
+
+    Raises:
+        UsageFault: these are too few.
+    """
+    if not settings.has_several:
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = len(settings.hosts)
+    if hard != resource.RLIM_INFINITY and count + SPARE > hard:
+        raise UsageFault(
+            "hostname",
+            f"{count} hosts are too many for {hard} open files (ulimit -n), "
+            f"{max(0, hard - SPARE)} would fit",
+        )
+
+
 def check(
     settings: Settings, plan: tuple[Stage, ...], kit: Kit, signals: Sequence[Signals]
 ) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
     service = _Service(settings, plan, kit)
-    sessions = [service.of(host) for host in settings.hosts]
-    found = driver.run(sessions, Deadline(settings.timeout), signals)
-    return [report for reports in found for report in reports]
+    if settings.mx or settings.all_addresses:
+        expanded = [service.expanded(host) for host in settings.hosts]
+        found = driver.run(expanded, Deadline(settings.timeout), signals)
+        return [report for reports in found for report in reports]
+    sessions = [service.session(host) for host in settings.hosts]
+    return driver.run(sessions, Deadline(settings.timeout), signals)
 
 
 class _Service:
@@ -41,25 +72,19 @@ class _Service:
         self._plan = plan
         self._kit = kit
 
-    def of(self, host: Host) -> Dialogue[list[Report]]:
-        """Probe what a host of the command line stands for."""
-        if self._settings.mx:
-            return self._of_domain(host)
-        return self._of_host(host)
+    def session(self, host: Host) -> Dialogue[Report]:
+        """Probe a host at the first of its addresses that connects."""
+        label = _bracketed(host.given) if self._settings.has_several else ""
+        return self._probe(self._target(host, label))
 
-    def _of_host(self, host: Host) -> Dialogue[list[Report]]:
-        if self._settings.all_addresses:
-            return self._of_each_address(host)
-        label = host.given if self._settings.has_several else ""
-        return self._all((self._target(host, label),))
+    def expanded(self, host: Host) -> Dialogue[list[Report]]:
+        """Probe all that a host of the command line stands for."""
+        return self._of_domain(host) if self._settings.mx else self._of_each_address(host)
 
-    def _all(self, targets: Iterable[Target]) -> Dialogue[list[Report]]:
-        walks = [probe(target, self._walk(target), self._settings, self._kit) for target in targets]
-        if len(walks) == 1:
-            return [(yield from walks[0])]
-        answer = yield Together(walks)
-        reports: list[Report] = answer.value
-        return reports
+    def _probe(self, target: Target) -> Dialogue[Report]:
+        is_known = target.addresses or target.host.kind != "name"
+        walk = self._plan if is_known else (RESOLVE, *self._plan)
+        return probe(target, walk, self._settings, self._kit)
 
     def _of_each_address(self, host: Host) -> Dialogue[list[Report]]:
         found: list[Address] = []
@@ -71,11 +96,10 @@ class _Service:
         report = yield from self._looked_up(host, look_up)
         if not found:
             return [report]
-        return (
-            yield from self._all(
-                self._target(host, _bracketed(address.host), address) for address in found
-            )
-        )
+        targets = [self._target(host, _bracketed(address.host), address) for address in found]
+        answer = yield Together([self._probe(target) for target in targets])
+        reports: list[Report] = answer.value
+        return reports
 
     def _of_domain(self, domain: Host) -> Dialogue[list[Report]]:
         from check_smtp_health.policy import mx
@@ -90,13 +114,13 @@ class _Service:
         report = report._replace(is_domain=True)
         if not found:
             return [report]
-        answer = yield Together([self._of_host(host) for host in found[0].hosts])
-        reports = [one for several in answer.value for one in several]
-        return [report._replace(verdicts=(found[0].verdict,)), *reports]
-
-    def _walk(self, target: Target) -> tuple[Stage, ...]:
-        is_known = target.addresses or target.host.kind != "name"
-        return self._plan if is_known else (RESOLVE, *self._plan)
+        report = report._replace(verdicts=(found[0].verdict,))
+        hosts = found[0].hosts
+        if self._settings.all_addresses:
+            answer = yield Together([self._of_each_address(host) for host in hosts])
+            return [report, *(one for several in answer.value for one in several)]
+        answer = yield Together([self.session(host) for host in hosts])
+        return [report, *answer.value]
 
     def _looked_up(self, host: Host, look_up: Any) -> Dialogue[Report]:
         """Report on a look-up that leads to the targets: a session of that stage alone."""

@@ -17,7 +17,7 @@ else:
     class _Fields(type):
         def __new__(mcs, name, bases, namespace):
             fields = tuple(namespace.get("__annotations__", ()))
-            defaults = {field: namespace.pop(field) for field in fields if field in namespace}
+            defaults = tuple(namespace.pop(field) for field in fields if field in namespace)
             namespace.update(__slots__=(), _fields=fields, _defaults=defaults)
             for index, field in enumerate(fields):
                 namespace[field] = property(itemgetter(index))
@@ -28,11 +28,14 @@ else:
 
         def __new__(cls, *given, **named):
             """Take the fields by position or by name."""
-            fields = cls._fields
-            if len(given) == len(fields) and not named:
-                return tuple.__new__(cls, given)
-            values = {**cls._defaults, **dict(zip(fields, given)), **named}
-            if len(given) > len(fields) or values.keys() != set(fields):
+            fields, defaults = cls._fields, cls._defaults
+            missing = len(fields) - len(given)
+            if not named and 0 <= missing <= len(defaults):
+                return tuple.__new__(cls, given + defaults[len(defaults) - missing :])
+            values = dict(zip(fields[len(fields) - len(defaults) :], defaults))
+            values.update(zip(fields, given))
+            values.update(named)
+            if missing < 0 or values.keys() != set(fields):
                 raise TypeError(f"{cls.__name__} has the fields {', '.join(fields)}")
             return tuple.__new__(cls, [values[field] for field in fields])
 
@@ -41,4 +44,7 @@ else:
             return f"{type(self).__name__}({', '.join(pairs)})"
 
         def _replace(self, **named):
-            return type(self)(**{**dict(zip(self._fields, self)), **named})
+            values = list(self)
+            for name, value in named.items():
+                values[self._fields.index(name)] = value
+            return tuple.__new__(type(self), values)

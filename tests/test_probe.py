@@ -34,7 +34,7 @@ ADDRESSES = Call(resolver.addresses, ("mx.example", 25, None))
 
 def settings(*arguments: str) -> Settings:
     """Return the settings of a command line."""
-    return build(read(list(arguments)), (*stages.NAMES, "time"), "here")
+    return build(read(["-vv", *arguments]), (*stages.NAMES, "time"), "here")
 
 
 def begun(chosen: Settings) -> Dialogue[Report]:

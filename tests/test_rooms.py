@@ -74,7 +74,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *LEAVES, "observation", "settings", "stages.__init__", "stages.visit", "net.wishes",
     },
     "targets": {
-        "arguments", "observation", "settings", "stages.__init__", "stages.visit", "probe",
+        *LEAVES, "arguments", "observation", "settings", "stages.__init__", "stages.visit", "probe",
         "policy.__init__", "policy.mx", "net.__init__", "net.deadline", "net.driver",
         "net.wishes",
     },

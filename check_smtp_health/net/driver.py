@@ -216,7 +216,8 @@ class _Driver:
             self._answer(task, [])
 
     def _limit(self, task: _Task, wish: Wish) -> None:
-        limit = getattr(wish, "limit", None)
+        assert not isinstance(wish, (Close, Together))
+        limit = None if isinstance(wish, Call) else wish.limit
         if isinstance(wish, Connect) and wish.share < 1:
             share = wish.share * self._deadline.remaining()
             limit = share if limit is None else min(limit, share)

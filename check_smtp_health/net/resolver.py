@@ -72,6 +72,8 @@ def literal(text: str, port: int) -> Address:
     """
     if text.startswith("/"):
         return Address(socket.AF_UNIX, text)
+    if ":" not in text:
+        return Address(socket.AF_INET, (text, port))
     try:
         rows = socket.getaddrinfo(
             os.fsencode(text),
