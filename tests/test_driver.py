@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -15,15 +17,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from check_smtp_health.errors import Disconnected, LocalFault, TimedOut, Unreachable
+from check_smtp_health.errors import Disconnected, Expired, LocalFault, TimedOut, Unreachable
 from check_smtp_health.net import driver, resolver
 from check_smtp_health.net.deadline import Deadline
-from check_smtp_health.net.wishes import Address, Answer, Call, Close, Connect, Read, Write
+from check_smtp_health.net.wishes import (
+    Address,
+    Answer,
+    Call,
+    Close,
+    Connect,
+    Pause,
+    Read,
+    Together,
+    Write,
+    answered,
+)
 from tests.servers.loopback import free_port
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
 
 if TYPE_CHECKING:
-    from check_smtp_health.net.wishes import Wish
+    from check_smtp_health.net.wishes import Run, Wish
 
     Session = Generator[Wish, Answer, Any]
 
@@ -70,6 +83,123 @@ def test_one_slow_session_delays_nobody_and_blurs_nobodys_times() -> None:
     seconds = [result[1].ended - result[1].began for result in results]
     assert 0.15 < seconds[0] < 0.3
     assert 0.02 < median(seconds[1:]) < 0.15
+
+
+CROWD = """\
+import asyncio, random, time
+sent = []
+async def serve(reader, writer):
+    await asyncio.sleep(random.uniform(0.2, 0.5))
+    moment = time.monotonic()
+    writer.write(b"220 mx.example\\r\\n")
+    sent.append(f"{writer.get_extra_info('peername')[1]}={moment}")
+    if len(sent) == 200:
+        print(*sent, flush=True)
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=256)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+def test_each_of_many_sessions_is_timed_as_if_alone() -> None:
+    """Against a server, in another process, that notes when it spoke to whom."""
+
+    def session(port: int) -> Session:
+        connected = yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)))
+        answer = yield Read()
+        sum(range(10_000))  # what comes is parsed, too
+        return connected.value.sockaddr[1], answer.ended
+
+    with subprocess.Popen([sys.executable, "-c", CROWD], stdout=subprocess.PIPE) as crowd:
+        assert crowd.stdout is not None
+        port = int(crowd.stdout.readline())
+        heard = dict(driver.run([session(port) for _ in range(200)], Deadline(5)))
+        sent = dict(pair.split("=") for pair in crowd.stdout.readline().decode().split())
+        crowd.terminate()
+    late = sorted(heard[int(peer)] - float(moment) for peer, moment in sent.items())
+    assert len(late) == 200
+    assert late[0] > 0
+    assert median(late) < 0.002
+
+
+def test_dialogues_together() -> None:
+    def child(server: ScriptedServer, seconds: float) -> Session:
+        yield Connect(address(server))
+        answer = yield Read(limit=seconds)
+        return answer.value if answer.fault is None else str(answer.fault.args[0])
+
+    def doomed() -> Session:
+        yield Pause(0.01)
+        raise Unreachable("gone")
+
+    def parent(server: ScriptedServer) -> Session:
+        both = yield Together([child(server, 2), doomed(), child(server, 0.05)])
+        none = yield Together([])
+        return both.value, none.value, both.ended - both.began
+
+    with ScriptedServer((Sleep(0.2), b"here")).running() as server, nothing_left_behind():
+        (result,) = driver.run([parent(server)], Deadline(5))
+    (first, fault, last), nothing, seconds = result
+    assert (first, type(fault), last) == (b"here", Unreachable, "no answer within 0.05 s")
+    assert (nothing, 0.15 < seconds < 0.4) == ([], True)
+
+
+def test_the_deadline_ends_dialogues_together_and_leaves_the_word_to_their_parent() -> None:
+    def child() -> Session:
+        answer = yield Pause(9)
+        return type(answer.fault)
+
+    def parent() -> Session:
+        return (yield Together([child(), child()])).value
+
+    (result,) = driver.run([parent()], Deadline(0.1))
+    assert result == [Expired, Expired]
+
+
+def test_a_session_that_raises_is_a_bug() -> None:
+    def session() -> Session:
+        yield Close()
+        raise Unreachable("nobody caught it")
+
+    with pytest.raises(Unreachable, match="nobody caught it"):
+        driver.run([session()], Deadline(1))
+
+
+def test_a_run_that_wants_no_moments() -> None:
+    def run() -> Run[str]:
+        value = yield Call(int, ("7",))
+        try:
+            yield Pause(9)
+        except TimedOut:
+            return f"{value} in time"
+        return ""
+
+    (result,) = driver.run([answered(run())], Deadline(0.05))
+    assert result == "7 in time"
+
+
+def test_datagrams() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def echo() -> None:
+            data, peer = server.recvfrom(512)
+            server.sendto(b"", peer)
+            server.sendto(data * 2, peer)
+
+        def session() -> Session:
+            where = Address(socket.AF_INET, server.getsockname())
+            yield Connect(where, datagrams=True)
+            yield Write(b"ab")
+            return [(yield Read()).value, (yield Read()).value]
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        (result,) = driver.run([session()], Deadline(2))
+        thread.join()
+    assert result == [b"", b"abab"]
 
 
 def test_deadline_answers_every_wish_but_close() -> None:
