@@ -76,6 +76,13 @@ class Keyword(NamedTuple):
         return self.name if self.parameter is None else f"{self.name}={self.parameter}"
 
 
+class Dnsbl(NamedTuple):
+    """A DNS blocklist, and the ``address`` to look up in it; empty for the server's own."""
+
+    zone: str
+    address: str = ""
+
+
 def host(given: str) -> Host:
     """Return the host that ``-H`` names."""
     if given.startswith("/"):
@@ -145,6 +152,18 @@ def nameserver(given: str) -> tuple[str, int]:
     if len(digits) > 5 or not 1 <= int(digits) <= 65535:
         raise UsageFault("nameserver", f"{quoted(digits)} is not a port (1 to 65535)")
     return address, int(digits)
+
+
+def dnsbl(given: str) -> Dnsbl:
+    """Return the list of ``--dnsbl``, and the address to look up in it, where one is given."""
+    zone, slash, address = given.partition("/")
+    zone = zone.rstrip(".").lower()
+    # The name of an IPv6 address, 64 octets, comes before it.
+    if not _is_name(zone) or len(zone) > FQDN_LIMIT - 64:
+        raise UsageFault("dnsbl", f"{quoted(given)} is not a zone of DNS")
+    if slash and (ip_version(address) is None or "%" in address):
+        raise UsageFault("dnsbl", f"{quoted(address)} is not an IP address")
+    return Dnsbl(zone, address)
 
 
 def count(option: str, given: str) -> int:

@@ -115,7 +115,7 @@ def _run(arguments: list[str]) -> int:
             print(f"{PROGRAM} {__version__}")
             return UNKNOWN
         password = credentials.password(given, os.environ)
-        judged = (*stages.NAMES, "time", "healthy")
+        judged = (*stages.NAMES, "time", "dnsbl", "healthy")
         chosen = settings.build(given, judged, os.uname().nodename, password)
         targets.make_room(chosen)
         kit = stages.prepare(chosen)

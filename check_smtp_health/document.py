@@ -74,6 +74,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
                 "name": one.name,
                 "findings": _findings(one.findings),
                 "notes": list(one.notes),
+                "is_pinned": one.is_pinned,
                 "listings": one.listings,
             }
             for one in report.verdicts

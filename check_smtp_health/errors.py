@@ -82,6 +82,18 @@ class Unanswered(PeerFault):
     kind = "unanswered"
 
 
+class NoPolicy(PeerFault):
+    """There is no policy of the kind that was asked for, or none that anybody could follow."""
+
+    kind = "no_policy"
+
+
+class Insecure(PeerFault):
+    """DNSSEC does not vouch for records that count only if it does."""
+
+    kind = "insecure"
+
+
 class Disconnected(PeerFault):
     """The connection was closed or reset by the other side."""
 

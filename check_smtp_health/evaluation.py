@@ -32,7 +32,12 @@ FAILURES = {
     "forbidden": "critical",
     "open_relay": "critical",
     "unmatched": "warning",
+    "no_policy": "critical",
+    "insecure": "critical",
+    "uncovered": "critical",
+    "listed": "-c",
     "misconfigured": "warning",
+    "noted": "ok",
     "unanswered": "unknown",
     "local": "unknown",
     "interrupted": "unknown",
@@ -44,6 +49,9 @@ FAILURES = {
 
 DAYS = "certificate_days"
 """The label of the days that a certificate is still valid."""
+
+DNSBL = "dnsbl"
+"""The label of the number of listings in DNSBLs."""
 
 HEALTHY = "healthy"
 """The label of the number of targets that are OK or WARNING."""
@@ -62,10 +70,11 @@ def contexts(settings: Settings, stages: tuple[str, ...]) -> tuple[Context, ...]
     return (
         *(_SecondsContext(label, settings) for label in ("time", *stages)),
         _CertificateContext(DAYS, settings),
-        _RejectedCertificateContext(DAYS, settings, "rejected_certificate"),
+        _SettledCertificateContext(DAYS, settings, "settled_certificate"),
         _FailureContext("failure", settings),
         _FindingContext("finding", settings),
         _VerdictContext("verdict", settings),
+        _ListingsContext(DNSBL, settings),
         _HealthyContext(HEALTHY, settings),
     )
 
@@ -125,8 +134,8 @@ class _SecondsContext(_RangeContext):
         return f"{label}={metric.value:.6f}s;{self._limits}"
 
 
-class _RejectedCertificateContext(_RangeContext):
-    """Tells the days left of a certificate that is a problem already."""
+class _SettledCertificateContext(_RangeContext):
+    """Tells the days left of a certificate of which all is said."""
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         return Result(Ok, None, metric)
@@ -136,7 +145,7 @@ class _RejectedCertificateContext(_RangeContext):
         return Performance(label, str(metric.value.days), "", self._warning, self._critical)
 
 
-class _CertificateContext(_RejectedCertificateContext):
+class _CertificateContext(_SettledCertificateContext):
     """Judges the days left; an expired certificate is CRITICAL whatever the limits."""
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
@@ -180,11 +189,37 @@ class _FindingContext(_FailureContext):
 class _VerdictContext(_FailureContext):
     """Judges a finding about a server or its domain that no session was needed for."""
 
+    def __init__(self, name: str, settings: Settings) -> None:
+        super().__init__(name, settings)
+        self._listings = _ListingsContext(DNSBL, settings)
+
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         finding = metric.value
         said = f": '{printable(finding.said)}'" if finding.said else ""
         text = f"{metric.name}: {escaped(finding.problem)}{said}"
+        if finding.kind == "listed":
+            return Result(self._listings.state(resource), text, metric)
         return Result(_state(finding.kind, self._settings), text, metric)
+
+
+class _ListingsContext(_RangeContext):
+    """Judges how many DNSBLs list a server; what they say is told by the findings."""
+
+    def state(self, resource: MailServer) -> State:
+        """Return the state that the number of listings has."""
+        listings = sum(verdict.listings or 0 for verdict in resource.report.verdicts)
+        violated = self.violated(listings)
+        return Ok if violated is None else violated[0]
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        # Without a finding there is nobody else to say it.
+        text = None if metric.value else "dnsbl: no listing"
+        state = self.state(resource)
+        return Result(state, None if state == Ok else text, metric)
+
+    def performance(self, metric: Metric, resource: MailServer) -> Performance:
+        label = resource.prefix + metric.name
+        return Performance(label, str(metric.value), "", self._warning, self._critical, metric.min)
 
 
 class _HealthyContext(_RangeContext):

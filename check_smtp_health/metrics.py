@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nagiosplugin import Check, Critical, Metric, Resource, Results, Unknown
 
-from check_smtp_health.evaluation import DAYS, HEALTHY, REFUSALS, contexts, worst
+from check_smtp_health.evaluation import DAYS, DNSBL, HEALTHY, REFUSALS, contexts, worst
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class HealthCheck(Check):  # type: ignore[misc]
     ) -> None:
         """Take the reports; ``stages`` are all names of stages in the order of a session."""
         self.targets = [MailServer(report, settings) for report in reports]
-        self._labels = (HEALTHY, "time", *stages, DAYS)
+        self._labels = (HEALTHY, "time", *stages, DAYS, DNSBL)
         self._results_of: dict[int, list[Result]] = {}
         super().__init__(*self.targets, *contexts(settings, stages))
         if settings.has_several:
@@ -80,6 +80,8 @@ class MailServer(Resource):  # type: ignore[misc]
         for verdict in report.verdicts:
             for finding in verdict.findings:
                 yield Metric(verdict.name, finding, context="verdict")
+            if verdict.listings is not None:
+                yield Metric(DNSBL, verdict.listings, min=0)
         for stage, seconds in _stage_times(report).items():
             yield Metric(stage, round(seconds, 6))
         yield from self._days()
@@ -88,14 +90,15 @@ class MailServer(Resource):  # type: ignore[misc]
 
     def _days(self) -> Iterator[Metric]:
         report = self.report
-        certificate = report.tls.certificate if report.tls is not None else None
-        if certificate is not None and self._settings.judge_expiry:
-            # One that was rejected is a problem already, and says whether it has expired.
-            is_rejected = any(
-                seen.failure is not None for seen in report.observations if seen.stage == "tls"
-            )
-            context = "rejected_certificate" if is_rejected else DAYS
-            yield Metric(DAYS, certificate, context=context)
+        if report.tls is None or report.tls.certificate is None:
+            return
+        if self._settings.judge_expiry:
+            # One that was rejected is a problem already, and says whether it has expired; one
+            # that TLSA records vouch for may expire (RFC 7672 section 3.1.1).
+            failed = [seen.stage for seen in report.observations if seen.failure is not None]
+            is_settled = "tls" in failed or report.tls.is_pinned
+            context = "settled_certificate" if is_settled else DAYS
+            yield Metric(DAYS, report.tls.certificate, context=context)
 
 
 class MailService(Resource):  # type: ignore[misc]

@@ -40,13 +40,15 @@ class Verdict(NamedTuple):
     """What is known of a server, or of its domain, without a session: from DNS, or by the web.
 
     ``name`` is that of the option that asked for it; ``notes`` are what is worth knowing beside the
-    findings, ``listings`` those of a DNSBL, where one was asked.
+    findings, ``listings`` how many DNSBLs list the server, where one was asked, ``is_pinned``
+    whether the records of the server vouch for its certificate, whatever that says itself.
     """
 
     name: str
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     listings: int | None = None
+    is_pinned: bool = False
 
 
 class Exchange(NamedTuple):
@@ -96,11 +98,15 @@ def _counted(days: int) -> str:
 
 
 class TlsFacts(NamedTuple):
-    """What a handshake agreed on. ``certificate`` is None where it could not be read."""
+    """What a handshake agreed on. ``certificate`` is None where it could not be read.
+
+    ``is_pinned`` says that its dates do not matter, see ``Verdict``.
+    """
 
     version: str
     cipher: str
     certificate: Certificate | None = None
+    is_pinned: bool = False
 
 
 class Report(NamedTuple):

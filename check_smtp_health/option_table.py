@@ -202,13 +202,42 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
+        "what DNS says",
+        (
+            Option(
+                ("--dnsbl",),
+                "ZONE[/ADDRESS]",
+                "DNS blocklist in which the server's address, or another, must not be listed",
+                repeatable=True,
+            ),
+            Option(
+                ("--reverse",),
+                "",
+                "the server's address must have a name that leads back to it and that banner and "
+                "HELO reply agree with",
+            ),
+            Option(
+                ("--dane",),
+                "",
+                "TLSA records, DNSSEC-secure, must vouch for the certificate, instead of an "
+                "authority",
+            ),
+            Option(
+                ("--mta-sts",),
+                "",
+                "HOST is a mail domain: its MTA-STS policy must be there and cover its MX set",
+            ),
+        ),
+    ),
+    (
         "how to judge",
         (
             Option(
                 ("-w", "--warning"),
                 "[STAGE=]RANGE",
                 "seconds outside which the state is WARNING, of a stage or of the whole session; "
-                "several separated by commas",
+                "STAGE may be dnsbl (listings) or healthy (targets), too; several separated by "
+                "commas",
                 repeatable=True,
             ),
             Option(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health.errors import LocalFault, NotOffered, Rejected, SessionFault, Untrusted
-from check_smtp_health.net.wishes import Close, Connect, Read, StartTls, Write
+from check_smtp_health.net.wishes import Close, Connect, Read, StartTls, Write, answered
 from check_smtp_health.observation import Exchange, Failure, Observation, Report
 from check_smtp_health.stages import EXPLAIN_LIMIT, QUIT, RESET
 from check_smtp_health.stages.visit import Visit
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from check_smtp_health.net.wishes import Answer, Dialogue, Wish
+    from check_smtp_health.observation import Verdict
     from check_smtp_health.settings import Settings
     from check_smtp_health.stages import Stage
     from check_smtp_health.stages.visit import Kit, Target
@@ -39,6 +40,12 @@ def probe(
         if fault is None or isinstance(fault, _POLITE):
             yield from walk.through(QUIT)
     yield Close()
+    verdicts: tuple[Verdict, ...] = ()
+    if settings.policies.asked:
+        from check_smtp_health import verdicts as policies
+
+        verdicts = yield from answered(policies.of_server(walk.visit))
+    tls = walk.visit.tls.facts() if walk.visit.tls is not None else None
     address = walk.visit.address
     return Report(
         host=target.host.given,
@@ -50,7 +57,8 @@ def probe(
             seen._replace(data=walk.visit.masked(seen.data)) if seen.sender == "S" else seen
             for seen in walk.transcript
         ),
-        tls=walk.visit.tls.facts() if walk.visit.tls is not None else None,
+        tls=tls and tls._replace(is_pinned=any(verdict.is_pinned for verdict in verdicts)),
+        verdicts=verdicts,
         label=target.label,
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from check_smtp_health import arguments, thresholds
+from check_smtp_health import arguments, policies, thresholds
 from check_smtp_health.errors import UsageFault
+from check_smtp_health.policies import Policies
 from check_smtp_health.text import quoted
 from check_smtp_health.values import NamedTuple
 
@@ -40,7 +41,8 @@ class Settings(NamedTuple):
     """A checked command line. ``family`` is 4, 6 or None; states are words in lower case.
 
     ``fqdn`` is None where the connection's local address is to be said. ``warning`` and
-    ``critical`` map a stage, ``time`` or ``certificate_days`` to a range as Nagios writes it.
+    ``critical`` map a stage, ``time``, ``certificate_days``, ``dnsbl`` or ``healthy`` to a range
+    as Nagios writes it.
     ``tls`` is ``starttls``, ``implicit`` or empty; ``sni`` is sent and verified instead of the
     host's own name. ``mechanism`` is None where the best is to be chosen. Addresses are
     without angle brackets; ``commands`` are pairs of a line and the text its reply must contain.
@@ -85,6 +87,7 @@ class Settings(NamedTuple):
     mx: bool = False
     min_healthy: int | None = None
     nameservers: tuple[tuple[str, int], ...] = ()
+    policies: Policies = Policies()
 
     @property
     def has_several(self) -> bool:
@@ -98,9 +101,10 @@ class Settings(NamedTuple):
         return self.verbose > 1 or self.output_format == "json"
 
     @property
-    def asks_dns(self) -> bool:
-        """Whether something is to be looked up that the system's resolver has no answer to."""
-        return bool(self.mx or self.nameservers)
+    def asking_dns(self) -> tuple[str, ...]:
+        """The options for which something is to be looked up that the system's resolver cannot."""
+        named = ("nameserver",) if self.nameservers else ()
+        return (*(("mx",) if self.mx else ()), *self.policies.asked, *named)
 
     @property
     def needs_extensions(self) -> bool:
@@ -185,7 +189,7 @@ def build(
         verbose=options.count("verbose"),
         tls=tls,
         sni=_sni(options, hosts, tls),
-        verify=not options.count("no-verify"),
+        verify=not (options.count("no-verify") or options.count("dane")),
         ca_file=options.last("ca-file"),
         ca_path=options.last("ca-path"),
         certfile=_client_certificate(options),
@@ -203,10 +207,11 @@ def build(
         no_relay=tuple(arguments.mailbox("no-relay", one) for one in options.all("no-relay")),
         commands=_commands(options),
         output_format=arguments.output_format(options.last("output-format") or "text"),
-        all_addresses=_is_about_names(options, "all-addresses", hosts),
-        mx=_is_about_names(options, "mx", hosts),
+        all_addresses=policies.is_about_names(options, "all-addresses", hosts),
+        mx=policies.is_about_names(options, "mx", hosts),
         min_healthy=_min_healthy(options, hosts),
         nameservers=tuple(arguments.nameserver(one) for one in options.all("nameserver")),
+        policies=policies.build(options, hosts, tls),
     )
 
 
@@ -228,15 +233,6 @@ def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> in
         if host.kind == "address" and family not in (None, arguments.ip_version(host.ascii)):
             raise UsageFault(why, f"contradicts the address {host.ascii}")
     return family
-
-
-def _is_about_names(options: Options, option: str, hosts: tuple[Host, ...]) -> bool:
-    if not options.count(option):
-        return False
-    for host in hosts:
-        if host.kind != "name":
-            raise UsageFault(option, f"{quoted(host.given)} is not a name that DNS knows")
-    return True
 
 
 def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:

@@ -37,27 +37,31 @@ class HealthSummary(Summary):  # type: ignore[misc]
 
     def ok(self, results: Results) -> str:
         """Return the status line of a healthy service, or of one whose failure is tolerated."""
-        if any(self._problems(target) for target in self._check.targets):
+        targets = self._check.targets
+        said = [one for target in targets for one in self._problems(target)]
+        if any(result.metric.context != "verdict" for result in said):
             return self.problem(results)
-        count = self._check.count
-        if count is None:
-            (target,) = self._check.targets
-            return _healthy(target.report)
-        return shortened(
-            _healthy_all([one.report for one in self._check.targets], count), STATUS_LIMIT
-        )
+        if self._check.count is None:
+            return _joined([_healthy(targets[0].report), *map(str, said)], "")
+        line = _healthy_all([target.report for target in targets], self._check.count)
+        return _joined([line, *self._texts()], "")
 
     def problem(self, results: Results) -> str:
         """Return the status line with every problem, worst first."""
+        texts = self._texts()
+        count = self._check.count
+        if not texts:  # no target is to blame, but their number
+            return str(count)
+        return _joined(texts, "" if count is None else f"; {count}")
+
+    def _texts(self) -> list[str]:
+        """Return what is to be said of each target, the worst one first."""
         texts = []
         for target in sorted(self._check.targets, key=self._badness):
             problems = self._problems(target)
             if problems:
                 texts.append(f"{named(target.report)} {'; '.join(map(str, problems))}")
-        count = self._check.count
-        if not texts:  # no target is to blame, but their number
-            return str(count)
-        return _joined(texts, "" if count is None else f"; {count}")
+        return texts
 
     def _problems(self, target: MailServer) -> list[Result]:
         """Return what is to be said of a target, worst first."""

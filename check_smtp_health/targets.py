@@ -5,7 +5,7 @@ from __future__ import annotations
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.net import driver
 from check_smtp_health.net.deadline import Deadline
-from check_smtp_health.net.wishes import Together
+from check_smtp_health.net.wishes import Together, answered
 from check_smtp_health.probe import probe
 from check_smtp_health.stages import RESOLVE, Stage
 from check_smtp_health.stages.visit import Target
@@ -29,12 +29,12 @@ SPARE = 32
 
 
 def make_room(settings: Settings) -> None:
-    """Let this process open as many files as it may, where each of many targets needs one.
+    """Let this process open as many files as it may, where many targets or lists are asked.
 
     Raises:
         UsageFault: these are too few.
     """
-    if not settings.has_several:
+    if not (settings.has_several or settings.policies.dnsbl):
         return
     import resource
 
@@ -55,8 +55,12 @@ def check(
     settings: Settings, plan: tuple[Stage, ...], kit: Kit, signals: Sequence[Signals]
 ) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
+    if settings.policies.asked:
+        from check_smtp_health import verdicts
+
+        verdicts.load(settings.policies)
     service = _Service(settings, plan, kit)
-    if settings.mx or settings.all_addresses:
+    if settings.mx or settings.all_addresses or settings.policies.mta_sts:
         expanded = [service.expanded(host) for host in settings.hosts]
         found = driver.run(expanded, Deadline(settings.timeout), signals)
         return [report for reports in found for report in reports]
@@ -79,7 +83,7 @@ class _Service:
 
     def expanded(self, host: Host) -> Dialogue[list[Report]]:
         """Probe all that a host of the command line stands for."""
-        return self._of_domain(host) if self._settings.mx else self._of_each_address(host)
+        return self._of_domain(host) if self._settings.mx else self._with_policy(host, [host])
 
     def _probe(self, target: Target) -> Dialogue[Report]:
         is_known = target.addresses or target.host.kind != "name"
@@ -114,13 +118,40 @@ class _Service:
         report = report._replace(is_domain=True)
         if not found:
             return [report]
-        report = report._replace(verdicts=(found[0].verdict,))
-        hosts = found[0].hosts
+        verdicts = [found[0].verdict]
+        if self._settings.policies.dane:
+            from check_smtp_health.policy import dane
+
+            verdicts.append(dane.of_domain(domain.given, is_secure=found[0].is_secure))
+        report = report._replace(verdicts=tuple(verdicts))
+        return (yield from self._with_policy(domain, found[0].hosts, report))
+
+    def _of_hosts(self, hosts: Sequence[Host]) -> Dialogue[list[Report]]:
         if self._settings.all_addresses:
             answer = yield Together([self._of_each_address(host) for host in hosts])
-            return [report, *(one for several in answer.value for one in several)]
+            return [one for several in answer.value for one in several]
         answer = yield Together([self.session(host) for host in hosts])
-        return [report, *answer.value]
+        reports: list[Report] = answer.value
+        return reports
+
+    def _with_policy(
+        self, domain: Host, hosts: Sequence[Host], *reports: Report
+    ) -> Dialogue[list[Report]]:
+        """Probe the hosts and look at the domain's policy meanwhile; the first report tells it.
+
+        ``reports`` are those that come before the hosts' own.
+        """
+        if not self._settings.policies.mta_sts:
+            return [*reports, *(yield from self._of_hosts(hosts))]
+        from check_smtp_health import verdicts
+
+        known = hosts if self._settings.mx else None
+        policy = answered(verdicts.of_domain(domain, known, self._settings, self._kit))
+        answer = yield Together([self._of_hosts(hosts), policy])
+        sessions, verdict = answer.value
+        told = [*reports, *sessions]
+        told[0] = told[0]._replace(verdicts=(*told[0].verdicts, verdict))
+        return told
 
     def _looked_up(self, host: Host, look_up: Any) -> Dialogue[Report]:
         """Report on a look-up that leads to the targets: a session of that stage alone."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DAYS = ("14", "3")
 """Days of validity left below which a certificate is WARNING, CRITICAL."""
 
+STATES = ("warning", "critical")
 
 RANGE_LIMIT = 40
 """Characters of a threshold range: two numbers more exact than any clock."""
@@ -31,7 +32,8 @@ def ranges(options: Options, option: str, keys: tuple[str, ...], tls: str) -> di
     Raises:
         UsageFault: one is no range, is given twice or judges something unknown.
     """
-    return {**_given(options, option, keys), **_days(options, tls, option)}
+    given = _given(options, option, keys)
+    return {**_listings(options, option), **given, **_days(options, tls, option)}
 
 
 def _given(options: Options, option: str, keys: tuple[str, ...]) -> dict[str, str]:
@@ -47,6 +49,14 @@ def _given(options: Options, option: str, keys: tuple[str, ...]) -> dict[str, st
             raise UsageFault(option, f"{key} has two ranges, {ranges[key]} and {limit}")
         ranges[key] = limit
     return ranges
+
+
+def _listings(options: Options, option: str) -> dict[str, str]:
+    """Return the range for the listings in DNSBLs, where none is given: one is CRITICAL."""
+    is_given = any("dnsbl=" in text for name in STATES for text in options.all(name))
+    return (
+        {"dnsbl": "0"} if option == "critical" and options.count("dnsbl") and not is_given else {}
+    )
 
 
 def _days(options: Options, tls: str, state: str) -> dict[str, str]:

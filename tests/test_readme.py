@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import re
 import shlex
+import ssl
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from check_smtp_health import __version__, errors, option_table, options, settings
 from check_smtp_health.evaluation import FAILURES
 from check_smtp_health.stages import NAMES
-from tests import plugin
+from tests import needs, plugin
 from tests.differences import ROWS
 from tests.servers.authority import Authority, self_signed
-from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Step
+from tests.servers.name_server import Answer, NameServer
+from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Step, Swallow
 from tests.test_rooms import LEAVES, MAY_IMPORT
-
-if TYPE_CHECKING:
-    import ssl
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -53,6 +56,8 @@ GREETING = (
 )
 
 PASSWORD = "s3cret"
+
+ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts"}
 
 LOGIN = b"AUTH PLAIN AG1vbml0b3IAczNjcmV0\r\n"
 """The user ``monitor`` and that password in the words of RFC 4616."""
@@ -160,6 +165,37 @@ def samples() -> list[tuple[str, str]]:
     ]
 
 
+@contextlib.contextmanager
+def published(words: list[str], world: World, port: int, pem: str) -> Iterator[str]:
+    """Publish what a command asks DNS and the web for; yield the resolver's address."""
+    domain, host, address, policy = "example.org", "mx.example.org", "127.0.0.1", "127.0.0.43"
+    (certificate,) = x509.load_pem_x509_certificates(Path(pem).read_bytes())
+    digest = certificate.fingerprint(hashes.SHA256()).hex()
+    answers = {
+        (domain, "MX"): f"MX 10 {host}.",
+        (host, "A"): f"A {address}",
+        ("1.0.0.127.in-addr.arpa", "PTR"): f"PTR {host}.",
+        (f"_{port}._tcp.{host}", "TLSA"): f"TLSA 3 0 1 {digest}",
+        (f"_mta-sts.{domain}", "TXT"): 'TXT "v=STSv1; id=1"',
+        (f"mta-sts.{domain}", "A"): f"A {policy}",
+        **{
+            (f"2.0.0.127.{zone.partition('/')[0]}", "A"): "A 127.0.0.2"
+            for option, zone in zip(words, words[1:])
+            if option == "--dnsbl"
+        },
+    }
+    body = b"version: STSv1\nmode: enforce\nmx: *.example.org\nmax_age: 604800\n"
+    page = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + body
+    with contextlib.ExitStack() as stack:
+        if "--mta-sts" in words:
+            needs.root()  # for the port of HTTPS
+            handshake = Handshake(world.authority.serving(f"mta-sts.{domain}"))
+            web = ScriptedServer((handshake, Swallow(), page), address=policy, port=443)
+            stack.enter_context(web.running())
+        table = {name: Answer((text,), is_secure=True) for name, text in answers.items()}
+        yield stack.enter_context(NameServer(table).running()).nameserver
+
+
 def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> plugin.Outcome:
     """Run a command line of the README in a shell, with a server of ours in place of its host.
 
@@ -168,6 +204,8 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
     """
     words = shlex.split(line)
     host = words[words.index("-H") + 1]
+    if ASKING_DNS & set(words):
+        return run_with_names(line, words, world)
     path = str(Path(tempfile.mkdtemp(dir=world.folder)) / "socket") if host[0] == "/" else ""
     certificate = certificate or world.authority.serving(*(() if path else (host,)), days=59)
     line = re.sub(r"(?<=-H )(\S+)", path or "localhost", line)
@@ -182,6 +220,24 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
             *name,
             prefix=("sh", "-c", f'{line} "$@"'),
             environment={"PYTHONIOENCODING": "utf-8", "SSL_CERT_FILE": world.authority.path},
+        )
+    assert server.faults == []
+    return outcome
+
+
+def run_with_names(line: str, words: list[str], world: World) -> plugin.Outcome:
+    """Run a command line that is about what name servers say: with one of ours."""
+    host = "mx.example.org"
+    line = line.replace("check_smtp_health", '"$0"', 1)
+    pem = world.authority.written(world.folder / "mx.pem", host)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server = ScriptedServer(script(words, host, context))
+    with server.running(), published(words, world, server.port, pem) as nameserver:
+        outcome = plugin.run(
+            *("-4", "-p", str(server.port), "--nameserver", nameserver),
+            prefix=("sh", "-c", f'{line} "$@"'),
+            environment={"SSL_CERT_FILE": world.authority.path},
         )
     assert server.faults == []
     return outcome
@@ -202,7 +258,7 @@ def test_stages() -> None:
 
 def test_states() -> None:
     defaults = settings.build(options.read(["-H", "mx.example.org"]), (), "")
-    chosen = {"-t": defaults.timeout_state, "--tempfail": defaults.tempfail}
+    chosen = {"-t": defaults.timeout_state, "--tempfail": defaults.tempfail, "-c": "critical"}
     assert [(kind, state) for kind, _, state, _ in table(README, "States")] == [
         (f"`{kind}`", chosen.get(word, word).upper()) for kind, word in FAILURES.items()
     ]

@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "credentials": {*LEAVES, "options"},
     "arguments": LEAVES,
     "thresholds": {*LEAVES, "arguments", "options"},
-    "settings": {*LEAVES, "arguments", "options", "thresholds"},
+    "policies": {*LEAVES, "__init__", "arguments", "options"},
+    "settings": {*LEAVES, "__init__", "arguments", "options", "policies", "thresholds"},
     "smtp.__init__": set(),
     "smtp.reply": LEAVES,
     "smtp.session": {*LEAVES, "smtp.reply"},
@@ -42,9 +43,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "net.tls": {*LEAVES, "settings", "net.certificate", "net.transport"},
     "net.driver": {*LEAVES, "net.wishes", "net.deadline", "net.transport"},
     "net.lookup": {*LEAVES, "net.__init__", "net.resolver", "net.wishes"},
+    "net.web": {*LEAVES, "net.__init__", "net.lookup", "net.tls", "net.wishes"},
     "policy.__init__": set(),
+    "policy.asking": {*LEAVES, "net.__init__", "net.lookup", "net.wishes"},
     "policy.mx": {
         *LEAVES, "__init__", "arguments", "observation", "net.__init__", "net.lookup", "net.wishes",
+    },
+    "policy.dnsbl": {
+        *LEAVES, "arguments", "observation", "policy.asking", "net.lookup", "net.wishes",
+    },
+    "policy.reverse": {*LEAVES, "observation", "policy.asking", "net.lookup", "net.wishes"},
+    "policy.dane": {*LEAVES, "observation", "policy.asking", "net.lookup", "net.wishes"},
+    "policy.mta_sts": {
+        *LEAVES, "arguments", "observation", "policy.__init__", "policy.asking", "policy.mx",
+        "net.__init__", "net.lookup", "net.tls", "net.web", "net.wishes",
     },
     "stages.visit": {
         *LEAVES, "arguments", "observation", "settings", "smtp.reply", "smtp.session",
@@ -70,12 +82,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         *LEAVES, "settings", "stages.visit", "stages.connection", "stages.greeting",
         "stages.encryption", "stages.login", "stages.transaction", "net.wishes",
     },
+    "verdicts": {
+        *LEAVES, "arguments", "observation", "policies", "settings", "stages.__init__",
+        "stages.encryption", "stages.visit", "policy.__init__", "policy.asking", "policy.dane",
+        "policy.dnsbl", "policy.mta_sts", "policy.reverse", "net.certificate", "net.wishes",
+    },
     "probe": {
-        *LEAVES, "observation", "settings", "stages.__init__", "stages.visit", "net.wishes",
+        *LEAVES, "__init__", "observation", "settings", "verdicts", "stages.__init__",
+        "stages.visit", "net.wishes",
     },
     "targets": {
-        *LEAVES, "arguments", "observation", "settings", "stages.__init__", "stages.visit", "probe",
-        "policy.__init__", "policy.mx", "net.__init__", "net.deadline", "net.driver",
+        *LEAVES, "__init__", "arguments", "observation", "settings", "verdicts", "stages.__init__",
+        "stages.visit", "probe", "policy.__init__", "policy.dane", "policy.mx", "net.__init__",
+        "net.deadline", "net.driver",
         "net.wishes",
     },
     "evaluation": {*LEAVES, "observation", "settings", "metrics"},

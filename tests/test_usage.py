@@ -9,8 +9,8 @@ from tests import plugin
 from tests.servers.scripted import Hang, ScriptedServer
 
 STAGES = (
-    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, quit, time "
-    "or healthy"
+    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, quit, time, "
+    "dnsbl or healthy"
 )
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -69,6 +69,17 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--nameserver", "ns.example"), "--nameserver: 'ns.example' is not ADDRESS or ADDRESS:PORT"),
     (("--nameserver", "192.0.2.1:0"), "--nameserver: '0' is not a port (1 to 65535)"),
     (("--nameserver", "[::1"), "--nameserver: '[::1' is not ADDRESS or ADDRESS:PORT"),
+    (("--dnsbl", "a..b"), "--dnsbl: 'a..b' is not a zone of DNS"),
+    (("--dnsbl", "zen.example/here"), "--dnsbl: 'here' is not an IP address"),
+    (("--dnsbl", "zen.example/"), "--dnsbl: '' is not an IP address"),
+    (("--dnsbl", "zen.example/fe80::1%eth0"), "--dnsbl: 'fe80::1%eth0' is not an IP address"),
+    (("--dane",), "--dane: needs TLS, add -S or --ssl"),
+    (("--dane", "-S", "--no-verify"), "--dane: contradicts --no-verify"),
+    (
+        ("--dane", "-S"),
+        "--dane: '127.0.0.1' is not a name that DNS knows, add --sni NAME",
+    ),
+    (("--mta-sts",), "--mta-sts: '127.0.0.1' is not a name that DNS knows"),
     (("-e", "554", "--require", "SIZE"), "-e: a server that says 554 ends before --require"),
     (("-e", "554", "-S"), "-e: a server that says 554 ends before --starttls"),
     (("--require", "AUTH=a|b"), "--require: 'AUTH=a\\x7cb' is not an EHLO keyword"),
@@ -171,6 +182,11 @@ HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-H", "a\udcffb"), "-H: 'a\\udcffb' is no host name, IP address or socket path"),
     (("mx.example:25",), "HOST: 'mx.example:25' holds a port, use -H mx.example -p 25"),
     (("-H", "/" + "x" * 107), f"-H: '/{'x' * 79}...' is not a path of a Unix socket"),
+    (("-H", "/run/x", "--reverse"), "--reverse: '/run/x' has no IP address"),
+    (
+        ("-H", "/run/x", "--dnsbl", "a.example/::1", "--dnsbl", "b.example"),
+        "--dnsbl: '/run/x' has no IP address",
+    ),
     (
         ("-H", "/run/x", "--source", "127.0.0.1"),
         "--source: '127.0.0.1' is not an IP address to connect from",

@@ -19,11 +19,16 @@ TITLES = ("commonName", "organizationName", "organizationalUnitName")
 
 
 class Agreed(NamedTuple):
-    """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER."""
+    """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER.
+
+    ``chain`` has all certificates that the server showed, its own first, as DER; empty where
+    nobody needs it, or this Python cannot tell.
+    """
 
     version: str
     cipher: tuple[str, str, int] | None
     certificate: Any
+    chain: tuple[bytes, ...] = ()
 
     def facts(self) -> TlsFacts:
         """Return it as it is reported."""
@@ -69,6 +74,20 @@ def read_certificate(der: bytes) -> Certificate | None:
         )
     except ValueError:
         return None
+
+
+def key_information(der: bytes) -> bytes:
+    """Return the SubjectPublicKeyInfo in a certificate, empty where it cannot be read."""
+    from cryptography import exceptions, x509
+    from cryptography.hazmat.primitives import serialization
+
+    try:
+        key = x509.load_der_x509_certificate(der).public_key()
+        return key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+    except (ValueError, exceptions.UnsupportedAlgorithm):
+        return b""
 
 
 def _parsed(parsed: dict[str, Any]) -> Certificate:

@@ -86,8 +86,10 @@ def servers(given: tuple[tuple[str, int], ...]) -> Servers:
     return Servers(addresses, are_trusted=is_loopback)
 
 
-def ask(servers: Servers, name: str, kind: str) -> Run[Records]:
+def ask(servers: Servers, name: str, kind: str, *, unchecked: bool = False) -> Run[Records]:
     """Return the records of a name; ``kind`` as in ``MX``.
+
+    With ``unchecked`` the server is to tell even what DNSSEC shows to be forged.
 
     Raises:
         Unanswered: no server gives an answer.
@@ -98,8 +100,8 @@ def ask(servers: Servers, name: str, kind: str) -> Run[Records]:
     except dns.exception.DNSException as error:
         raise Unanswered(f"{printable(name)} is no name that DNS could know") from error
     # RFC 6840 section 5.7: whoever validates shall say so.
-    question.flags |= dns.flags.AD
-    problems: dict[str, str] = {}
+    question.flags |= dns.flags.CD if unchecked else dns.flags.AD
+    problems: dict[Address, str] = {}
     silent = list(servers.addresses)
     for seconds in ROUNDS:
         for server in tuple(silent):
@@ -108,15 +110,15 @@ def ask(servers: Servers, name: str, kind: str) -> Run[Records]:
             except Expired:
                 raise
             except TimedOut:
-                problems[server.host] = f"no answer from {server.host}"
+                problems[server] = f"no answer from {server.host}"
                 continue
             except (PeerFault, LocalFault) as fault:
-                problems[server.host] = f"{server.host}: {fault.problem}"
+                problems[server] = f"{server.host}: {fault.problem}"
             else:
                 code = answer.rcode()
                 if code in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
                     return _records(servers, name, answer)
-                problems[server.host] = f"{dns.rcode.to_text(code)} from {server.host}"
+                problems[server] = f"{dns.rcode.to_text(code)} from {server.host}"
             silent.remove(server)
         if not silent:
             break

@@ -29,6 +29,9 @@ VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which the ssl module has no name."""
 
+_PARTIAL_CHAIN = 0x80000
+"""X509_V_FLAG_PARTIAL_CHAIN, whose name the ssl module has from Python 3.10 on."""
+
 # What OpenSSL found wrong (X509_V_ERR_* of x509_vfy.h), in our words.
 _REASONS = {
     2: "unknown issuer",
@@ -66,14 +69,14 @@ class Trust:
 
     __slots__ = ("_context", "_settings")
 
-    def __init__(self, settings: Settings, despite: str = "") -> None:
-        """Read all files that the settings name.
+    def __init__(self, settings: Settings, despite: str = "", anchor: bytes | None = None) -> None:
+        """Read all files that the settings name, but for an ``anchor``, which replaces them.
 
         Raises:
             UsageFault: one is unreadable, or holds no certificate or no key.
         """
         self._settings = settings
-        self._context = _context(settings)
+        self._context = _context(settings, anchor)
         if not settings.verify or despite not in ("", "wrong name", "expired", "not yet valid"):
             self._context.check_hostname = False
             self._context.verify_mode = ssl.CERT_NONE
@@ -96,7 +99,11 @@ class Trust:
             )
         except OSError as error:
             raise _failed(error) from error
-        return TlsTransport(wrapped)
+        return TlsTransport(wrapped, tells_chain=self._settings.policies.dane)
+
+    def anchored(self, anchor: bytes) -> Trust:
+        """Return a trust in what leads up to one certificate (DER), wherever that comes from."""
+        return Trust(self._settings._replace(verify=True), anchor=anchor)
 
     def despite(self, reason: str) -> Trust:
         """Return a trust that does not mind what the certificate was rejected for."""
@@ -106,10 +113,11 @@ class Trust:
 class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
-    __slots__ = ("_is_up", "_rest", "_socket", "wants")
+    __slots__ = ("_is_up", "_rest", "_socket", "_tells_chain", "wants")
 
-    def __init__(self, wrapped: ssl.SSLSocket) -> None:
+    def __init__(self, wrapped: ssl.SSLSocket, *, tells_chain: bool = False) -> None:
         self._socket = wrapped
+        self._tells_chain = tells_chain
         self._rest = memoryview(b"")
         self._is_up = False
         self.wants = selectors.EVENT_READ
@@ -145,6 +153,7 @@ class TlsTransport:
             self._socket.version() or "",
             self._socket.cipher(),
             self._socket.getpeercert() or self._socket.getpeercert(binary_form=True),
+            _chain(self._socket) if self._tells_chain else (),
         )
 
     def receive(self) -> bytes | None:
@@ -188,10 +197,24 @@ class TlsTransport:
         self._socket.close()
 
 
-def _context(settings: Settings) -> ssl.SSLContext:
+def _chain(connection: ssl.SSLSocket) -> tuple[bytes, ...]:
+    """Return the certificates that the server showed; none before Python 3.10."""
+    if hasattr(connection, "get_unverified_chain"):
+        return tuple(connection.get_unverified_chain())
+    # Before 3.13 it is there, but without a public name.
+    hidden = getattr(connection._sslobj, "get_unverified_chain", None)  # type: ignore[attr-defined]
+    if hidden is None:
+        return ()
+    return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in hidden())
+
+
+def _context(settings: Settings, anchor: bytes | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[settings.tls_min]
-    if settings.verify:
+    if anchor is not None:
+        context.load_verify_locations(cadata=anchor)
+        context.verify_flags |= _PARTIAL_CHAIN
+    elif settings.verify:
         _load_authorities(context, settings)
     if settings.certfile is not None:
         _load_own(context, settings.certfile, settings.keyfile)

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 
 class MxSet(NamedTuple):
-    """The names of a domain's hosts, those of the lowest preference first, and what is odd."""
+    """The names of a domain's hosts, those of the lowest preference first, and what is odd.
+
+    ``is_secure`` is whether DNSSEC vouches for them.
+    """
 
     hosts: tuple[Host, ...]
     verdict: Verdict
+    is_secure: bool = False
 
 
 def find(servers: Servers, domain: Host) -> Run[MxSet]:
@@ -38,7 +42,8 @@ def find(servers: Servers, domain: Host) -> Run[MxSet]:
         raise Unresolvable("no such domain")
     if not records.values:
         # Section 5.1: the implicit MX.
-        return MxSet((domain,), Verdict("mx", notes=(f"{domain.given} has no MX record",)))
+        verdict = Verdict("mx", notes=(f"{domain.given} has no MX record",))
+        return MxSet((domain,), verdict, records.is_secure)
     rows = sorted((one.preference, _text(one.exchange)) for one in records.values)
     named = [(preference, name) for preference, name in rows if name]
     if not named:
@@ -63,7 +68,7 @@ def find(servers: Servers, domain: Host) -> Run[MxSet]:
         if _is_alias(alias)
     ]
     notes = tuple(f"{preference} {printable(name)}" for preference, name in named)
-    return MxSet(tuple(hosts), Verdict("mx", tuple(findings), notes))
+    return MxSet(tuple(hosts), Verdict("mx", tuple(findings), notes), records.is_secure)
 
 
 def _text(name: object) -> str:

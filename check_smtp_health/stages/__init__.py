@@ -56,7 +56,8 @@ def prepare(settings: Settings) -> Kit:
     return Kit(
         trust=encryption.trust(settings) if settings.tls else None,
         mechanisms=login.mechanisms(settings) if settings.user is not None else (),
-        servers=connection.servers(settings) if settings.asks_dns else None,
+        servers=connection.servers(settings) if settings.asking_dns else None,
+        web_trust=encryption.web_trust(settings) if settings.policies.mta_sts else None,
     )
 
 

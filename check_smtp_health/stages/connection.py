@@ -48,7 +48,7 @@ def servers(settings: Settings) -> Servers:
     Raises:
         UsageFault: the extra ``dns`` is missing, or this host has no name server.
     """
-    option = "mx" if settings.mx else "nameserver"
+    option = settings.asking_dns[0]
     try:
         from check_smtp_health.net import lookup
     except ImportError as error:
@@ -56,9 +56,17 @@ def servers(settings: Settings) -> Servers:
             option, "needs the package dnspython: pip install 'check-smtp-health[dns]'"
         ) from error
     try:
-        return lookup.servers(settings.nameservers)
+        found = lookup.servers(settings.nameservers)
     except LocalFault as fault:
         raise UsageFault(option, fault.problem) from fault
+    if settings.policies.dane and not found.are_trusted:
+        others = ", ".join(address.host for address in found.addresses)
+        raise UsageFault(
+            "dane",
+            f"needs a resolver whose word on DNSSEC counts, on this host or by --nameserver; "
+            f"/etc/resolv.conf has {others}",
+        )
+    return found
 
 
 def resolve(visit: Visit) -> Run:
@@ -158,6 +166,7 @@ def banner(visit: Visit) -> Run:
             fault.problem += f" (port {IMPLICIT_TLS_PORT} awaits TLS, try --ssl)"
         raise
     due(reply, settings.expect.code)
+    visit.names["banner"] = reply.texts[0]
     # A server that says no in its banner takes nothing but QUIT (section 3.1).
     visit.is_over = not reply.is_positive
     text = settings.expect.text.encode("utf-8", "surrogateescape")

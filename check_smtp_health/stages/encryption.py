@@ -42,17 +42,35 @@ def trust(settings: Settings) -> Trust:
     """
     from check_smtp_health.net.tls import Trust
 
-    if not settings.verify and settings.judge_expiry:
+    if settings.policies.dane or (not settings.verify and settings.judge_expiry):
         # OpenSSL hands over no certificate that it has not verified.
+        option, instead = "no-verify", " (or --ignore-certificate-expiration)"
+        if settings.policies.dane:
+            option, instead = "dane", ""
         try:
             import cryptography.x509  # noqa: F401
         except ImportError as error:
             raise UsageFault(
-                "no-verify",
+                option,
                 "needs the package cryptography to read the certificate: "
-                "pip install 'check-smtp-health[tls]' (or --ignore-certificate-expiration)",
+                f"pip install 'check-smtp-health[tls]'{instead}",
             ) from error
     return Trust(settings)
+
+
+def web_trust(settings: Settings) -> Trust:
+    """Return what to trust when a policy is fetched: never nothing, and shown nothing of ours.
+
+    Raises:
+        UsageFault: a file cannot be used.
+    """
+    from check_smtp_health.net.tls import Trust
+
+    return Trust(
+        settings._replace(
+            verify=True, judge_expiry=True, tls_min="1.2", certfile=None, keyfile=None
+        )
+    )
 
 
 def starttls(visit: Visit) -> Run:
@@ -95,18 +113,31 @@ def handshake(visit: Visit) -> Run:
 
 def explain(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Untrusted]:
     """Connect again, minding nothing, and return the fault with what the certificate says."""
+    assert visit.kit.trust is not None
     try:
-        visit.tls = yield from _look(visit, fault)
+        visit.tls = yield from _look(
+            visit, visit.kit.trust.despite(fault.reason), visit.target.server_name
+        )
     except SessionFault:
         pass  # the reason alone must do
     certificate = visit.tls.facts().certificate if visit.tls is not None else None
     return Untrusted(_sentence(visit, fault, certificate), fault.reason)
 
 
-def _look(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Agreed]:
-    settings, trust = visit.settings, visit.kit.trust
+def verify_again(visit: Visit, anchor: bytes, name: str) -> Generator[Wish, Any, None]:
+    """Connect and shake hands again, trusting one certificate alone.
+
+    Raises:
+        Untrusted: the server's certificate was rejected.
+        SessionFault: there was no second handshake.
+    """
+    assert visit.kit.trust is not None
+    yield from _look(visit, visit.kit.trust.anchored(anchor), name)
+
+
+def _look(visit: Visit, trust: Trust, name: str | None) -> Generator[Wish, Any, Agreed]:
+    settings = visit.settings
     assert visit.address is not None
-    assert trust is not None
     again = Visit(visit.target, settings, visit.kit)
     again.local = yield Connect(visit.address, settings.source)
     if settings.proxy:
@@ -115,7 +146,7 @@ def _look(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Agreed]:
         yield from listen(again)
         yield from greet(again)
         yield from starttls(again)
-    agreed: Agreed = yield StartTls(trust.despite(fault.reason), visit.target.server_name)
+    agreed: Agreed = yield StartTls(trust, name)
     again.session = Session()
     try:
         if settings.tls == "implicit":

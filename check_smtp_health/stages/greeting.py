@@ -30,6 +30,7 @@ def greet(visit: Visit) -> Run:
     if is_unknown and not settings.needs_extensions:
         reply = yield from ask(visit, "HELO", name)
     due(reply, 250)
+    visit.names["helo"] = reply.texts[0]
     visit.session.learn(reply)
 
 

@@ -28,12 +28,13 @@ class Kit(NamedTuple):
     """What was made ready for all targets, before any clock ran.
 
     ``mechanisms`` are the SASL mechanisms that may be used, best first; ``servers`` the name
-    servers to ask, where there is something that only they know.
+    servers to ask, where there is something that only they know; ``web_trust`` is for HTTPS.
     """
 
     trust: Trust | None = None
     mechanisms: tuple[str, ...] = ()
     servers: Servers | None = None
+    web_trust: Trust | None = None
 
 
 class Target(NamedTuple):
@@ -54,7 +55,8 @@ class Visit:
 
     ``findings`` are those of the stage under way: they outlive a fault that ends it. ``secrets``
     must not be shown even where the server repeats them; ``is_over`` says that all there is to
-    learn is learned.
+    learn is learned; ``names`` has the text of the banner and of the reply to HELO, which begin
+    with the server's name for itself.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Visit:
         "is_over",
         "kit",
         "local",
+        "names",
         "secrets",
         "session",
         "settings",
@@ -81,6 +84,7 @@ class Visit:
         self.address: Address | None = None
         self.local: Address | None = None
         self.findings: list[Finding] = []
+        self.names: dict[str, bytes] = {}
         self.is_connected = False
         self.is_in_transaction = False
         self.is_over = False

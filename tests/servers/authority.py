@@ -38,6 +38,10 @@ class Authority:
         authority.cert_pem.write_to_path(path)
         return cls(authority, str(path))
 
+    def child(self) -> Authority:
+        """Return an authority below this one, in whose certificates' chain its own is."""
+        return Authority(self.authority.create_child_ca(), self.path)
+
     def serving(self, *names: str, days: float = 90, since: float = -30) -> ssl.SSLContext:
         """Return a server's context with a certificate for these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,0 +1,196 @@
+"""Whether TLSA records vouch for the certificate that a server shows (RFC 7672, RFC 6698)."""
+
+from __future__ import annotations
+
+import hashlib
+
+from check_smtp_health.errors import Insecure, LocalFault, NoPolicy, PeerFault, Unanswered
+from check_smtp_health.observation import Finding, Verdict
+from check_smtp_health.policy.asking import ask, together
+from check_smtp_health.text import printable
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Union
+
+    from check_smtp_health.net.lookup import Records, Servers
+    from check_smtp_health.net.wishes import Run
+
+    Answer = Union[Records, PeerFault]
+    Verify = Callable[[bytes, str], Run[None]]
+
+TRUST_ANCHOR, END_ENTITY = 2, 3
+"""The usages that a mail server's record may have (RFC 7672 section 3.1)."""
+
+WHOLE, KEY = 0, 1
+"""The selectors: the certificate, or its SubjectPublicKeyInfo alone (RFC 6698 section 2.1.2)."""
+
+_DIGESTS = {1: "sha256", 2: "sha512"}
+
+DIGITS_SHOWN = 16
+
+
+class Tlsa(NamedTuple):
+    """A TLSA record (RFC 6698 section 2.1)."""
+
+    usage: int
+    selector: int
+    matching: int
+    data: bytes
+
+    def __str__(self) -> str:
+        digits = self.data.hex()
+        dots = "..." if len(digits) > DIGITS_SHOWN else ""
+        return f"{self.usage} {self.selector} {self.matching} {digits[:DIGITS_SHOWN]}{dots}"
+
+
+class Published(NamedTuple):
+    """The TLSA records of a server, and the name that they are under, ``_25._tcp`` left out."""
+
+    name: str
+    port: int
+    records: tuple[Tlsa, ...]
+
+    @property
+    def owner(self) -> str:
+        """The name that they are under, whole."""
+        return _owner(self.port, self.name)
+
+
+class Shown(NamedTuple):
+    """A certificate that a server showed (DER), and the key information in it."""
+
+    der: bytes
+    key: bytes
+
+
+def look_up(servers: Servers, host: str, port: int) -> Run[Published]:
+    """Return the TLSA records of a server, of those of its name and its alias that count.
+
+    Raises:
+        NoPolicy: there is none.
+        Insecure: DNSSEC does not vouch for them.
+        Unanswered: nobody tells.
+    """
+    own, *addresses = yield from together(
+        [
+            ask(servers, _owner(port, host), "TLSA"),
+            ask(servers, host, "A"),
+            ask(servers, host, "AAAA"),
+        ]
+    )
+    alias = _alias(host, addresses)
+    if alias:
+        # RFC 7672 section 2.2.2: the name that the alias leads to comes first.
+        (other,) = yield from together([ask(servers, _owner(port, alias), "TLSA")])
+        if isinstance(other, PeerFault) or other.values:
+            return (yield from _accepted(servers, other, alias, port))
+    return (yield from _accepted(servers, own, host, port))
+
+
+def of_domain(domain: str, *, is_secure: bool) -> Verdict:
+    """Say whether senders use TLSA records at all (RFC 7672 section 2.2.1)."""
+    if is_secure:
+        return Verdict("dane", notes=("the MX set is DNSSEC-secure",))
+    problem = f"the MX set of {domain} is not DNSSEC-secure, so that no TLSA record counts"
+    return Verdict("dane", (Finding("insecure", problem),))
+
+
+def _owner(port: int, name: str) -> str:
+    return f"_{port}._tcp.{name}"
+
+
+def _alias(host: str, addresses: Sequence[Answer]) -> str:
+    """Return the name that the host is a secure alias of, if it is one."""
+    for answer in addresses:
+        if not isinstance(answer, PeerFault) and answer.is_secure and answer.values:
+            name = answer.canonical.rstrip(".").lower()
+            return "" if name == host.rstrip(".").lower() else name
+    return ""
+
+
+def _accepted(servers: Servers, answer: Answer, name: str, port: int) -> Run[Published]:
+    owner = _owner(port, name)
+    if isinstance(answer, Unanswered):
+        # A resolver that validates withholds what is forged; asked not to, it tells.
+        (unchecked,) = yield from together([ask(servers, owner, "TLSA", unchecked=True)])
+        if not isinstance(unchecked, PeerFault):
+            raise Insecure(f"DNSSEC is broken at {printable(owner)}: senders keep the mail back")
+    if isinstance(answer, PeerFault):
+        raise answer
+    if not answer.values:
+        raise NoPolicy(f"no TLSA record at {printable(owner)}")
+    if not answer.is_secure:
+        raise Insecure(f"the TLSA records at {printable(owner)} are not DNSSEC-secure")
+    records = [Tlsa(one.usage, one.selector, one.mtype, one.cert) for one in answer.values]
+    return Published(name, port, tuple(sorted(records)))
+
+
+def check(
+    published: Published, chain: Sequence[Shown], verify: Verify, *, is_whole: bool
+) -> Run[Verdict]:
+    """Hold the chain that a server showed, its own certificate first, against the records.
+
+    ``verify`` has the server's certificate verified again, with the certificate that it is given
+    (DER) as the only trust anchor, for a name, and raises where it is rejected; ``is_whole`` says
+    that the chain is complete.
+
+    Raises:
+        NoPolicy: no record is of a kind that mail clients mind.
+        LocalFault: the chain is needed and not known.
+    """
+    usable = [one for one in published.records if _is_usable(one)]
+    if not usable:
+        listed = ", ".join(map(str, published.records))
+        raise NoPolicy(f"no TLSA record at {published.owner} is of use for mail: {listed}")
+    findings: list[Finding] = []
+    matched: list[Tlsa] = []
+    for record in usable:
+        anchors = _matching(record, chain)
+        if anchors and record.usage == END_ENTITY:
+            matched.append(record)
+        elif anchors:
+            (fault,) = yield from together([verify(anchors[0].der, published.name)])
+            if fault is None:
+                matched.append(record)
+            else:
+                findings.append(Finding(fault.kind, f"TLSA {record}: {fault.problem}"))
+    notes = tuple(_note(record, usable, matched) for record in published.records)
+    if matched:
+        is_pinned = any(record.usage == END_ENTITY for record in matched)
+        return Verdict("dane", (), notes, is_pinned=is_pinned)
+    if not (findings or is_whole) and any(one.usage == TRUST_ANCHOR for one in usable):
+        raise LocalFault("TLSA records of usage 2 need Python 3.10, which can tell the whole chain")
+    if not findings:
+        listed = ", ".join(map(str, usable))
+        problem = f"the certificate matches no TLSA record at {published.owner}: {listed}"
+        findings.append(Finding("uncovered", problem))
+    return Verdict("dane", tuple(findings), notes)
+
+
+def _is_usable(record: Tlsa) -> bool:
+    return (
+        record.usage in (TRUST_ANCHOR, END_ENTITY)
+        and record.selector in (WHOLE, KEY)
+        and record.matching in (0, *_DIGESTS)
+    )
+
+
+def _matching(record: Tlsa, chain: Sequence[Shown]) -> list[Shown]:
+    """Return those of the certificates that a record may stand for and does."""
+    candidates = chain[:1] if record.usage == END_ENTITY else chain[1:]
+    return [one for one in candidates if _matches(record, one)]
+
+
+def _matches(record: Tlsa, shown: Shown) -> bool:
+    data = shown.der if record.selector == WHOLE else shown.key
+    digest = _DIGESTS.get(record.matching)
+    return record.data == (hashlib.new(digest, data).digest() if digest else data)
+
+
+def _note(record: Tlsa, usable: Sequence[Tlsa], matched: Sequence[Tlsa]) -> str:
+    if record in matched:
+        return f"TLSA {record} matches"
+    return f"TLSA {record} {'matches nothing' if record in usable else 'is of no use for mail'}"

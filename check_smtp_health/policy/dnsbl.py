@@ -1,0 +1,122 @@
+"""What DNS blocklists say of an address (RFC 5782)."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from check_smtp_health.errors import PeerFault
+from check_smtp_health.observation import Finding, Verdict
+from check_smtp_health.policy.asking import ask, together
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from check_smtp_health.arguments import Dnsbl
+    from check_smtp_health.net.lookup import Records, Servers
+    from check_smtp_health.net.wishes import Run
+
+TEST_POINTS = {4: ("127.0.0.2", "127.0.0.1"), 6: ("::ffff:7f00:2", "::ffff:7f00:1")}
+"""The address that every list has to list, and the one that none may (RFC 5782 section 5)."""
+
+LISTINGS = "127."
+"""How the answer begins that is a listing (RFC 5782 section 2.1)."""
+
+REFUSALS = "127.255.255."
+"""How it begins where the list refuses this resolver: it is public, or asks too much (Spamhaus)."""
+
+CODES_SHOWN = 8
+
+
+class Opinion(NamedTuple):
+    """What one list says of an address: the codes of its listings, none where there is none.
+
+    ``reason`` is why, in the list's words; ``trouble`` why what it says does not count.
+    """
+
+    zone: str
+    address: str
+    codes: tuple[str, ...] = ()
+    reason: bytes = b""
+    trouble: str = ""
+
+
+def check(servers: Servers, lists: Sequence[Dnsbl], address: str) -> Run[Verdict]:
+    """Ask all lists at the same time, about ``address``, the server's, or one of their own."""
+    opinions: list[Opinion] = yield from together(
+        _consult(servers, one.zone, one.address or address) for one in lists
+    )
+    listings = [one for one in opinions if one.codes]
+    troubled = [one for one in opinions if one.trouble]
+    # A list is somebody else's service: it is to alarm nobody, unless there is no other.
+    kind = "unanswered" if len(troubled) == len(opinions) else "noted"
+    return Verdict(
+        "dnsbl",
+        (
+            *(Finding("listed", _listing(one), one.reason) for one in listings),
+            *(Finding(kind, f"{one.zone} {one.trouble}") for one in troubled),
+        ),
+        tuple(_notes(opinions)),
+        listings=len(listings),
+    )
+
+
+def _listing(opinion: Opinion) -> str:
+    return f"{opinion.address} is listed in {opinion.zone} ({', '.join(opinion.codes)})"
+
+
+def _notes(opinions: Sequence[Opinion]) -> Iterator[str]:
+    for opinion in opinions:
+        if not (opinion.codes or opinion.trouble):
+            yield f"{opinion.address} is not listed in {opinion.zone}"
+    for address in dict.fromkeys(opinion.address for opinion in opinions):
+        if not ipaddress.ip_address(address).is_global:
+            yield f"{address} is not a public address, hardly a list knows it"
+
+
+def name(zone: str, address: str) -> str:
+    """Return the name that stands for an address in a list (RFC 5782 sections 2.1 and 2.4)."""
+    reverse = ipaddress.ip_address(address).reverse_pointer
+    return f"{reverse.rsplit('.', 2)[0]}.{zone}"
+
+
+def _consult(servers: Servers, zone: str, address: str) -> Run[Opinion]:
+    points = (address, *TEST_POINTS[ipaddress.ip_address(address).version])
+    answers = yield from together(ask(servers, name(zone, one), "A") for one in points)
+    trouble = _trouble(zone, points, answers)
+    codes = () if trouble else _codes(answers[0])
+    reason = b""
+    if codes:
+        try:
+            records = yield from ask(servers, name(zone, address), "TXT")
+        except PeerFault:
+            pass  # the listing is what matters
+        else:
+            reason = b"\n".join(b"".join(value.strings) for value in records.values)
+    return Opinion(zone, address, codes[:CODES_SHOWN], reason, trouble)
+
+
+def _codes(answer: Records | PeerFault) -> tuple[str, ...]:
+    if isinstance(answer, PeerFault):
+        return ()
+    return tuple(sorted(value.address for value in answer.values))
+
+
+def _trouble(zone: str, points: Sequence[str], answers: Sequence[Records | PeerFault]) -> str:
+    """Return why a list's word on the first of the points does not count, if it does not."""
+    if isinstance(answers[0], PeerFault):
+        why = answers[0].problem.removeprefix(f"A of {name(zone, points[0])}: ")
+        return f"gives no answer ({why})"
+    codes, listed, unlisted = map(_codes, answers)
+    for code in codes + listed:
+        if code.startswith(REFUSALS):
+            return f"refuses to answer this resolver ({code})"
+    for code in codes + unlisted:
+        if not code.startswith(LISTINGS):
+            return f"answers with {code}, which is no listing"
+    if unlisted:
+        return f"lists {points[2]}, and so everything"
+    if not (codes or listed or isinstance(answers[1], PeerFault)):
+        return f"does not list {points[1]}, and so nothing"
+    return ""

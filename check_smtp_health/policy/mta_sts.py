@@ -1,0 +1,188 @@
+"""Whether a domain's MTA-STS policy can be had, and covers its MX set (RFC 8461); TLSRPT."""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.errors import NoPolicy, PeerFault, TimedOut
+from check_smtp_health.net import web
+from check_smtp_health.observation import Finding, Verdict
+from check_smtp_health.policy import mx
+from check_smtp_health.policy.asking import ask, together
+from check_smtp_health.text import printable
+from check_smtp_health.values import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from check_smtp_health.arguments import Host
+    from check_smtp_health.net.lookup import Records, Servers
+    from check_smtp_health.net.tls import Trust
+    from check_smtp_health.net.wishes import Run
+
+PATH = "/.well-known/mta-sts.txt"
+
+MAX_AGE_LIMIT = 31557600
+"""Seconds that a policy may be kept: a year (RFC 8461 section 3.2)."""
+
+# RFC 8461 sections 3.1 and 3.2.
+_RECORD = rb"v=STSv1[ \t]*;"
+_ID = r"[A-Za-z0-9]{1,32}"
+_FIELD = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,31})[ \t]*:(.*)"
+_PATTERN = r"(?:\*\.)?(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?"
+
+# RFC 8460 section 3.
+_REPORTING = rb"v=TLSRPTv1[ \t]*;"
+
+
+class Policy(NamedTuple):
+    """What a policy file says; ``patterns`` in lower case, ``max_age`` in seconds."""
+
+    mode: str
+    max_age: int
+    patterns: tuple[str, ...]
+
+
+def check(
+    servers: Servers, trust: Trust, domain: Host, hosts: Sequence[Host] | None, family: int | None
+) -> Run[Verdict]:
+    """Hold a domain's policy against its MX set: ``hosts``, where that is known already.
+
+    Raises:
+        NoPolicy: there is no policy that senders could go by.
+        PeerFault: the domain's DNS gives no answer, or the deadline came first.
+    """
+    name = domain.ascii.rstrip(".")
+    record, report, found = yield from together(
+        [
+            ask(servers, f"_mta-sts.{name}", "TXT"),
+            ask(servers, f"_smtp._tls.{name}", "TXT"),
+            _hosts(servers, domain, hosts),
+        ]
+    )
+    for answer in (record, found):
+        if isinstance(answer, PeerFault):
+            raise answer
+    identity = policy_id(texts(record), name)
+    policy = yield from _policy(servers, trust, name, family)
+    findings = []
+    if policy.mode != "none":
+        findings += [
+            Finding("uncovered", f"the policy does not cover {printable(host.given)}")
+            for host in found
+            if not any(covers(pattern, host.ascii) for pattern in policy.patterns)
+        ]
+    if policy.mode != "enforce":
+        findings.append(Finding("noted", f"mode {policy.mode}"))
+    notes = (
+        f"policy {identity}, mode {policy.mode}, max_age {policy.max_age}",
+        *(f"mx {pattern}" for pattern in policy.patterns),
+        reporting(report.problem if isinstance(report, PeerFault) else texts(report)),
+    )
+    return Verdict("mta-sts", tuple(findings), notes)
+
+
+def _hosts(servers: Servers, domain: Host, known: Sequence[Host] | None) -> Run[Sequence[Host]]:
+    return known if known is not None else (yield from mx.find(servers, domain)).hosts
+
+
+def _policy(servers: Servers, trust: Trust, domain: str, family: int | None) -> Run[Policy]:
+    host = f"mta-sts.{domain}"
+    try:
+        page = yield from web.fetch(servers, trust, host, PATH, family)
+    except PeerFault as fault:
+        fault.problem = f"no policy from {host}: {fault.problem}"
+        if isinstance(fault, TimedOut):
+            raise  # -t says what that means
+        raise NoPolicy(fault.problem, fault.said) from fault
+    if page.media_type != "text/plain":
+        # RFC 8461 section 3.2: it might be a page that anybody can put on that host.
+        raise NoPolicy(
+            f"the policy is not text/plain but {printable(page.media_type) or 'untyped'}"
+        )
+    return parsed(page.body)
+
+
+def texts(records: Records) -> list[bytes]:
+    """Return the text of each TXT record."""
+    return [b"".join(value.strings) for value in records.values]
+
+
+def policy_id(found: Sequence[bytes], domain: str) -> str:
+    """Return the id in the one record that a domain must have (RFC 8461 section 3.1).
+
+    Raises:
+        NoPolicy: it has none, several, or one that is malformed.
+    """
+    own = [text for text in found if re.match(_RECORD, text)]
+    if len(own) != 1:
+        if own:
+            raise NoPolicy(f"{len(own)} MTA-STS records at _mta-sts.{domain}")
+        said = found[0] if found else b""
+        raise NoPolicy(f"no MTA-STS record at _mta-sts.{domain}", said)
+    for part in own[0].decode("ascii", "replace").split(";"):
+        key, _, value = part.strip().partition("=")
+        if key == "id" and re.fullmatch(_ID, value):
+            return value
+    raise NoPolicy(f"the MTA-STS record at _mta-sts.{domain} has no valid id", own[0])
+
+
+def parsed(body: bytes) -> Policy:
+    """Return what a policy file says (RFC 8461 section 3.2).
+
+    Raises:
+        NoPolicy: it is malformed.
+    """
+    fields: dict[str, str] = {}
+    patterns = []
+    for line in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
+        field = re.fullmatch(_FIELD, line)
+        if field is None:
+            if line.strip():
+                raise NoPolicy("the policy has a line that is not 'key: value'", line.encode())
+            continue
+        key, value = field[1], field[2].strip()
+        if key == "mx":
+            patterns.append(value)
+        else:
+            fields.setdefault(key, value)  # the first one counts
+    if fields.get("version") != "STSv1":
+        raise NoPolicy("the policy's version is not STSv1", fields.get("version", "").encode())
+    mode, max_age = fields.get("mode", ""), fields.get("max_age", "")
+    if mode not in ("enforce", "testing", "none"):
+        raise NoPolicy("the policy's mode is not enforce, testing or none", mode.encode())
+    if not re.fullmatch("[0-9]{1,10}", max_age) or int(max_age) > MAX_AGE_LIMIT:
+        raise NoPolicy(f"the policy's max_age is not 0 to {MAX_AGE_LIMIT}", max_age.encode())
+    for pattern in patterns:
+        if not re.fullmatch(_PATTERN, pattern):
+            raise NoPolicy("the policy has an mx that is no host name", pattern.encode())
+    if mode != "none" and not patterns:
+        raise NoPolicy("the policy has no mx")
+    return Policy(mode, int(max_age), tuple(_plain(pattern) for pattern in patterns))
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a policy's pattern covers a host; ``*`` is one label (RFC 8461 section 4.1)."""
+    host = _plain(host)
+    if pattern.startswith("*."):
+        return host.partition(".")[2] == pattern[2:]
+    return host == pattern
+
+
+def reporting(found: Sequence[bytes] | str) -> str:
+    """Return what is to be said of the TLSRPT records (RFC 8460 section 3), or of their want."""
+    if isinstance(found, str):
+        return f"TLSRPT unknown: {found}"
+    own = [text for text in found if re.match(_REPORTING, text)]
+    if len(own) != 1:
+        return f"{len(own)} TLSRPT records, so none counts" if own else "no TLSRPT record"
+    for part in own[0].split(b";"):
+        key, _, value = part.strip().partition(b"=")
+        if key == b"rua" and value:
+            return f"TLSRPT to {printable(value)}"
+    return f"TLSRPT record without rua: '{printable(own[0])}'"
+
+
+def _plain(name: str) -> str:
+    return name.rstrip(".").lower()

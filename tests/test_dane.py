@@ -1,0 +1,428 @@
+"""DANE with a real signed zone: Knot signs, Unbound validates, and servers show what they will."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from check_smtp_health.errors import LocalFault
+from check_smtp_health.net.certificate import key_information
+from check_smtp_health.policy.dane import Published, Shown, Tlsa, check
+from tests import plugin
+from tests.plugin import Outcome
+from tests.servers import dns, network, postfix
+from tests.servers.authority import Authority
+from tests.servers.dns import BOGUS, SIGNED, Dns, Zone
+from tests.servers.loopback import free_port
+from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step
+
+KNOWS_CHAIN = sys.version_info >= (3, 10)
+
+GOOD, EXPIRED, OTHER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
+"""Where servers are that show a good certificate, an expired one, and one for another name."""
+
+FINE = "OK - {} answered in # s (slowest: # # s), TLS 1.3, certificate expires in 90 days, #"
+
+NO_CHAIN = "dane: TLSA records of usage 2 need Python 3.10, which can tell the whole chain"
+"""What comes of a record that names an authority where Python is older."""
+
+
+def script(context: ssl.SSLContext) -> tuple[Step, ...]:
+    return (
+        Handshake(context),
+        b"220 mx.test ESMTP\r\n",
+        Expect(b"HELO"),
+        b"250 mx.test\r\n",
+        Expect(b"QUIT"),
+        b"221 bye\r\n",
+    )
+
+
+def tlsa(certificate: x509.Certificate, kind: str) -> str:
+    """Return a TLSA record for a certificate; ``kind`` as in ``3 1 1``."""
+    _, selector, matching = kind.split()
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    data = key if selector == "1" else certificate.public_bytes(Encoding.DER)
+    digests = {"0": data, "1": hashlib.sha256(data).digest(), "2": hashlib.sha512(data).digest()}
+    return f"{kind} {digests.get(matching, data).hex()}"
+
+
+STRANGE = "3 1 1 " + "ab" * 32
+"""A record that matches nothing."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The resolver, the port of all servers, and what certificate each shows, and its issuer's."""
+
+    dns: Dns
+    port: int
+    chains: dict[str, list[x509.Certificate]]
+
+    def run(self, host: str, *arguments: str) -> Outcome:
+        outcome = plugin.run(
+            *("-H", host, "-p", str(self.port), "--nameserver", self.dns.nameserver),
+            *("-F", "me.example", "-t", "5", "--ssl", "--dane"),
+            *arguments,
+        )
+        assert outcome.stderr == ""
+        return outcome
+
+    def line(self, outcome: Outcome) -> str:
+        """Return the status line with the target, stages, dates and the port masked."""
+        line = re.sub(rf"\S+:{self.port}( \[\S+\])?", "{}", outcome.line)
+        line = re.sub(r"slowest: \w+", "slowest: #", line).replace(f"_{self.port}", "_PORT")
+        return re.sub(r"\d{4}-\d\d-\d\d", "#", line).partition("SMTP ")[2]
+
+
+KINDS = [f"3 {selector} {matching}" for selector in (0, 1) for matching in (0, 1, 2)]
+"""Ways for a record to name the server's own certificate."""
+
+ANCHORS = [f"2 {selector} {matching}" for selector in (0, 1) for matching in (0, 1, 2)]
+"""Ways for it to name the authority's."""
+
+
+def host(kind: str) -> str:
+    """Return the name of the host that has such a record."""
+    return f"k{kind.replace(' ', '')}.mail.test"
+
+
+NAMES = [*map(host, ANCHORS), "expired.mail.test", "alias.mail.test", "mx.mail.test"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("dane")
+    authority = Authority.made(folder, "root").child()
+    port = free_port()
+    chains = {}
+    with ExitStack() as stack:
+        for address, names, days in (
+            (GOOD, NAMES, 90),
+            (EXPIRED, NAMES, -3),
+            (OTHER, ["other.example"], 90),
+        ):
+            path = authority.written(folder / address, *names, days=days)
+            chains[address] = x509.load_pem_x509_certificates(Path(path).read_bytes())
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(path)
+            server = ScriptedServer(script(context), address=address, port=port)
+            stack.enter_context(server.running())
+        zones = (
+            Zone("mail.test", records(chains, port), SIGNED),
+            Zone(
+                "plain.test",
+                "@ MX 10 mx\n" + served("mx", GOOD, port, tlsa(chains[GOOD][0], "3 1 1")),
+            ),
+            Zone("bogus.test", served("mx", GOOD, port, STRANGE), BOGUS),
+        )
+        yield World(stack.enter_context(dns.running(*zones)), port, chains)
+
+
+def served(name: str, address: str, port: int, *records: str) -> str:
+    """Return the lines of a zone for a host, with its TLSA records."""
+    tlsas = "".join(f"_{port}._tcp.{name} TLSA {record}\n" for record in records)
+    return f"{name} A {address}\n{tlsas}"
+
+
+def records(chains: dict[str, list[x509.Certificate]], port: int) -> str:
+    """Return the lines of the signed zone."""
+    leaf, issuer = chains[GOOD]
+    expired, other = chains[EXPIRED][0], chains[OTHER][0]
+    rows = {
+        **{host(kind): (GOOD, tlsa(leaf, kind)) for kind in KINDS},
+        **{host(kind): (GOOD, tlsa(issuer, kind)) for kind in ANCHORS},
+        "old": (EXPIRED, tlsa(expired, "3 1 1")),
+        "named": (OTHER, tlsa(other, "3 1 1")),
+        "roll": (GOOD, STRANGE, tlsa(leaf, "3 1 1"), tlsa(leaf, "1 0 1"), "2 1 1 " + "cd" * 32),
+        "strange": (GOOD, STRANGE, "3 0 1 " + "12" * 32),
+        "pkix": (GOOD, tlsa(leaf, "1 1 1"), tlsa(issuer, "0 1 1")),
+        "odd": (GOOD, tlsa(leaf, "3 7 1"), tlsa(leaf, "3 1 9")),
+        "issued": (GOOD, tlsa(leaf, "2 1 1")),
+        "none": (GOOD,),
+        "expired": (EXPIRED, tlsa(issuer, "2 0 1")),
+        "foreign": (OTHER, tlsa(issuer, "2 0 1")),
+        "down": ("127.0.0.9", STRANGE),
+    }
+    lines = [served(name.partition(".")[0], row[0], port, *row[1:]) for name, row in rows.items()]
+    return "".join(
+        [
+            *lines,
+            f"alias CNAME {host('3 1 1')}.\n",
+            f"_{port}._tcp.alias TLSA {STRANGE}\n",
+            f"fallback CNAME none\n_{port}._tcp.fallback TLSA {tlsa(leaf, '3 1 1')}\n",
+            f"away CNAME mx.plain.test.\n_{port}._tcp.away TLSA {tlsa(leaf, '3 1 1')}\n",
+        ]
+    )
+
+
+def test_a_record_names_the_certificate(world: World) -> None:
+    first, *others = KINDS
+    outcome = world.run(host(first), *(word for one in others for word in ("-H", host(one))), "-v")
+    assert (outcome.code, outcome.line[:24]) == (0, "SMTP OK - 6 of 6 healthy")
+    found = re.findall(r"^\[OK\] +dane +TLSA (. . .) \w+(?:\.\.\.)? matches$", outcome.stdout, re.M)
+    assert found == KINDS
+
+
+def test_a_record_names_the_authority(world: World) -> None:
+    first, *others = ANCHORS
+    outcome = world.run(host(first), *(word for one in others for word in ("-H", host(one))), "-v")
+    if KNOWS_CHAIN:
+        assert (outcome.code, outcome.line[:24]) == (0, "SMTP OK - 6 of 6 healthy")
+        found = re.findall(r"^\[OK\] +dane +TLSA (. . .) .* matches$", outcome.stdout, re.M)
+        assert found == ANCHORS
+    else:
+        assert (outcome.code, outcome.line.count(NO_CHAIN)) == (3, 6)
+
+
+def test_own_records_need_neither_name_nor_date(world: World) -> None:
+    named, old = world.run("named.mail.test"), world.run("old.mail.test")
+    assert (named.code, world.line(named)) == (0, FINE)
+    assert (old.code, world.line(old)) == (
+        0,
+        FINE.replace("expires in 90 days", "expired 3 days ago"),
+    )
+    assert old.perfdata.endswith(" certificate_days=-3;14:;3:")
+
+
+def test_one_record_that_matches_is_enough(world: World) -> None:
+    outcome = world.run("roll.mail.test", "-v")
+    assert (outcome.code, world.line(outcome)) == (0, FINE)
+    own = tlsa(world.chains[GOOD][0], "3 1 1")[6:22]
+    usage_1 = tlsa(world.chains[GOOD][0], "1 0 1")[6:22]
+    assert [line for line in outcome.stdout.splitlines() if " dane " in line] == [
+        f"[OK]       dane     TLSA 1 0 1 {usage_1}... is of no use for mail",
+        "[OK]       dane     TLSA 2 1 1 cdcdcdcdcdcdcdcd... matches nothing",
+        *sorted(
+            [
+                "[OK]       dane     TLSA 3 1 1 abababababababab... matches nothing",
+                f"[OK]       dane     TLSA 3 1 1 {own}... matches",
+            ]
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        (
+            "strange",
+            "the certificate matches no TLSA record at _PORT._tcp.strange.mail.test: "
+            "3 0 1 1212121212121212..., 3 1 1 abababababababab...",
+        ),
+        ("none", "no TLSA record at _PORT._tcp.none.mail.test"),
+        ("pkix", "no TLSA record at _PORT._tcp.pkix.mail.test is of use for mail: *"),
+        ("odd", "no TLSA record at _PORT._tcp.odd.mail.test is of use for mail: *"),
+    ],
+)
+def test_nothing_vouches_for_the_certificate(world: World, name: str, problem: str) -> None:
+    outcome = world.run(f"{name}.mail.test")
+    said, star, _ = problem.partition("*")
+    line = world.line(outcome)
+    assert outcome.code == 2
+    assert line.startswith(f"CRITICAL - {{}} dane: {said}") if star else line.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("expired", "TLSA 2 0 1 #: certificate expired; certificate: expired 3 days ago, #"),
+        ("foreign", "TLSA 2 0 1 #: certificate wrong name"),
+        (
+            "issued",
+            "the certificate matches no TLSA record at _PORT._tcp.issued.mail.test: 2 1 1 #",
+        ),
+    ],
+)
+def test_an_authority_vouches_for_names_and_dates(world: World, name: str, problem: str) -> None:
+    outcome = world.run(f"{name}.mail.test")
+    line = re.sub(r"[0-9a-f]{16}\.\.\.", "#", world.line(outcome))
+    if KNOWS_CHAIN:
+        assert (outcome.code, line) == (2, f"CRITICAL - {{}} dane: {problem}")
+    else:
+        assert NO_CHAIN in line
+
+
+def test_expiry_can_be_ignored(world: World) -> None:
+    outcome = world.run("expired.mail.test", "--ignore-certificate-expiration", "-v")
+    assert outcome.code == (0 if KNOWS_CHAIN else 3)
+
+
+@pytest.mark.parametrize("name", ["alias", "fallback", "away"])
+def test_records_of_an_alias(world: World, name: str) -> None:
+    """RFC 7672 section 2.2.2: what a secure alias leads to comes first, then the name itself."""
+    outcome = world.run(f"{name}.mail.test")
+    assert (outcome.code, world.line(outcome)) == (0, FINE)
+
+
+def test_a_zone_that_is_not_signed(world: World) -> None:
+    outcome = world.run("mx.plain.test")
+    assert (outcome.code, world.line(outcome)) == (
+        2,
+        "CRITICAL - {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not DNSSEC-secure",
+    )
+
+
+def test_an_mx_set_that_is_not_secure(world: World) -> None:
+    outcome = world.run("plain.test", "--mx")
+    assert outcome.code == 2
+    assert world.line(outcome).startswith(
+        "CRITICAL - plain.test dane: the MX set of plain.test is not DNSSEC-secure, so that no "
+        "TLSA record counts; {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not "
+        "DNSSEC-secure"
+    )
+
+
+def test_a_zone_whose_signatures_are_broken(world: World) -> None:
+    outcome = world.run("127.0.0.1", "--sni", "mx.bogus.test")
+    assert (outcome.code, world.line(outcome)) == (
+        2,
+        "CRITICAL - {} dane: DNSSEC is broken at _PORT._tcp.mx.bogus.test: senders keep the mail "
+        "back",
+    )
+
+
+def test_a_server_that_is_down(world: World) -> None:
+    outcome = world.run("down.mail.test", "-v")
+    assert (outcome.code, world.line(outcome)) == (
+        2,
+        "CRITICAL - {} connect: connection refused (after # s)",
+    )
+    assert "[OK]       dane     TLSA 3 1 1 abababababababab...\n" in outcome.stdout
+
+
+def test_nobody_answers(world: World) -> None:
+    outcome = plugin.run(
+        *("-H", "127.0.0.1", "-p", str(world.port), "--ssl", "--dane", "--sni", "mx.mail.test"),
+        *("--nameserver", f"127.0.0.1:{free_port()}", "-t", "3"),
+    )
+    assert (outcome.code, world.line(outcome)) == (
+        3,
+        "UNKNOWN - {} dane: TLSA of _PORT._tcp.mx.mail.test: 127.0.0.1: connection refused",
+    )
+
+
+def test_an_answer_from_afar_proves_nothing(world: World, tmp_path: Path) -> None:
+    outcome = plugin.run(
+        *("-H", "mx.mail.test", "-p", str(world.port), "--ssl", "--dane"),
+        prefix=network.private(tmp_path, resolver="192.0.2.53"),
+    )
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (
+        3,
+        "SMTP UNKNOWN - --dane: needs a resolver whose word on DNSSEC counts, on this host or by "
+        "--nameserver; /etc/resolv.conf has 192.0.2.53\n",
+        "",
+    )
+
+
+def test_postfix_behind_starttls(tmp_path: Path) -> None:
+    """The whole way that a sender goes: MX, DNSSEC, STARTTLS, and names that agree."""
+    authority = Authority.made(tmp_path, "root")
+    path = authority.written(tmp_path / "mail.pem", postfix.NAME)
+    (certificate,) = x509.load_pem_x509_certificates(Path(path).read_bytes())
+    settings = {"smtpd_tls_security_level": "may", "smtpd_tls_chain_files": path}
+    with postfix.running(**settings) as server:
+        domain = (
+            "@ MX 10 mail\nmail A 127.0.0.1\n"
+            f"_{server.port}._tcp.mail TLSA {tlsa(certificate, '3 1 1')}\n"
+        )
+        reverse = "1.0.0 PTR mail.example.org.\n"
+        zero = ".0" * 19
+        blocked = (
+            "2.0.0.127 A 127.0.0.2\n9.2.0.192 A 127.0.0.4\n9.2.0.192 TXT spam\n"
+            f"2.0.0.0.0.0.f.7.f.f.f.f{zero}.0 A 127.0.0.2\n"
+            f"8.0.0.0{zero}.0.8.b.d.0.1.0.0.2 A 127.0.0.3\n"
+        )
+        with dns.running(
+            Zone("example.org", domain, SIGNED),
+            Zone("127.in-addr.arpa", reverse),
+            Zone("bl.test", blocked),
+        ) as names:
+            outcome = plugin.run(
+                *("-H", "example.org", "--mx", "-p", str(server.port), "-S", "--dane"),
+                *("--reverse", "--nameserver", names.nameserver, "-4", "-v", "-c", "dnsbl=2"),
+                *("--dnsbl", "bl.test/192.0.2.9", "--dnsbl", "bl.test/192.0.2.1"),
+                *("--dnsbl", "bl.test/2001:db8::8"),
+            )
+    own = tlsa(certificate, "3 1 1")[6:22]
+    assert (outcome.code, outcome.stderr) == (0, "")
+    lines = [line for line in outcome.stdout.splitlines() if re.match(r"\S+ +(dane|rev|dns)", line)]
+    assert lines == [
+        "[OK]       dane     the MX set is DNSSEC-secure",
+        "[OK]       dnsbl    192.0.2.9 is listed in bl.test (127.0.0.4): 'spam'",
+        "[OK]       dnsbl    2001:db8::8 is listed in bl.test (127.0.0.3)",
+        "[OK]       dnsbl    192.0.2.1 is not listed in bl.test",
+        "[OK]       dnsbl    192.0.2.9 is not a public address, hardly a list knows it",
+        "[OK]       dnsbl    192.0.2.1 is not a public address, hardly a list knows it",
+        "[OK]       dnsbl    2001:db8::8 is not a public address, hardly a list knows it",
+        "[OK]       reverse  127.0.0.1 is mail.example.org",
+        f"[OK]       dane     TLSA 3 1 1 {own}... matches",
+    ]
+
+
+def test_a_record_of_an_authority_where_the_chain_is_not_known(world: World) -> None:
+    leaf, issuer = (one.public_bytes(Encoding.DER) for one in world.chains[GOOD])
+    anchor = Tlsa(2, 0, 1, hashlib.sha256(issuer).digest())
+
+    def never(der: bytes, name: str) -> NoReturn:
+        raise AssertionError(name)
+
+    published = Published("mx.test", 25, (anchor,))
+    shown = Shown(leaf, key_information(leaf))
+    with pytest.raises(LocalFault) as raised:
+        next(check(published, [shown], never, is_whole=False))
+    assert raised.value.problem == NO_CHAIN.partition(": ")[2]
+
+
+def test_a_certificate_that_cannot_be_read() -> None:
+    assert key_information(b"x") == b""
+
+
+@pytest.mark.parametrize(
+    ("package", "options", "problem"),
+    [
+        (
+            "cryptography",
+            ("--dane", "-S"),
+            "--dane: needs the package cryptography to read the "
+            "certificate: pip install 'check-smtp-health[tls]'",
+        ),
+        (
+            "dns",
+            ("--dane", "-S"),
+            "--dane: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+        ),
+        (
+            "dns",
+            ("--reverse", "--mta-sts"),
+            "--reverse: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+        ),
+        (
+            "dns",
+            ("--dnsbl", "bl.test"),
+            "--dnsbl: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+        ),
+        (
+            "dns",
+            ("--mta-sts",),
+            "--mta-sts: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+        ),
+    ],
+)
+def test_a_package_that_is_missing(
+    tmp_path: Path, package: str, options: tuple[str, ...], problem: str
+) -> None:
+    (tmp_path / f"{package}.py").write_text("raise ImportError('not here')")
+    outcome = plugin.run("-H", "mx.test", *options, environment={"PYTHONPATH": str(tmp_path)})
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
