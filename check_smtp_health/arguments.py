@@ -37,6 +37,8 @@ LABEL_LIMIT = 63
 PATH_LIMIT = 107
 """Bytes of a Unix socket's path (sun_path of unix(7), its NUL left out)."""
 
+AUTH_METHODS = ("spf", "dkim", "dmarc")
+
 STATES = ("ok", "warning", "critical", "unknown")
 # Patterns are compiled by the run that uses them: all of them together take 2 ms.
 SECONDS = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
@@ -243,15 +245,33 @@ def timeout(given: str | None) -> float:
     """Return the deadline in seconds."""
     if given is None:
         return 10.0
-    seconds = given.partition(":")[0]
+    return _limit("timeout", given, given.partition(":")[0])
+
+
+def delivery_timeout(given: str | None) -> float:
+    """Return the seconds in which the message must have come."""
+    return 60.0 if given is None else _limit("delivery-timeout", given, given)
+
+
+def _limit(option: str, given: str, seconds: str) -> float:
     if not re.fullmatch(SECONDS, seconds):
-        raise UsageFault("timeout", f"{quoted(given)} is not a number of seconds")
+        raise UsageFault(option, f"{quoted(given)} is not a number of seconds")
     if not TIMEOUT_LEAST <= float(seconds) <= TIMEOUT_LIMIT:
         raise UsageFault(
-            "timeout",
+            option,
             f"{quoted(given)} is not between {TIMEOUT_LEAST} and {TIMEOUT_LIMIT:.0f} seconds",
         )
     return float(seconds)
+
+
+def auth_results(given: str) -> tuple[str, ...]:
+    """Return the methods of authentication that must have passed."""
+    methods = tuple(dict.fromkeys(given.lower().split(",")))
+    for method in methods:
+        if method not in AUTH_METHODS:
+            known = ", ".join(AUTH_METHODS)
+            raise UsageFault("require-auth-results", f"{quoted(method)} is not one of {known}")
+    return methods
 
 
 def timeout_state(given: str | None) -> str:

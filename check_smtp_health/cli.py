@@ -114,9 +114,14 @@ def _run(arguments: list[str]) -> int:
         if given.count("version"):
             print(f"{PROGRAM} {__version__}")
             return UNKNOWN
-        password = credentials.password(given, os.environ)
         judged = (*stages.NAMES, "time", "dnsbl", "healthy")
-        chosen = settings.build(given, judged, os.uname().nodename, password)
+        chosen = settings.build(
+            given,
+            judged,
+            os.uname().nodename,
+            credentials.password(given, os.environ),
+            credentials.mailbox_password(given, os.environ),
+        )
         targets.make_room(chosen)
         kit = stages.prepare(chosen)
     except UsageFault as fault:
@@ -130,7 +135,7 @@ def _run(arguments: list[str]) -> int:
     # From here on the driver takes the signals; once it is done the answer must not be lost to one.
     _on_signals(signal.SIG_IGN)
     signal.signal(signal.SIGALRM, _give_up)
-    signal.setitimer(signal.ITIMER_REAL, chosen.timeout + GRACE)
+    signal.setitimer(signal.ITIMER_REAL, chosen.longest + GRACE)
     reports = targets.check(chosen, stages.plan(chosen), kit, SIGNALS)
     check = metrics.HealthCheck(chosen, reports, stages.NAMES)
     check.add(summary.HealthSummary(check, chosen.verbose, _bar()))

@@ -1,4 +1,4 @@
-"""Where the password comes from: a file, the environment or the command line."""
+"""Where the passwords come from: a file, the environment or the command line."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from check_smtp_health.options import Options
 
 ENVIRONMENT = "CHECK_SMTP_HEALTH_AUTHPASS"
+
+MAILBOX_ENVIRONMENT = "CHECK_SMTP_HEALTH_MAILBOXPASS"
 
 FILE_LIMIT = 16 * 1024
 """Bytes read of a password file; OAuth tokens are long, but not that long."""
@@ -33,22 +35,28 @@ def password(options: Options, environment: Mapping[str, str]) -> str | None:
     if path is not None and given is not None:
         raise UsageFault("authpass-file", f"contradicts {options.flag('authpass')}")
     if path is not None:
-        return _first_line(path)
+        return _first_line("authpass-file", path)
     return given if given is not None else environment.get(ENVIRONMENT) or None
 
 
-def _first_line(path: str) -> str:
+def mailbox_password(options: Options, environment: Mapping[str, str]) -> str | None:
+    """Return the password for the mailboxes, or None where nobody gave one; as ``password``."""
+    path = options.last("mailbox-pass-file")
+    if path is not None:
+        return _first_line("mailbox-pass-file", path)
+    return environment.get(MAILBOX_ENVIRONMENT) or None
+
+
+def _first_line(option: str, path: str) -> str:
     try:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_mode & stat.S_IROTH:
-                raise UsageFault(
-                    "authpass-file", f"{quoted(path)} can be read by everyone, chmod o-r it"
-                )
+                raise UsageFault(option, f"{quoted(path)} can be read by everyone, chmod o-r it")
             line = file.readline(FILE_LIMIT)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageFault("authpass-file", f"cannot read {quoted(path)}: {reason}") from error
+        raise UsageFault(option, f"cannot read {quoted(path)}: {reason}") from error
     text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
     if not text:
-        raise UsageFault("authpass-file", f"the first line of {quoted(path)} is empty")
+        raise UsageFault(option, f"the first line of {quoted(path)} is empty")
     return text

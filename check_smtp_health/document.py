@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nagiosplugin import Result
 
     from check_smtp_health.metrics import HealthCheck, MailServer
-    from check_smtp_health.observation import Finding, Observation, TlsFacts
+    from check_smtp_health.observation import Delivery, Finding, Observation, TlsFacts
 
 
 def document(check: HealthCheck) -> str:
@@ -79,6 +79,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
             }
             for one in report.verdicts
         ],
+        "delivery": _delivery(report.delivery) if report.delivery is not None else None,
         "transcript": [
             {"seconds": round(moment, 6), "sender": sender, "text": text}
             for moment, sender, text in transcript(report)
@@ -129,4 +130,16 @@ def _tls(facts: TlsFacts) -> dict[str, Any]:
             "days": certificate.days,
             "is_expired": certificate.is_expired,
         },
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "mailboxes": list(delivery.places),
+        "hops": [{"host": printable(host), "seconds": seconds} for host, seconds in delivery.hops],
+        "authentication": dict(delivery.verdicts),
+        "spam": [
+            {"field": printable(name), "value": printable(value)} for name, value in delivery.spam
+        ],
+        "notes": list(delivery.notes),
     }

@@ -116,6 +116,24 @@ class Rejected(PeerFault):
         self.code = code
 
 
+class Refused(PeerFault):
+    """A mailbox's no, which has no code: to a login, a folder, a command."""
+
+    kind = "rejected"
+
+
+class Undelivered(PeerFault):
+    """The message was accepted, but is not in its mailbox in time."""
+
+    kind = "undelivered"
+
+
+class Bounced(PeerFault):
+    """A notification came back: the message was accepted, but could not be delivered."""
+
+    kind = "bounced"
+
+
 class HandshakeFailed(PeerFault):
     """TLS could not be agreed on."""
 

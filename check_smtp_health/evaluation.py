@@ -32,6 +32,12 @@ FAILURES = {
     "forbidden": "critical",
     "open_relay": "critical",
     "unmatched": "warning",
+    "undelivered": "critical",
+    "bounced": "critical",
+    "duplicated": "warning",
+    "misplaced": "warning",
+    "unauthenticated": "warning",
+    "undeleted": "warning",
     "no_policy": "critical",
     "insecure": "critical",
     "uncovered": "critical",
@@ -172,7 +178,7 @@ class _FailureContext(Context):  # type: ignore[misc]
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         seen = metric.value
         kind = seen.failure.kind
-        if kind == "rejected" and 400 <= seen.failure.code < 500:
+        if kind == "rejected" and 400 <= (seen.failure.code or 0) < 500:
             kind = "transient"
         return Result(_state(kind, self._settings), describe(seen), metric)
 
@@ -256,12 +262,16 @@ def describe(seen: Observation) -> str:
     failure = seen.failure
     assert failure is not None
     text = f"{seen.stage}: {_reason(failure)}"
-    # A time-out has said how long it took.
-    return text if failure.kind == "timed_out" else f"{text} (after {seen.seconds:.3f} s)"
+    # What did not happen in time has said how long it took.
+    return (
+        text
+        if failure.kind in ("timed_out", "undelivered")
+        else f"{text} (after {seen.seconds:.3f} s)"
+    )
 
 
 def _reason(failure: Failure) -> str:
-    if failure.kind == "rejected":
+    if failure.code is not None:
         return f"{printable(failure.said)} {failure.problem}".rstrip()
     if failure.said:
         return f"{failure.problem}: '{printable(failure.said)}'"
@@ -276,8 +286,8 @@ def _sentence(seen: Observation, finding: Finding) -> str:
 
 
 def session(report: Report) -> list[Observation]:
-    """Return the stages that ``time`` counts: all but QUIT."""
-    return [seen for seen in report.observations if seen.stage != "quit"]
+    """Return the stages that ``time`` counts."""
+    return [seen for seen in report.observations if seen.stage not in ("quit", "delivery")]
 
 
 def slowest(report: Report) -> str:

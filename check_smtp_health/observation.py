@@ -109,13 +109,37 @@ class TlsFacts(NamedTuple):
     is_pinned: bool = False
 
 
+class Hop(NamedTuple):
+    """A server on a message's way, raw, and the seconds since the one before it.
+
+    The seconds are None where a date is missing, and less than 0 where clocks differ.
+    """
+
+    host: str
+    seconds: float | None
+
+
+class Delivery(NamedTuple):
+    """How a message came, raw: where it was seen, the servers on its way, what they said of it.
+
+    ``verdicts`` are methods of authentication with their results, ``spam`` the fields that spam
+    filters left; ``notes`` are our own words about the clean-up.
+    """
+
+    places: tuple[str, ...]
+    hops: tuple[Hop, ...] = ()
+    verdicts: tuple[tuple[str, str], ...] = ()
+    spam: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 class Report(NamedTuple):
     """Everything observed of one target, or of the mail domain that led to several.
 
     ``address`` is the one that answered or was tried last, empty where none was;
     ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
-    the handshake agreed on, or would have; ``label`` what its metrics are told apart by, empty
-    where the run has but one target.
+    the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
+    ``label`` what its metrics are told apart by, empty where the run has but one target.
     """
 
     host: str
@@ -125,6 +149,7 @@ class Report(NamedTuple):
     observations: tuple[Observation, ...]
     transcript: tuple[Exchange, ...] = ()
     tls: TlsFacts | None = None
+    delivery: Delivery | None = None
     verdicts: tuple[Verdict, ...] = ()
     label: str = ""
     is_domain: bool = False

@@ -202,6 +202,36 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
+        "round trip",
+        (
+            Option(("--deliver",), "", "send one small message to the --rcpt addresses"),
+            Option(
+                ("--mailbox",),
+                "URL",
+                "look for that message and delete it: imap://, imaps://, pop3:// or pop3s:// "
+                "USER@HOST[:PORT][/FOLDER]; the first folder of an account is where it belongs",
+                repeatable=True,
+            ),
+            Option(
+                ("--mailbox-pass-file",),
+                "FILE",
+                "file whose first line is the mailbox's password; or the environment variable "
+                "CHECK_SMTP_HEALTH_MAILBOXPASS",
+            ),
+            Option(
+                ("--delivery-timeout",),
+                "SECONDS",
+                "time for the message to come, not part of --timeout (default: 60)",
+            ),
+            Option(
+                ("--require-auth-results",),
+                "METHODS",
+                "methods that the receiving server must report as passed: spf, dkim, dmarc",
+                repeatable=True,
+            ),
+        ),
+    ),
+    (
         "what DNS says",
         (
             Option(

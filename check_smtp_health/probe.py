@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import LocalFault, NotOffered, Rejected, SessionFault, Untrusted
-from check_smtp_health.net.wishes import Close, Connect, Read, StartTls, Write, answered
+from check_smtp_health.errors import (
+    Interrupted,
+    LocalFault,
+    NotOffered,
+    Rejected,
+    SessionFault,
+    Untrusted,
+)
+from check_smtp_health.net.wishes import (
+    Close,
+    Connect,
+    Read,
+    StartTls,
+    Together,
+    Write,
+    answered,
+)
 from check_smtp_health.observation import Exchange, Failure, Observation, Report
-from check_smtp_health.stages import EXPLAIN_LIMIT, QUIT, RESET
+from check_smtp_health.stages import DELIVERY, EXPLAIN_LIMIT, QUIT, RESET
 from check_smtp_health.stages.visit import Visit
 
 TYPE_CHECKING = False
@@ -29,22 +44,31 @@ def probe(
     walk = _Walk(target, settings, kit)
     fault: SessionFault | None = None
     for stage in plan:
+        if not stage.is_due(walk.visit):
+            continue
         fault = yield from walk.through(stage)
         if fault is not None or walk.visit.is_over:
             break
-    seconds = walk.seconds
+    seconds, ended = walk.seconds, walk.ended
     # After anything but a clean refusal there is nobody left to take leave of.
     if walk.visit.is_connected and (fault is None or isinstance(fault, _POLITE)):
         if walk.visit.is_in_transaction:
             fault = yield from walk.through(RESET)
         if fault is None or isinstance(fault, _POLITE):
-            yield from walk.through(QUIT)
+            fault = yield from walk.through(QUIT)
     yield Close()
+    is_sent = DELIVERY.applies(settings) and DELIVERY.is_due(walk.visit)
+    is_awaited = is_sent and not isinstance(fault, Interrupted)
     verdicts: tuple[Verdict, ...] = ()
     if settings.policies.asked:
         from check_smtp_health import verdicts as policies
 
-        verdicts = yield from answered(policies.of_server(walk.visit))
+        asked: list[Dialogue[Any]] = [answered(policies.of_server(walk.visit))]
+        if is_awaited:
+            asked.append(walk.through(DELIVERY, since=ended))
+        verdicts = (yield Together(asked)).value[0]
+    elif is_awaited:
+        yield from walk.through(DELIVERY, since=ended)
     tls = walk.visit.tls.facts() if walk.visit.tls is not None else None
     address = walk.visit.address
     return Report(
@@ -58,6 +82,7 @@ def probe(
             for seen in walk.transcript
         ),
         tls=tls and tls._replace(is_pinned=any(verdict.is_pinned for verdict in verdicts)),
+        delivery=walk.visit.delivery,
         verdicts=verdicts,
         label=target.label,
     )
@@ -70,7 +95,7 @@ _POLITE = (Rejected, NotOffered, LocalFault)
 class _Walk:
     """The stages walked so far, on one time axis that begins with the first wish."""
 
-    __slots__ = ("_ended", "_keeps_transcript", "_origin", "observations", "transcript", "visit")
+    __slots__ = ("_keeps_transcript", "_origin", "ended", "observations", "transcript", "visit")
 
     def __init__(self, target: Target, settings: Settings, kit: Kit) -> None:
         self.visit = Visit(target, settings, kit)
@@ -78,27 +103,30 @@ class _Walk:
         self.transcript: list[Exchange] = []
         self._keeps_transcript = settings.keeps_transcript
         self._origin: float | None = None
-        self._ended = 0.0
+        self.ended = 0.0
 
     @property
     def seconds(self) -> float:
         """Seconds from the first wish to the last answer."""
-        return self._ended - (self._origin or 0.0)
+        return self.ended - (self._origin or 0.0)
 
-    def through(self, stage: Stage) -> Dialogue[SessionFault | None]:
-        """Run one stage and note what happened; return the fault that stopped it."""
-        clock = _Clock(self._ended)
+    def through(self, stage: Stage, since: float | None = None) -> Dialogue[SessionFault | None]:
+        """Run one stage and note what happened; return the fault that stopped it.
+
+        Its time counts from the moment ``since``, where there is one.
+        """
+        clock = _Clock(self.ended, since)
         fault: SessionFault | None = None
         self.visit.findings = []
         try:
             yield from self._served(stage.run(self.visit), clock, stage.limit)
         except SessionFault as stopped:
             fault = stopped
-        self._ended = clock.ended
+        self.ended = clock.ended
         seconds = clock.seconds
         began = self.seconds - seconds
         if isinstance(fault, Untrusted) and stage.explain is not None:
-            aside = _Clock(self._ended)
+            aside = _Clock(self.ended)
             fault = yield from self._served(stage.explain(self.visit, fault), aside, EXPLAIN_LIMIT)
         failure = self._failure(fault) if fault is not None else None
         findings = tuple(
@@ -171,8 +199,8 @@ class _Clock:
 
     __slots__ = ("began", "ended")
 
-    def __init__(self, now: float) -> None:
-        self.began: float | None = None
+    def __init__(self, now: float, began: float | None = None) -> None:
+        self.began = began
         self.ended = now
 
     @property

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from check_smtp_health.arguments import Expect, Host, Keyword
+    from check_smtp_health.mailbox_url import Mailbox
     from check_smtp_health.options import Options
 
 SMTP_PORT = 25
@@ -83,11 +84,21 @@ class Settings(NamedTuple):
     no_relay: tuple[str, ...] = ()
     commands: tuple[tuple[str, str | None], ...] = ()
     output_format: str = "text"
+    deliver: bool = False
+    mailboxes: tuple[Mailbox, ...] = ()
+    mailbox_password: Secret | None = None
+    delivery_timeout: float = 60.0
+    require_auth_results: tuple[str, ...] = ()
     all_addresses: bool = False
     mx: bool = False
     min_healthy: int | None = None
     nameservers: tuple[tuple[str, int], ...] = ()
     policies: Policies = Policies()
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which the run must have ended: both deadlines, one after the other."""
+        return self.timeout + (self.delivery_timeout if self.mailboxes else 0.0)
 
     @property
     def has_several(self) -> bool:
@@ -147,10 +158,11 @@ def build(
     threshold_keys: tuple[str, ...],
     nodename: str,
     password: str | None = None,
+    mailbox_password: str | None = None,
 ) -> Settings:
     """Return the settings that the options make.
 
-    ``nodename`` is this host's own name, ``password`` what ``credentials`` found.
+    ``nodename`` is this host's own name, the passwords are what ``credentials`` found.
 
     Raises:
         UsageFault: the first thing that is wrong.
@@ -166,6 +178,7 @@ def build(
     size = options.last("size")
     expect = arguments.expect(options.last("expect"))
     user = _user(options, password)
+    mailboxes = _mailboxes(options)
     further = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
     needs_more = [name for name in further if options.count(name)]
     if expect.code >= 400 and (needs_more or tls == "starttls"):
@@ -212,6 +225,15 @@ def build(
         min_healthy=_min_healthy(options, hosts),
         nameservers=tuple(arguments.nameserver(one) for one in options.all("nameserver")),
         policies=policies.build(options, hosts, tls),
+        deliver=_delivers(options),
+        mailboxes=mailboxes,
+        delivery_timeout=arguments.delivery_timeout(options.last("delivery-timeout")),
+        require_auth_results=tuple(
+            method
+            for given in options.all("require-auth-results")
+            for method in arguments.auth_results(given)
+        ),
+        mailbox_password=_mailbox_password(mailboxes, mailbox_password),
     )
 
 
@@ -288,6 +310,36 @@ def _sni(options: Options, hosts: tuple[Host, ...], tls: str) -> str | None:
     if tls and any(host.kind == "socket" for host in hosts) and not options.count("no-verify"):
         raise UsageFault("hostname", "TLS over a Unix socket needs --sni NAME or --no-verify")
     return None
+
+
+def _delivers(options: Options) -> bool:
+    if options.count("deliver") and not options.count("rcpt"):
+        raise UsageFault("deliver", "needs --rcpt ADDRESS")
+    return bool(options.count("deliver"))
+
+
+def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
+    given = options.all("mailbox")
+    if not given:
+        for name in ("mailbox-pass-file", "delivery-timeout", "require-auth-results"):
+            if options.count(name):
+                raise UsageFault(name, "needs --mailbox URL")
+        return ()
+    if not options.count("deliver"):
+        raise UsageFault("mailbox", "needs --deliver")
+    from check_smtp_health import mailbox_url
+
+    return tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+
+
+def _mailbox_password(mailboxes: tuple[Mailbox, ...], password: str | None) -> Secret | None:
+    if not mailboxes:
+        return None
+    if not password:
+        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
+    if "\0" in password:
+        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
+    return Secret(password)
 
 
 def _client_certificate(options: Options) -> str | None:

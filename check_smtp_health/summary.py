@@ -83,6 +83,7 @@ class HealthSummary(Summary):  # type: ignore[misc]
             if self._check.count is not None:
                 lines.append(f"{_mark(self._state(target))} {named(report)}")
             lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
+            lines += _way(report)
             for verdict in report.verdicts:
                 lines += _verdict_lines(verdict, of_target)
             if self._verbose > 1:
@@ -115,11 +116,11 @@ def named(report: Report) -> str:
 
 def _healthy(report: Report) -> str:
     text = f"{named(report)} answered in {report.seconds:.3f} s ({slowest(report)})"
-    if report.tls is None:
-        return text
-    certificate = report.tls.certificate
-    left = f", certificate {certificate.expiry}" if certificate is not None else ""
-    return f"{text}, {report.tls.version}{left}"
+    if report.tls is not None:
+        certificate = report.tls.certificate
+        left = f", certificate {certificate.expiry}" if certificate is not None else ""
+        text += f", {report.tls.version}{left}"
+    return text + _delivered(report)
 
 
 def _healthy_all(reports: Sequence[Report], count: Result) -> str:
@@ -156,6 +157,31 @@ def _verdict_lines(verdict: Verdict, results: Sequence[Result]) -> Iterator[str]
             yield f"{_mark(result.state)} {verdict.name:<8} {text}"
     for note in verdict.notes:
         yield f"{_mark(Ok)} {verdict.name:<8} {note}"
+
+
+def _delivered(report: Report) -> str:
+    """Return how long the message took, where one was sent and came."""
+    if report.delivery is None:
+        return ""
+    (seen,) = (seen for seen in report.observations if seen.stage == "delivery")
+    return f", delivered in {seen.seconds:.3f} s"
+
+
+def _way(report: Report) -> Iterator[str]:
+    """Give what is known of the message's way."""
+    delivery = report.delivery
+    if delivery is None:
+        return
+    yield f"delivery: seen in {', '.join(delivery.places)}"
+    for host, seconds in delivery.hops:
+        delay = "at an unknown time" if seconds is None else f"after {seconds:g} s"
+        yield f"delivery: {printable(host) or 'a server without name'} {delay}"
+    if delivery.verdicts:
+        yield "delivery: " + ", ".join(f"{method} {result}" for method, result in delivery.verdicts)
+    for name, value in delivery.spam:
+        yield f"delivery: {printable(name)}: {printable(value)}"
+    for note in delivery.notes:
+        yield f"delivery: {note}"
 
 
 def status(check: Check) -> str:

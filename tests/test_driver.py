@@ -26,6 +26,7 @@ from check_smtp_health.net.wishes import (
     Call,
     Close,
     Connect,
+    Dated,
     Pause,
     Read,
     Together,
@@ -261,6 +262,56 @@ def test_a_call_that_never_returns_is_left_behind() -> None:
     blocked.set()
     assert time.monotonic() - began < 0.4
     assert values(answers) == ["no answer within 0.2 s"] * 2
+
+
+def test_a_call_may_outlive_the_deadline() -> None:
+    """It has a limit of its own, and nobody else has more time for that."""
+    blocked = threading.Event()
+
+    def session() -> Session:
+        calls = [
+            Call(time.sleep, (0.4,), limit=2, outlives=True),
+            Call(int, ("7",), limit=2, outlives=True),
+            Call(blocked.wait, (), limit=0.2, outlives=True),
+            Call(int, ("7",)),
+            Call(int, ("7",), limit=2),
+        ]
+        answers = []
+        for call in calls:
+            answers.append((yield call))  # noqa: PERF401
+        return answers
+
+    with ScriptedServer((Hang(),)).running() as server:
+        began = time.process_time()
+        answers, others = driver.run([session(), asks(server, Read())], Deadline(0.2))
+        # Once the deadline has passed there is nothing to be busy with.
+        assert time.process_time() - began < 0.2
+    blocked.set()
+    assert values(answers) == [None, 7, *["no answer within 0.2 s"] * 3]
+    assert values(others)[1:] == ["no answer within 0.2 s"]
+    assert answers[0].ended - answers[0].began == pytest.approx(0.4, abs=0.1)
+    assert others[1].ended - others[0].ended == pytest.approx(0.2, abs=0.1)
+
+
+def test_a_signal_ends_what_outlives_the_deadline() -> None:
+    blocked = threading.Event()
+
+    def session() -> Session:
+        return [(yield Call(blocked.wait, (), limit=9, outlives=True))]
+
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    (answers,) = driver.run([session()], Deadline(0.1), (signal.SIGTERM,))
+    blocked.set()
+    assert values(answers) == ["interrupted by SIGTERM"]
+
+
+def test_a_call_may_return_what_is_older() -> None:
+    def session() -> Session:
+        answer = yield Call(lambda: Dated("x", 17.0))
+        return [answer]
+
+    (answers,) = driver.run([session()], Deadline(5))
+    assert (answers[0].value, answers[0].ended) == ("x", 17.0)
 
 
 def test_data_that_comes_during_a_call_is_kept() -> None:

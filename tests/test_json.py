@@ -22,7 +22,17 @@ from tests import plugin
 from tests.servers.authority import Authority, after, self_signed
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
 from tests.servers.loopback import free_port
-from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
+from tests.servers.roundtrip import FETCHED, HEADER, SENDING, WHOLE, named
+from tests.servers.scripted import (
+    Expect,
+    Handshake,
+    Hang,
+    Message,
+    ScriptedServer,
+    Sleep,
+    Step,
+    Tagged,
+)
 
 SCHEMA: dict[str, Any] = json.loads(
     (Path(__file__).parents[1] / "docs" / "output.schema.json").read_text()
@@ -108,6 +118,15 @@ CASES = (
         1,
         (*GREETED, Expect(b"NOOP\r\n"), b"250 ok\r\n", Expect(b"HELP\r\n"), b"214 no\r\n", *QUIT),
         ("-C", "NOOP", "-C", "HELP", "-R", "ok", "-R", "yes"),
+    ),
+    Case(
+        "message refused",
+        1,
+        (
+            *(*BEGUN, Expect(b"RCPT"), b"250 ok\r\n", Expect(b"DATA"), b"354 go\r\n"),
+            *(Message(), b"452 4.2.2 full\r\n", *QUIT),
+        ),
+        ("--rcpt", "a@mx.example", "--deliver"),
     ),
     Case("PROXY", 0, (SLOWLY, Expect(b"PROXY TCP4 "), BANNER, *HELO, *QUIT), ("-r", "v1")),
     Case("wrong usage", 3, (), ("-w", "abc")),
@@ -201,7 +220,7 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
 def test_the_schema_is_strict_and_describes_every_member() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     objects = list(parts(SCHEMA))
-    assert len(objects) == 10
+    assert len(objects) == 13
     for one in objects:
         assert one["additionalProperties"] is False
         assert one["required"] == list(one["properties"])
@@ -253,6 +272,7 @@ def test_a_healthy_server() -> None:
                 "seconds": "#",
                 "stages": [stage("connect"), stage("banner"), stage("helo"), stage("quit")],
                 "tls": None,
+                "delivery": None,
                 "verdicts": [],
                 "transcript": said(
                     "*: connected to 127.0.0.1",
@@ -335,6 +355,7 @@ def test_a_refusal() -> None:
                     stage("quit"),
                 ],
                 "tls": None,
+                "delivery": None,
                 "verdicts": [],
                 "transcript": said(
                     "*: connected to 127.0.0.1",
@@ -426,6 +447,7 @@ def test_a_connection_refused() -> None:
                     )
                 ],
                 "tls": None,
+                "delivery": None,
                 "verdicts": [],
                 "transcript": said("*: connection refused"),
             }
@@ -568,3 +590,53 @@ def test_the_names_of_the_text_output(name: str) -> None:
 def test_wrong_usage_is_json_too(arguments: tuple[str, ...], problem: str) -> None:
     done = plugin.run(*arguments)
     assert (done.code, done.stderr, read(done)["status"]) == (3, "", f"SMTP UNKNOWN - {problem}")
+
+
+def test_a_round_trip() -> None:
+    trace = (
+        b"Authentication-Results: x; spf=pass; dkim=none\r\n"
+        b"Received: by b.x; Mon, 1 Jan 2001 00:00:09 +0000\r\n"
+        b"Received: from <a>; never\r\n"
+        b"X-Spam-Status: <No>|\r\n"
+    ) + HEADER
+    fetched = Tagged(
+        b"UID FETCH 7",
+        b"* 3 FETCH (UID 7 BODY[HEADER]<0> {%d}\r\n%s)\r\nTAG OK x\r\n" % (len(trace), trace),
+    )
+    whole = tuple(fetched if step is FETCHED else step for step in WHOLE)
+    with (
+        ScriptedServer(SENDING).running() as smtp,
+        ScriptedServer(whole, edit=named(smtp)).running() as box,
+    ):
+        seen = read(
+            run(
+                *(smtp.port, "--rcpt", "a@x", "--deliver", "--auth-insecure"),
+                *("--mailbox", f"imap://me@127.0.0.1:{box.port}"),
+                *("--require-auth-results", "spf,dkim,dmarc"),
+                environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret"},
+            )
+        )
+    assert (smtp.faults, box.faults) == ([], [])
+    (target,) = seen["targets"]
+    assert target["delivery"] == {
+        "mailboxes": ["me@127.0.0.1/INBOX"],
+        "hops": [{"host": "", "seconds": None}, {"host": "b.x", "seconds": 9.0}],
+        "authentication": {"spf": "pass", "dkim": "none"},
+        "spam": [{"field": "x-spam-status", "value": "(No)\\x7c"}],
+        "notes": [],
+    }
+    *_, last, delivery = target["stages"]
+    assert masked([last, delivery], smtp.port) == [
+        stage("quit"),
+        stage(
+            "delivery",
+            state="WARNING",
+            findings=[
+                {"kind": "unauthenticated", "problem": "dkim is none", "reply": ""},
+                {"kind": "unauthenticated", "problem": "no result of dmarc", "reply": ""},
+            ],
+            problems=["delivery: dkim is none", "delivery: no result of dmarc"],
+        ),
+    ]
+    assert delivery["began"] <= last["began"]
+    assert seen["perfdata"][-1] == f"delivery={delivery['seconds']:.6f}s;;;0"

@@ -23,7 +23,18 @@ from tests import needs, plugin
 from tests.differences import ROWS
 from tests.servers.authority import Authority, self_signed
 from tests.servers.name_server import Answer, NameServer
-from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Step, Swallow
+from tests.servers.roundtrip import LOGIN as MAILBOX_LOGIN
+from tests.servers.roundtrip import WHOLE, named
+from tests.servers.scripted import (
+    Expect,
+    Handshake,
+    Message,
+    ScriptedServer,
+    Sleep,
+    Step,
+    Swallow,
+    Tagged,
+)
 from tests.test_rooms import LEAVES, MAY_IMPORT
 
 ROOT = Path(__file__).parents[1]
@@ -119,8 +130,17 @@ def transaction(words: list[str]) -> tuple[Step, ...]:
             continue
         is_refused = option == "--no-relay"
         steps.append(b"554 5.7.1 Relay access denied\r\n" if is_refused else b"250 2.1.5 Ok\r\n")
+    if "--deliver" in words:
+        return (*steps, Expect(b"DATA\r\n"), b"354 Go\r\n", Message(), b"250 2.0.0 Ok: queued\r\n")
     is_begun = {"-f", "--size", "--rcpt", "--no-relay"} & set(words)
     return (*steps, Expect(b"RSET\r\n"), b"250 2.0.0 Ok\r\n") if is_begun else ()
+
+
+def mailbox(world: World) -> tuple[Step, ...]:
+    """Return what the server does in whose mailbox the message is."""
+    login = Tagged(f'LOGIN monitor "{PASSWORD}"\r\n'.encode(), b"TAG OK in\r\n")
+    steps = tuple(login if step is MAILBOX_LOGIN else step for step in WHOLE)
+    return (Handshake(world.authority.serving("localhost")), *steps)
 
 
 def blocks(language: str) -> list[str]:
@@ -209,10 +229,12 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
     path = str(Path(tempfile.mkdtemp(dir=world.folder)) / "socket") if host[0] == "/" else ""
     certificate = certificate or world.authority.serving(*(() if path else (host,)), days=59)
     line = re.sub(r"(?<=-H )(\S+)", path or "localhost", line)
-    line = re.sub(r"(?<=--authpass-file )(\S+)", shlex.quote(f"{world.folder}/password"), line)
+    line = re.sub(r"(?<=pass-file )(\S+)", shlex.quote(f"{world.folder}/password"), line)
     line = line.replace("check_smtp_health", '"$0"', 1)
     server = ScriptedServer(script(words, host, certificate), path=path)
-    with server.running():
+    box = ScriptedServer(mailbox(world), edit=named(server))
+    with server.running(), box.running():
+        line = line.replace("@mail.example.org", f"@localhost:{box.port}")
         where = () if path else ("-4", "-p", str(server.port))
         name = () if path or "--sni" in words else ("--sni", host)
         outcome = plugin.run(
@@ -221,7 +243,7 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
             prefix=("sh", "-c", f'{line} "$@"'),
             environment={"PYTHONIOENCODING": "utf-8", "SSL_CERT_FILE": world.authority.path},
         )
-    assert server.faults == []
+    assert (server.faults, box.faults, box.connections) == ([], [], line.count("--mailbox "))
     return outcome
 
 
@@ -364,7 +386,7 @@ def nagios_checks() -> list[str]:
 def test_nagios_service(command: str, world: World) -> None:
     name, *arguments = command.split("!")
     lines = dict(re.findall(r"^  command_name +(.*)\n  command_line +(.*)$", NAGIOS, re.MULTILINE))
-    (host,) = re.findall(r"\w+\.example\.org", command)
+    *_, host = re.findall(r"\w+\.example\.org", command)
     line = lines[name].replace("$USER1$/", "").replace("$HOSTADDRESS$", host)
     for number, argument in enumerate(arguments, 1):
         assert f"$ARG{number}$" in line
@@ -392,7 +414,8 @@ def test_icinga_services() -> None:
     used = set(re.findall(r"^  vars\.(\w+) =", example, re.MULTILINE))
     named = set(re.findall(r"\b(?:smtp_health_\w+)", README))
     assert used
-    assert (used | named) - set(re.findall(r"\$(smtp_health_\w+)\$", ICINGA)) == set()
+    variables = set(re.findall(r"\$(smtp_health_\w+)\$", ICINGA))
+    assert (used | named) - {*variables, *commands} == set()
 
 
 def test_extras() -> None:

@@ -22,6 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "text": set(),
     "errors": set(),
     "observation": {"values"},
+    "header": {"observation"},
+    "sought": {*LEAVES, "header"},
     "option_table": LEAVES,
     "options": {*LEAVES, "option_table"},
     "extra_opts": {*LEAVES, "options"},
@@ -29,11 +31,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "arguments": LEAVES,
     "thresholds": {*LEAVES, "arguments", "options"},
     "policies": {*LEAVES, "__init__", "arguments", "options"},
-    "settings": {*LEAVES, "__init__", "arguments", "options", "policies", "thresholds"},
+    "mailbox_url": {*LEAVES, "arguments"},
+    "settings": {
+        *LEAVES, "__init__", "arguments", "mailbox_url", "options", "policies", "thresholds",
+    },
     "smtp.__init__": set(),
     "smtp.reply": LEAVES,
     "smtp.session": {*LEAVES, "smtp.reply"},
     "smtp.sasl": LEAVES,
+    "smtp.message": LEAVES,
     "net.__init__": set(),
     "net.wishes": {*LEAVES, "net.tls"},
     "net.deadline": LEAVES,
@@ -58,8 +64,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         *LEAVES, "arguments", "observation", "policy.__init__", "policy.asking", "policy.mx",
         "net.__init__", "net.lookup", "net.tls", "net.web", "net.wishes",
     },
+    "net.stamp": set(),
+    "net.wire": {*LEAVES, "net.deadline", "net.tls", "net.transport", "net.wishes"},
+    "net.mailbox": {
+        *LEAVES, "mailbox_url", "sought", "net.deadline", "net.resolver", "net.tls", "net.wire",
+    },
+    "net.imap": {*LEAVES, "mailbox_url", "sought", "net.mailbox", "net.wire"},
+    "net.pop3": {*LEAVES, "sought", "net.mailbox", "net.wire"},
+    "net.search": {
+        *LEAVES, "mailbox_url", "sought", "net.deadline", "net.imap", "net.mailbox", "net.pop3",
+        "net.tls", "net.wishes",
+    },
     "stages.visit": {
-        *LEAVES, "arguments", "observation", "settings", "smtp.reply", "smtp.session",
+        *LEAVES, "arguments", "observation", "settings", "sought", "smtp.reply", "smtp.session",
         "net.certificate", "net.lookup", "net.tls", "net.wishes",
     },
     "stages.connection": {
@@ -78,9 +95,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stages.transaction": {
         *LEAVES, "observation", "settings", "smtp.reply", "stages.visit", "net.wishes",
     },
+    "stages.delivery": {
+        *LEAVES, "observation", "settings", "header", "sought", "smtp.__init__", "smtp.message",
+        "smtp.reply", "smtp.sasl", "smtp.session", "stages.visit", "stages.greeting",
+        "stages.transaction", "net.search", "net.stamp", "net.tls", "net.wishes",
+    },
     "stages.__init__": {
         *LEAVES, "settings", "stages.visit", "stages.connection", "stages.greeting",
-        "stages.encryption", "stages.login", "stages.transaction", "net.wishes",
+        "stages.encryption", "stages.login", "stages.transaction", "stages.delivery",
+        "net.wishes",
     },
     "verdicts": {
         *LEAVES, "arguments", "observation", "policies", "settings", "stages.__init__",
@@ -117,6 +140,9 @@ MAY_TOUCH: dict[str, set[str]] = {
     "net.certificate": {"ssl", "time"},
     "net.tls": {"selectors", "socket", "ssl"},
     "net.driver": {"selectors", "signal", "threading"},
+    "net.search": {"time"},
+    "net.stamp": {"time"},
+    "net.wire": {"selectors"},
     "targets": {"signal"},
     "cli": {"signal"},
 }

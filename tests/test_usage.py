@@ -9,8 +9,17 @@ from tests import plugin
 from tests.servers.scripted import Hang, ScriptedServer
 
 STAGES = (
-    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, quit, time, "
-    "dnsbl or healthy"
+    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, data, quit, "
+    "delivery, time, dnsbl or healthy"
+)
+
+TO = ("--rcpt", "a@x")
+SENT = (*TO, "--deliver")
+SOUGHT = (*SENT, "--mailbox", "imap://me@x")
+NO_SCHEME = "--mailbox: must begin with one of imap://, imaps://, pop3://, pop3s://"
+WITH_PASSWORD = (
+    "--mailbox: holds a password, which everybody could see: use --mailbox-pass-file FILE "
+    "(a ':' in a user name is %3A, a '/' %2F)"
 )
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -118,6 +127,68 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("-U", "me", "-P", "x", "-A", "plain"),
         "-A: PLAIN without TLS would show the password, use -S, --ssl or --auth-insecure",
+    ),
+    (("--deliver",), "--deliver: needs --rcpt ADDRESS"),
+    ((*TO, "--mailbox", "imap://me@x"), "--mailbox: needs --deliver"),
+    (
+        (*SOUGHT, "--mailbox-pass-file", "/nonexistent"),
+        "--mailbox-pass-file: cannot read '/nonexistent': No such file or directory",
+    ),
+    ((*SENT, "--delivery-timeout", "9"), "--delivery-timeout: needs --mailbox URL"),
+    ((*SENT, "--require-auth-results", "spf"), "--require-auth-results: needs --mailbox URL"),
+    (
+        (*SOUGHT, "--require-auth-results", "spf,arc"),
+        "--require-auth-results: 'arc' is not one of spf, dkim, dmarc",
+    ),
+    (
+        (*SOUGHT, "--require-auth-results", ""),
+        "--require-auth-results: '' is not one of spf, dkim, dmarc",
+    ),
+    (
+        (*SOUGHT, "--delivery-timeout", "0"),
+        "--delivery-timeout: '0' is not between 0.001 and 86400 seconds",
+    ),
+    (
+        (*SOUGHT, "--delivery-timeout", "5:ok"),
+        "--delivery-timeout: '5:ok' is not a number of seconds",
+    ),
+    (
+        (*SENT, "--mailbox", "imap://me@x"),
+        "--mailbox: needs a password, use --mailbox-pass-file FILE",
+    ),
+    ((*SENT, "--mailbox", "imap://me:s3cret@x"), WITH_PASSWORD),
+    ((*SENT, "--mailbox", "imap://me:s3/cret@x"), WITH_PASSWORD),
+    ((*SENT, "--mailbox", "smtp://me:s3cret@x"), NO_SCHEME),
+    ((*SENT, "--mailbox", "me:s3cret@x"), NO_SCHEME),
+    ((*SENT, "--mailbox", ""), NO_SCHEME),
+    (
+        (*SENT, "--mailbox", "imap://x/INBOX"),
+        "--mailbox: 'imap://x/INBOX' names no user (USER@HOST)",
+    ),
+    (
+        (*SENT, "--mailbox", "pop3://me@x/INBOX"),
+        "--mailbox: 'pop3://me@x/INBOX' names a folder, and POP3 has none",
+    ),
+    (
+        (*SENT, "--mailbox", "imap://me@::1"),
+        "--mailbox: 'imap://me@::1' names no HOST[:PORT] (IPv6 in brackets)",
+    ),
+    ((*SENT, "--mailbox", "imap://me@x:0"), "--mailbox: '0' is not a port (1 to 65535)"),
+    (
+        (*SENT, "--mailbox", "imap://me@"),
+        "--mailbox: '' is no host name, IP address or socket path",
+    ),
+    (
+        (*SENT, "--mailbox", "imap://m%e@x"),
+        "--mailbox: 'imap://m%e@x' has a '%' without two hex digits (it is %25)",
+    ),
+    (
+        (*SENT, "--mailbox", "imap://me@x/a%0Ab"),
+        "--mailbox: 'imap://me@x/a%0Ab' holds what is not printable text",
+    ),
+    (
+        (*SENT, "--mailbox", "imap://me@x/%FF"),
+        "--mailbox: 'imap://me@x/%FF' holds what is not printable text",
     ),
     (("--lunch",), "unknown option '--lunch'"),
     (("--warn", "1"), "unknown option '--warn'"),

@@ -16,6 +16,7 @@ from check_smtp_health.net.wishes import (
     Call,
     Close,
     Connect,
+    Dated,
     Pause,
     StartTls,
     Together,
@@ -24,7 +25,7 @@ from check_smtp_health.net.wishes import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any, TypeVar
 
     from check_smtp_health.net.deadline import Deadline
@@ -43,9 +44,10 @@ def run(
     """Run all sessions at the same time and return what each returned, in the same order.
 
     Once the deadline has passed, or one of the ``signals`` came, every wish but ``Close`` is
-    answered with a fault, so that each session can still return what it has learned.
-    Connections that sessions leave open are closed. A thread that a ``Call`` left behind may
-    still be blocked: the process should end by ``os._exit``.
+    answered with a fault, so that each session can still return what it has learned. A ``Call``
+    that outlives the deadline has its limit instead. Connections that sessions leave open are
+    closed. A thread that a ``Call`` left behind may still be blocked: the process should end by
+    ``os._exit``.
     """
     return _Driver(deadline).run(sessions, signals)
 
@@ -78,6 +80,7 @@ class _Driver:
         self._clock = deadline.clock
         self._selector = selectors.DefaultSelector()
         self._waiting: set[_Task] = set()
+        self._outliving: set[_Task] = set()  # those of them that the deadline does not end
         self._limits: list[tuple[float, int, int, _Task]] = []
         self._answered: collections.deque[tuple[_Task, Answer | None]] = collections.deque()
         self._returned: list[tuple[_Task, int, Any, float]] = []
@@ -136,7 +139,7 @@ class _Driver:
             self._answer_all(Interrupted(f"interrupted by {signal.Signals(self._signal).name}"))
         now = self._clock()
         if now >= self._deadline.expires:
-            self._answer_all(Expired(_no_answer(self._deadline.seconds)))
+            self._answer_all(Expired(_no_answer(self._deadline.seconds)), self._outliving)
         while self._limits and self._limits[0][0] <= now:
             _, _, turn, task = self._limits.pop(0)
             if turn == task.turn and task in self._waiting:
@@ -144,16 +147,16 @@ class _Driver:
                 self._answer(task, None if is_over else TimedOut(_no_answer(task.limit)))
 
     def _patience(self) -> float:
-        """Return the seconds until the next limit, or the deadline."""
-        expires = self._deadline.expires
+        """Return the seconds until the next limit, or the deadline where somebody is held to it."""
         while self._limits and self._limits[0][2] != self._limits[0][3].turn:
             self._limits.pop(0)
-        if self._limits:
-            expires = min(expires, self._limits[0][0])
-        return max(0.0, expires - self._clock())
+        expires = [self._limits[0][0]] if self._limits else []
+        if len(self._waiting) > len(self._outliving):
+            expires.append(self._deadline.expires)
+        return max(0.0, min(expires) - self._clock())
 
-    def _answer_all(self, fault: SessionFault) -> None:
-        for task in list(self._waiting):
+    def _answer_all(self, fault: SessionFault, but: Collection[_Task] = ()) -> None:
+        for task in [task for task in self._waiting if task not in but]:
             self._answer(task, fault)
 
     def _collect_returned(self) -> None:
@@ -164,6 +167,7 @@ class _Driver:
 
     def _answer(self, task: _Task, value: Any, moment: float | None = None) -> None:
         self._waiting.discard(task)
+        self._outliving.discard(task)
         ended = self._clock() if moment is None else moment
         self._answered.append((task, Answer(value, task.began, ended)))
 
@@ -185,12 +189,14 @@ class _Driver:
             self._begin_together(task, task.wish)
             return
         self._waiting.add(task)
+        if isinstance(task.wish, Call) and task.wish.outlives:
+            self._outliving.add(task)
         if isinstance(task.wish, Close):
             self._close(task)
             self._answer(task, None)
         elif self._signal:
             self._answer(task, Interrupted(f"interrupted by {signal.Signals(self._signal).name}"))
-        elif task.began >= self._deadline.expires:
+        elif task.began >= self._deadline.expires and task not in self._outliving:
             self._answer(task, Expired(_no_answer(self._deadline.seconds)))
         else:
             self._limit(task, task.wish)
@@ -217,7 +223,7 @@ class _Driver:
 
     def _limit(self, task: _Task, wish: Wish) -> None:
         assert not isinstance(wish, (Close, Together))
-        limit = None if isinstance(wish, Call) else wish.limit
+        limit = wish.limit
         if isinstance(wish, Connect) and wish.share < 1:
             share = wish.share * self._deadline.remaining()
             limit = share if limit is None else min(limit, share)
@@ -311,7 +317,10 @@ class _Driver:
             value = wish.function(*wish.arguments)
         except BaseException as error:
             value = error
-        self._returned.append((task, turn, value, self._clock()))
+        moment = self._clock()
+        if isinstance(value, Dated):
+            value, moment = value
+        self._returned.append((task, turn, value, moment))
         try:
             os.write(self._wake, b"\0")
         except OSError:

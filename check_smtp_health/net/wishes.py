@@ -72,10 +72,22 @@ class StartTls(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Have ``function(*arguments)`` run where it may block; its value is the answer's value."""
+    """Have ``function(*arguments)`` run where it may block; its value is the answer's value.
+
+    One that ``outlives`` the run's deadline has its ``limit`` alone.
+    """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
+    limit: float | None = None
+    outlives: bool = False
+
+
+class Dated(NamedTuple):
+    """What a ``Call`` may return where its value is older than the moment it returns."""
+
+    value: Any
+    moment: float
 
 
 class Pause(NamedTuple):

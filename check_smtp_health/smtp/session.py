@@ -13,13 +13,17 @@ Keywords = dict[str, tuple[str, ...]]
 
 
 class Session:
-    """From connection to QUIT. Commands go out as bytes, one at a time; replies come back."""
+    """From connection to QUIT. Commands go out as bytes, one at a time; replies come back.
 
-    __slots__ = ("_farewell", "_parser", "keywords")
+    ``further`` is the number of replies that are due behind the next one.
+    """
+
+    __slots__ = ("_farewell", "_parser", "further", "keywords")
 
     def __init__(self) -> None:
         self._parser = ReplyParser()
         self._farewell: Reply | None = None
+        self.further = 0
         self.keywords: Keywords = {}
 
     def receive(self, data: bytes) -> None:
@@ -46,7 +50,9 @@ class Session:
             farewell, self._farewell = self._farewell, None
             return farewell
         reply = self._parser.next_reply()
-        if reply is not None and self._parser.unread:
+        if reply is not None and self.further:
+            self.further -= 1
+        elif reply is not None and self._parser.unread:
             self._judge_further(reply, self._parser.unread)
         return reply
 
@@ -98,6 +104,17 @@ def command(verb: str, argument: str = "") -> bytes:
     if not line.isprintable() or len(data) > COMMAND_LIMIT:
         raise ValueError(f"not a command line: {line!r}")
     return data
+
+
+def dotted(message: bytes) -> bytes:
+    """Return a message of whole lines as it is sent, with its end (RFC 5321 section 4.5.2)."""
+    return (
+        b"".join(
+            b"." + line if line.startswith(b".") else line
+            for line in message.splitlines(keepends=True)
+        )
+        + b".\r\n"
+    )
 
 
 def parse_keywords(reply: Reply) -> Keywords:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from check_smtp_health.errors import Untrusted
     from check_smtp_health.net.wishes import Wish
     from check_smtp_health.settings import Settings
-    from check_smtp_health.stages.visit import Run
+    from check_smtp_health.stages.visit import Post, Run
 
 QUIT_LIMIT = 1.0
 """Seconds that QUIT may take: what it could tell is not worth a wait."""
@@ -32,7 +32,8 @@ class Stage(NamedTuple):
 
     One without name is not reported.
 
-    ``explain`` finds out more about a fault of this stage, while no clock runs.
+    ``explain`` finds out more about a fault of this stage, while no clock runs. ``is_due`` says, of
+    what has been learned, whether there is anything to do.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Stage(NamedTuple):
     run: Callable[[Visit], Run]
     limit: float | None = None
     explain: Callable[[Visit, Untrusted], Generator[Wish, Any, Untrusted]] | None = None
+    is_due: Callable[[Visit], bool] = lambda visit: True
 
 
 def plan(settings: Settings) -> tuple[Stage, ...]:
@@ -58,7 +60,27 @@ def prepare(settings: Settings) -> Kit:
         mechanisms=login.mechanisms(settings) if settings.user is not None else (),
         servers=connection.servers(settings) if settings.asking_dns else None,
         web_trust=encryption.web_trust(settings) if settings.policies.mta_sts else None,
+        post=_post(settings) if settings.deliver else None,
     )
+
+
+# What a run needs that sends a message is loaded by no other.
+def _post(settings: Settings) -> Post:
+    from check_smtp_health.stages import delivery
+
+    return delivery.post(settings)
+
+
+def _data(visit: Visit) -> Run:
+    from check_smtp_health.stages import delivery
+
+    return delivery.data(visit)
+
+
+def _delivery(visit: Visit) -> Run:
+    from check_smtp_health.stages import delivery
+
+    return delivery.delivery(visit)
 
 
 def _always(settings: Settings) -> bool:
@@ -86,6 +108,12 @@ STAGES = (
     Stage("rcpt", lambda settings: bool(settings.recipients), transaction.rcpt),
     Stage("relay", lambda settings: bool(settings.no_relay), transaction.relay),
     Stage("command", lambda settings: bool(settings.commands), transaction.command),
+    Stage(
+        "data",
+        lambda settings: settings.deliver,
+        _data,
+        is_due=lambda visit: bool(visit.accepted),
+    ),
 )
 
 RESOLVE = Stage("resolve", _always, connection.resolve)
@@ -97,5 +125,13 @@ RESET = Stage("", _always, transaction.reset, QUIT_LIMIT)
 QUIT = Stage("quit", _always, connection.leave, QUIT_LIMIT)
 """Not in the plan: it follows wherever the connection still stands."""
 
-NAMES = tuple(dict.fromkeys(stage.name for stage in (RESOLVE, *STAGES, QUIT)))
+DELIVERY = Stage(
+    "delivery",
+    lambda settings: bool(settings.mailboxes),
+    _delivery,
+    is_due=lambda visit: visit.sent is not None,
+)
+"""Not in the plan: it follows QUIT, and has a time limit of its own."""
+
+NAMES = tuple(dict.fromkeys(stage.name for stage in (RESOLVE, *STAGES, QUIT, DELIVERY)))
 """All stage names, in the order of a session."""

@@ -24,7 +24,7 @@ def helo(visit: Visit) -> Run:
 def greet(visit: Visit) -> Run:
     """Say HELO, EHLO or LHLO; HELO too where EHLO was only a choice and is unknown there."""
     settings = visit.settings
-    name = settings.fqdn or _address_literal(visit.local)
+    name = own_name(visit)
     reply = yield from ask(visit, settings.greeting, name)
     is_unknown = settings.greeting == "EHLO" and reply.code in _EHLO_UNKNOWN
     if is_unknown and not settings.needs_extensions:
@@ -32,6 +32,11 @@ def greet(visit: Visit) -> Run:
     due(reply, 250)
     visit.names["helo"] = reply.texts[0]
     visit.session.learn(reply)
+
+
+def own_name(visit: Visit) -> str:
+    """Return what this host calls itself."""
+    return visit.settings.fqdn or _address_literal(visit.local)
 
 
 def _another_follows(visit: Visit) -> bool:

@@ -1,4 +1,4 @@
-"""MAIL, RCPT, the relay test and the user's own commands; nothing is ever delivered."""
+"""MAIL, RCPT, the relay test and the user's own commands; nothing is delivered by any of them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def rcpt(visit: Visit) -> Run:
     for address in visit.settings.recipients:
         reply = yield from ask(visit, "RCPT", f"TO:<{address}>")
         # RFC 5321 section 3.4: 251 is a yes, the server forwards; 252 leaves it open.
-        if reply.code not in (250, 251, 252):
-            _refused(visit, reply, address)
+        if reply.code in (250, 251, 252):
+            visit.accepted.append(address)
+        else:
+            refused(visit, reply, address)
 
 
 def relay(visit: Visit) -> Run:
@@ -49,13 +51,15 @@ def relay(visit: Visit) -> Run:
         if reply.code < 300:
             problem = f"accepts {address}, an open relay"
             visit.findings.append(Finding("open_relay", problem, reply.raw))
+            visit.is_tainted = True
         elif reply.code < 500:
-            _refused(visit, reply, f"{address} proves nothing")
+            refused(visit, reply, f"{address} proves nothing")
 
 
 def command(visit: Visit) -> Run:
     """Send each of the user's commands and look at its reply."""
     is_response = False
+    visit.is_tainted = True
     for line, text in visit.settings.commands:
         shown = _shown(visit, line, is_response=is_response)
         data = line.encode() + b"\r\n"
@@ -64,7 +68,7 @@ def command(visit: Visit) -> Run:
         if text is not None and _contains(reply, text):
             continue
         if not reply.is_positive:
-            _refused(visit, reply, shown)
+            refused(visit, reply, shown)
         elif text is not None:
             problem = f"{shown}: the reply lacks {quoted(text)}"
             visit.findings.append(Finding("unmatched", problem, reply.raw))
@@ -73,6 +77,17 @@ def command(visit: Visit) -> Run:
 def reset(visit: Visit) -> Run:
     """Take back what was begun, so that the server logs no abandoned message."""
     yield from ask(visit, "RSET")
+
+
+def begin_again(visit: Visit) -> Run:
+    """Begin the transaction anew, with nobody in it but the recipients that were accepted."""
+    due((yield from ask(visit, "RSET")), 250)
+    visit.is_in_transaction = False
+    yield from mail(visit)
+    for address in visit.accepted:
+        reply = yield from ask(visit, "RCPT", f"TO:<{address}>")
+        if reply.code not in (250, 251, 252):
+            raise Rejected(f"({address})", reply.raw, reply.code)
 
 
 def _shown(visit: Visit, line: str, *, is_response: bool) -> str:
@@ -103,7 +118,12 @@ def _contains(reply: Reply, text: str) -> bool:
     return any(pattern.search(form) for form in forms)
 
 
-def _refused(visit: Visit, reply: Reply, what: str) -> None:
+def refused(visit: Visit, reply: Reply, what: str) -> None:
+    """Note that the server said no to that.
+
+    Raises:
+        Rejected: it said goodbye, too.
+    """
     if reply.code == 421:  # nobody is left to ask for the next
         raise Rejected(f"({what})", reply.raw, reply.code)
     kind = "transient" if 400 <= reply.code < 500 else "rejected"

@@ -9,7 +9,7 @@ from check_smtp_health.values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from typing import Any
 
     from check_smtp_health.arguments import Host
@@ -17,11 +17,19 @@ if TYPE_CHECKING:
     from check_smtp_health.net.lookup import Servers
     from check_smtp_health.net.tls import Trust
     from check_smtp_health.net.wishes import Address, Wish
-    from check_smtp_health.observation import Finding
+    from check_smtp_health.observation import Delivery, Finding
     from check_smtp_health.settings import Settings
     from check_smtp_health.smtp.reply import Reply
+    from check_smtp_health.sought import Sought
 
     Run = Generator[Wish, Any, None]
+
+
+class Post(NamedTuple):
+    """What it takes to send a message: ``stamp`` makes a token and a date, ``search`` finds it."""
+
+    stamp: Callable[[], tuple[str, str]]
+    search: Callable[..., Any] | None = None
 
 
 class Kit(NamedTuple):
@@ -35,6 +43,7 @@ class Kit(NamedTuple):
     mechanisms: tuple[str, ...] = ()
     servers: Servers | None = None
     web_trust: Trust | None = None
+    post: Post | None = None
 
 
 class Target(NamedTuple):
@@ -56,20 +65,27 @@ class Visit:
     ``findings`` are those of the stage under way: they outlive a fault that ends it. ``secrets``
     must not be shown even where the server repeats them; ``is_over`` says that all there is to
     learn is learned; ``names`` has the text of the banner and of the reply to HELO, which begin
-    with the server's name for itself.
+    with the server's name for itself. ``accepted`` are the recipients that the server takes,
+    ``is_tainted`` says that the transaction may hold others. ``sent`` is the message that was
+    handed over, ``receipt`` the reply to it, ``delivery`` what is known of its way.
     """
 
     __slots__ = (
+        "accepted",
         "address",
         "addresses",
+        "delivery",
         "findings",
         "is_connected",
         "is_in_transaction",
         "is_over",
+        "is_tainted",
         "kit",
         "local",
         "names",
+        "receipt",
         "secrets",
+        "sent",
         "session",
         "settings",
         "target",
@@ -91,6 +107,11 @@ class Visit:
         self.session = Session()
         self.tls: Agreed | None = None
         self.secrets: list[bytes] = []
+        self.accepted: list[str] = []
+        self.is_tainted = False
+        self.sent: Sought | None = None
+        self.receipt = b""
+        self.delivery: Delivery | None = None
 
     def masked(self, data: bytes) -> bytes:
         """Return what a peer said with the secrets taken out that it repeats."""

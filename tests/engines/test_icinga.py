@@ -13,12 +13,17 @@ import pytest
 from check_smtp_health.option_table import OPTIONS, Option
 from tests.engines.icinga import COMMANDS, NODE, Icinga, Result, checked, result
 from tests.plugin import SCRIPT
+from tests.servers.roundtrip import PASSWORD as MAILBOX_PASSWORD
+from tests.servers.roundtrip import SENDING, WHOLE, named
 from tests.servers.scripted import Expect, ScriptedServer
 
 NOT_FOR_SERVICES = ("help", "version", "ignore-quit-failure", "output-format")
 
-IN_ENVIRONMENT = {"authpass": "CHECK_SMTP_HEALTH_AUTHPASS"}
-"""Options that are no arguments: Icinga stores and shows those, and so does the process list."""
+IN_ENVIRONMENT = {
+    "authpass": "CHECK_SMTP_HEALTH_AUTHPASS",
+    "mailboxpass": "CHECK_SMTP_HEALTH_MAILBOXPASS",
+}
+"""What is no argument: Icinga stores and shows those, and so does the process list."""
 
 PASSWORD = "s3cret, $HOME, \u00fc"
 
@@ -80,6 +85,19 @@ object Service "login" {
 	vars.smtp_health_verbose = true
 }
 
+object Service "roundtrip" {
+	host_name = "mail"
+	check_command = "smtp_health_roundtrip"
+	check_interval = 1s
+	vars.smtp_health_port = SendingPort
+	vars.smtp_health_fqdn = "probe.example"
+	vars.smtp_health_rcpt = [ "a@x" ]
+	vars.smtp_health_mailbox = [ "imap://me@127.0.0.1:" + MailboxPort ]
+	vars.smtp_health_mailboxpass = MailboxPassword
+	vars.smtp_health_auth_insecure = true
+	vars.smtp_health_delivery_timeout = 5
+}
+
 object Service "transaction" {
 	import "smtp"
 	vars.smtp_health_port = TransactionPort
@@ -136,18 +154,21 @@ TRANSACTION = (
 
 
 class Seen(NamedTuple):
-    """What the daemon knew: the CheckCommand, each service's first result; and the servers.
+    """What the daemon knew: the CheckCommands, each service's first result; and the servers.
 
     ``stored`` is the whole of each result, ``log`` what the daemon said meanwhile.
     """
 
     command: dict[str, Any]
+    roundtrip: dict[str, Any]
     results: dict[str, Result]
     stored: dict[str, str]
     log: str
     port: int
     login: ScriptedServer
     transaction: ScriptedServer
+    sending: ScriptedServer
+    box: ScriptedServer
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +178,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
         ScriptedServer(SMTP).running() as server,
         ScriptedServer(LOGIN).running() as login,
         ScriptedServer(TRANSACTION).running() as transaction,
+        ScriptedServer(SENDING).running() as sending,
+        ScriptedServer(WHOLE, edit=named(sending)).running() as box,
     ):
         icinga = Icinga(
             tmp_path_factory.mktemp("icinga"),
@@ -164,19 +187,26 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
             ServerPort=str(server.port),
             LoginPort=str(login.port),
             TransactionPort=str(transaction.port),
+            SendingPort=str(sending.port),
+            MailboxPort=str(box.port),
+            MailboxPassword=MAILBOX_PASSWORD,
             Password=PASSWORD.replace("$", "$$"),
         )
         with icinga.running() as daemon:
             services = checked(icinga, daemon)
             (command,) = icinga.query("checkcommands/smtp_health")
+            (roundtrip,) = icinga.query("checkcommands/smtp_health_roundtrip")
     return Seen(
         command,
+        roundtrip,
         {service["name"]: result(service["last_check_result"]) for service in services},
         {service["name"]: json.dumps(service["last_check_result"]) for service in services},
         icinga.log.read_text(),
         server.port,
         login,
         transaction,
+        sending,
+        box,
     )
 
 
@@ -314,3 +344,29 @@ def test_a_transaction(seen: Seen) -> None:
             *("mail=#s;;;0", "command=#s;;;0", "quit=#s;;;0"),
         ],
     )
+
+
+def test_a_round_trip(seen: Seen) -> None:
+    # The daemon may have been ended in the middle of another run.
+    faults = seen.sending.faults + seen.box.faults
+    assert [fault for fault in faults if not fault.endswith("got b''")] == []
+    # Longer than both of the plugin's own limits, which a minute, Icinga's default, would not be.
+    assert (seen.command["timeout"], seen.roundtrip["timeout"]) == (60, 120)
+    assert seen.roundtrip["arguments"] == seen.command["arguments"]
+    assert seen.roundtrip["env"] == seen.command["env"]
+    assert seen.results["roundtrip"] == Result(
+        [
+            *(str(SCRIPT), "--auth-insecure", "--deliver", "--delivery-timeout", "5"),
+            *("--fqdn", "probe.example", "--hostname", "127.0.0.1"),
+            *("--mailbox", f"imap://me@127.0.0.1:{seen.box.port}"),
+            *("--port", str(seen.sending.port), "--rcpt", "a@x"),
+        ],
+        0,
+        f"SMTP OK - 127.0.0.1:{seen.sending.port} answered in # s (slowest: # # s), "
+        "delivered in # s ",
+        [
+            *("time=#s;;;0;10", "connect=#s;;;0", "banner=#s;;;0", "helo=#s;;;0"),
+            *("mail=#s;;;0", "rcpt=#s;;;0", "data=#s;;;0", "quit=#s;;;0", "delivery=#s;;;0"),
+        ],
+    )
+    assert MAILBOX_PASSWORD not in seen.stored["roundtrip"] + seen.log

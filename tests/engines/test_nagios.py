@@ -17,6 +17,7 @@ import pytest
 from tests import needs
 from tests.plugin import SCRIPT
 from tests.servers.authority import NAME, Authority
+from tests.servers.roundtrip import SENDING, WHOLE, named
 from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ class Ran(NamedTuple):
     submission: ScriptedServer
     submissions: ScriptedServer
     rcpt: ScriptedServer
+    sending: ScriptedServer
+    box: ScriptedServer
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +194,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     password.write_text("s3cret\n")
     password.chmod(0o640)
     certificate = authority.serving(days=59)
+    there = authority.serving("127.0.0.1")
     login = f"{NAME}!monitor!{password}!--ca-file {authority.path}"
     with (
         ScriptedServer(SMTP).running() as smtp,
@@ -198,7 +202,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         ScriptedServer(submissions(certificate)).running() as implicit,
         ScriptedServer(RCPT).running() as rcpt,
         lmtp.running(),
+        ScriptedServer(SENDING).running() as sending,
+        ScriptedServer((Handshake(there), *WHOLE), edit=named(sending)).running() as box,
     ):
+        mailbox = f"a@x!imaps://me@127.0.0.1:{box.port}!{password}!--ca-file {authority.path}"
         services = {
             "brief": f"check_smtp_health!-5:!60,banner=-1:30!-p {smtp.port} --require SIZE",
             "verbose": f"check_smtp_health!-5:!60!-p {smtp.port} --require SIZE -v",
@@ -208,11 +215,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
             "submissions": f"check_submissions_health!{login} -p {implicit.port}",
             "recipient": f"check_recipient_health!a@mx.example!-p {rcpt.port}",
             "relay": f"check_relay_health!a@mx.example!-p {rcpt.port}",
+            "roundtrip": f"check_roundtrip_health!{mailbox} -p {sending.port}",
         }
         main = _configure(folder, services)
         with _running(main) as daemon:
             results = _results(daemon, folder, len(services))
-    return Ran(results, smtp.port, socket, starttls, implicit, rcpt)
+    return Ran(results, smtp.port, socket, starttls, implicit, rcpt, sending, box)
 
 
 def _configure(folder: Path, services: dict[str, str]) -> Path:
@@ -370,4 +378,16 @@ def test_relay(ran: Ran) -> None:
         "250 ok (after # s)",
         "",
         "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 mail=#s;;;0 quit=#s;;;0",
+    )
+
+
+def test_round_trip(ran: Ran) -> None:
+    assert (ran.sending.faults, ran.box.faults) == ([], [])
+    assert ran.results["roundtrip"] == Result(
+        0,
+        f"SMTP OK - 127.0.0.1:{ran.sending.port} answered in # s (slowest: # # s), "
+        "delivered in # s",
+        "",
+        "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 mail=#s;;;0 rcpt=#s;;;0 "
+        "data=#s;;;0 quit=#s;;;0 delivery=#s;;;0",
     )

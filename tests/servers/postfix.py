@@ -40,6 +40,22 @@ postlog unix-dgram n - n - 1 postlogd
 """
 """What smtpd talks to, short of delivering a message: nothing takes it out of the queue."""
 
+DELIVERING = f"""\
+{SERVICES}\
+pickup  unix       n - n 60 1 pickup
+qmgr    unix       n - n 1 1 qmgr
+bounce  unix       - - n - 0 bounce
+defer   unix       - - n - 0 bounce
+trace   unix       - - n - 0 bounce
+error   unix       - - n - - error
+retry   unix       - - n - - error
+lmtp    unix       - - n - - lmtp
+"""
+"""The same, and all that it takes to hand messages on to an LMTP server."""
+
+FOLDERS = ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "maildrop", "trace")
+"""Those that such a Postfix has in its queue."""
+
 PATIENCE = 10
 """Seconds that Postfix gets for anything; it needs some milliseconds."""
 
@@ -70,15 +86,34 @@ class Postfix:
         return lines()
 
 
+def delivering(port: int, **settings: str) -> contextlib.AbstractContextManager[Postfix]:
+    """Run a Postfix that hands the mail for its domain on to an LMTP server on loopback."""
+    ours = {
+        "mydestination": "",
+        "virtual_mailbox_domains": "example.org",
+        "virtual_mailbox_maps": "static:yes",
+        "virtual_transport": f"lmtp:inet:127.0.0.1:{port}",
+        "virtual_alias_maps": "",
+        "local_transport": "error:nobody is local",
+        "lmtp_host_lookup": "native",
+        "soft_bounce": "no",
+        "notify_classes": "",
+    }
+    return running(DELIVERING, **{**ours, **settings})
+
+
 @contextlib.contextmanager
-def running(**settings: str) -> Iterator[Postfix]:
-    """Run a Postfix with these main.cf settings besides our own until the block ends."""
+def running(services: str = SERVICES, /, **settings: str) -> Iterator[Postfix]:
+    """Run a Postfix with these main.cf settings besides our own until the block ends.
+
+    ``services`` are those of master.cf besides smtpd.
+    """
     needs.root()
     postconf = needs.program("postconf")
     daemons = subprocess.check_output([postconf, "-dh", "daemon_directory"], text=True).strip()
     with tempfile.TemporaryDirectory(prefix="postfix-") as name:
         postfix = Postfix(Path(name))
-        _configure(postfix, settings)
+        _configure(postfix, settings, services)
         with (postfix.directory / "output").open("wb") as output:
             process = subprocess.Popen(
                 [f"{daemons}/master", "-d", "-c", name],
@@ -96,7 +131,7 @@ def running(**settings: str) -> Iterator[Postfix]:
             _wait(lambda: not is_listening(postfix.port), postfix)
 
 
-def _configure(postfix: Postfix, settings: dict[str, str]) -> None:
+def _configure(postfix: Postfix, settings: dict[str, str], services: str) -> None:
     directory = postfix.directory
     directory.chmod(0o711)  # Postfix gives up being root, and then has to pass
     for folder, owner in (
@@ -105,6 +140,7 @@ def _configure(postfix: Postfix, settings: dict[str, str]) -> None:
         ("queue/private", "postfix"),
         ("queue/public", "postfix"),
         ("queue/incoming", "postfix"),
+        *((f"queue/{folder}", "postfix") for folder in FOLDERS),
         ("data", "postfix"),
     ):
         (directory / folder).mkdir()
@@ -121,7 +157,7 @@ def _configure(postfix: Postfix, settings: dict[str, str]) -> None:
     os.utime(main, (0, 0))  # Postfix waits until a file that has just changed is some seconds old
     hosts = ("127.0.0.1", "[::1]") if has_ipv6() else ("127.0.0.1",)
     listeners = [f"{host}:{postfix.port} inet n - n - - smtpd\n" for host in hosts]
-    (directory / "master.cf").write_text("".join(listeners) + SERVICES)
+    (directory / "master.cf").write_text("".join(listeners) + services)
 
 
 def _wait(condition: Callable[[], object], postfix: Postfix) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,22 @@ class Expect:
     """Wait for one line; it must begin with ``verb``."""
 
     verb: bytes
+
+
+@dataclass(frozen=True)
+class Message:
+    """Wait for all lines up to the one that is a dot alone."""
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """Wait for an IMAP command that begins with ``verb`` behind its tag, and send ``reply``.
+
+    The tag takes the place of ``TAG`` in it.
+    """
+
+    verb: bytes
+    reply: bytes
 
 
 @dataclass(frozen=True)
@@ -71,7 +87,9 @@ class Reset:
     """Reset the connection instead of closing it."""
 
 
-Step = Union[bytes, Expect, Sleep, Slowly, Forever, Hang, Swallow, Handshake, Reset]
+Step = Union[
+    bytes, Expect, Message, Tagged, Sleep, Slowly, Forever, Hang, Swallow, Handshake, Reset
+]
 
 OFTEN = 0.05
 """Seconds between looks at whether the test is over."""
@@ -81,14 +99,17 @@ OFTEN = 0.05
 class ScriptedServer:
     """A loopback server with one script for every connection, and what it saw.
 
+    ``later`` is the script for all connections but the first, where it is another one.
     ``moments`` has the monotonic time of each step's end, ``received`` every line or piece that
     came, ``peers`` where the connections came from, ``faults`` what the client did that the script
-    did not expect.
+    did not expect. ``edit`` has the last word on what is sent.
     """
 
     script: Sequence[Step]
     address: str = "127.0.0.1"
     path: str = ""
+    later: Sequence[Step] | None = None
+    edit: Callable[[bytes], bytes] = bytes
     received: list[bytes] = field(default_factory=list)
     moments: list[tuple[str, float]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -132,13 +153,16 @@ class ScriptedServer:
                 continue
             self.connections += 1
             self.peers.append(peer[0] if peer else "")
-            thread = threading.Thread(target=self._serve, args=(connection, over))
+            script = self.script if self.connections == 1 or self.later is None else self.later
+            thread = threading.Thread(target=self._serve, args=(connection, script, over))
             thread.start()
             serving.append(thread)
         for thread in serving:
             thread.join()
 
-    def _serve(self, connection: socket.socket, over: threading.Event) -> None:
+    def _serve(
+        self, connection: socket.socket, script: Sequence[Step], over: threading.Event
+    ) -> None:
         connection.settimeout(OFTEN)
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -146,7 +170,7 @@ class ScriptedServer:
         with contextlib.ExitStack() as stack, contextlib.suppress(ConnectionError, ssl.SSLError):
             stack.enter_context(connection)
             reader = _Lines(connection, over)
-            for step in self.script:
+            for step in script:
                 if over.is_set():
                     return
                 if isinstance(step, Handshake):
@@ -163,16 +187,18 @@ class ScriptedServer:
         self, step: Step, connection: socket.socket, reader: _Lines, over: threading.Event
     ) -> None:
         if isinstance(step, bytes):
-            self._note(f"sends {step[:20]!r}")
-            connection.settimeout(10)
-            connection.sendall(step)
-            connection.settimeout(OFTEN)
+            self._send(step, connection)
         elif isinstance(step, Expect):
-            line = reader.line()
-            self.received.append(line)
-            self._note(f"got {line[:20]!r}")
-            if not line.startswith(step.verb):
-                self.faults.append(f"expected {step.verb!r}, got {line!r}")
+            self._expect(step.verb, reader.line())
+        elif isinstance(step, Message):
+            lines = [reader.line()]
+            while lines[-1] not in (b".\r\n", b"\n"):
+                lines.append(reader.line())
+            self.received.append(b"".join(lines))
+        elif isinstance(step, Tagged):
+            tag, _, command = reader.line().partition(b" ")
+            self._expect(step.verb, command)
+            self._send(step.reply.replace(b"TAG", tag), connection)
         elif isinstance(step, Sleep):
             over.wait(step.seconds)
         elif isinstance(step, Slowly):
@@ -197,6 +223,18 @@ class ScriptedServer:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             raise ConnectionResetError
+
+    def _send(self, data: bytes, connection: socket.socket) -> None:
+        self._note(f"sends {data[:20]!r}")
+        connection.settimeout(10)
+        connection.sendall(self.edit(data))
+        connection.settimeout(OFTEN)
+
+    def _expect(self, verb: bytes, line: bytes) -> None:
+        self.received.append(line)
+        self._note(f"got {line[:20]!r}")
+        if not line.startswith(verb):
+            self.faults.append(f"expected {verb!r}, got {line!r}")
 
     def _note(self, what: str) -> None:
         self.moments.append((what, time.monotonic()))

@@ -1,0 +1,860 @@
+"""DATA and the mailbox: what servers do that follow a script, and what is said and sent."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from check_smtp_health.smtp.message import mark
+from tests import plugin
+from tests.servers.authority import Authority
+from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.loopback import free_port
+from tests.servers.network import name_server, private
+from tests.servers.roundtrip import (
+    CAPABLE,
+    FETCHED,
+    FLAGGED,
+    HEADER,
+    HI,
+    IN,
+    LOGIN,
+    LOGOUT,
+    NOOP,
+    NOTHING,
+    PASSWORD,
+    PLACE,
+    POOR,
+    SEEN,
+    SELECT,
+    WHOLE,
+    named,
+)
+from tests.servers.scripted import (
+    Expect,
+    Forever,
+    Handshake,
+    Hang,
+    Message,
+    ScriptedServer,
+    Sleep,
+    Slowly,
+    Step,
+    Tagged,
+)
+
+Script = tuple[Step, ...]
+
+OK = b"250 ok\r\n"
+GO = (Expect(b"DATA\r\n"), b"354 go\r\n")
+RSET = (Expect(b"RSET\r\n"), OK)
+BEGUN = (Sleep(0.05), BANNER, *HELO, Expect(b"MAIL FROM:<>\r\n"), OK)
+ONE = (*BEGUN, Expect(b"RCPT TO:<a@x>\r\n"), OK)
+QUEUED = (*ONE, *GO, Message(), b"250 queued as 4711\r\n", *QUIT)
+LMTP = (Sleep(0.05), BANNER, Expect(b"LHLO me.example\r\n"), OK, Expect(b"MAIL"), OK)
+
+HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
+
+
+def asked(smtp: ScriptedServer, *arguments: str, seconds: float = 1.5) -> plugin.Outcome:
+    """Run the plugin against a running server; it must come to an end in time."""
+    done = plugin.run(
+        *("-H", "127.0.0.1", "-p", str(smtp.port), "-t", "1", "-F", "me.example", *arguments),
+        environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+    )
+    assert (done.stderr, smtp.faults) == ("", [])
+    assert done.seconds < seconds
+    return done
+
+
+def check(script: Script, *arguments: str) -> tuple[int, str, str]:
+    """Send a message; return exit code, masked line without the target, labels from MAIL on."""
+    with ScriptedServer(script).running() as smtp:
+        done = asked(smtp, "--deliver", *arguments)
+    line = done.line.replace(f" 127.0.0.1:{smtp.port}", "")
+    labels = [item.partition("=")[0] for item in done.perfdata.split()]
+    return done.code, line, " ".join(labels[4:])
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "said", "labels"),
+    [
+        ((*QUEUED,), 0, HEALTHY, "mail rcpt data quit"),
+        (
+            (*ONE, Expect(b"DATA"), b"451 4.3.0 later\r\n", *RSET, *QUIT),
+            1,
+            "SMTP WARNING - data: 451 4.3.0 later (after # s)",
+            "mail rcpt quit",
+        ),
+        (
+            (*ONE, Expect(b"DATA"), b"250 what for?\r\n", *RSET, *QUIT),
+            2,
+            "SMTP CRITICAL - data: 250 what for? instead of 354 (after # s)",
+            "mail rcpt quit",
+        ),
+        (
+            (*ONE, *GO, Message(), b"452 4.2.2 mailbox full\r\n", *QUIT),
+            1,
+            "SMTP WARNING - data: 452 4.2.2 mailbox full (after # s)",
+            "mail rcpt quit",
+        ),
+        (
+            (*ONE, *GO, Message(), b"554 5.7.1 looks like spam\r\n", *QUIT),
+            2,
+            "SMTP CRITICAL - data: 554 5.7.1 looks like spam (after # s)",
+            "mail rcpt quit",
+        ),
+        (
+            (*ONE, *GO, Message(), b"251 well\r\n", *QUIT),
+            2,
+            "SMTP CRITICAL - data: 251 well instead of 250 (after # s)",
+            "mail rcpt quit",
+        ),
+        (
+            (*ONE, *GO, Message()),
+            2,
+            "SMTP CRITICAL - data: connection closed by the server (after # s)",
+            "mail rcpt",
+        ),
+        (
+            (*ONE, *GO, Message(), b"250 a\r\n250 b\r\n", Hang()),
+            2,
+            "SMTP CRITICAL - data: more than the one reply that was due: '250 b' (after # s)",
+            "mail rcpt",
+        ),
+        (
+            (*ONE, *GO, Hang()),
+            2,
+            "SMTP CRITICAL - data: no answer within 1 s",
+            "mail rcpt",
+        ),
+        # Greylisted: there is nobody to send it to.
+        (
+            (*BEGUN, Expect(b"RCPT"), b"450 4.2.0 Greylisted\r\n", *RSET, *QUIT),
+            1,
+            "SMTP WARNING - rcpt: a@x: 450 4.2.0 Greylisted (after # s)",
+            "mail quit",
+        ),
+        # What the server does once it has the message is no more of its business.
+        ((*QUEUED[:-1],), 0, HEALTHY, "mail rcpt data quit"),
+    ],
+)
+def test_data(script: Script, code: int, said: str, labels: str) -> None:
+    assert check(script, "--rcpt", "a@x") == (code, said, labels)
+
+
+def test_the_accepted_recipients_get_it() -> None:
+    script = (*ONE, Expect(b"RCPT TO:<b@x>\r\n"), b"550 no\r\n", Expect(b"RCPT TO:<c@x>"), OK)
+    assert check(
+        (*script, *GO, Message(), OK, *QUIT), "--rcpt", "a@x", "--rcpt", "b@x", "--rcpt", "c@x"
+    ) == (2, "SMTP CRITICAL - rcpt: b@x: 550 no (after # s)", "mail data quit")
+
+
+def test_nobody_else_gets_it() -> None:
+    """Who was named to test relaying, or by a command, must not be in the transaction."""
+    tainted = (*ONE, Expect(b"RCPT TO:<b@y>\r\n"), OK, Expect(b"RCPT TO:<c@z>\r\n"), OK)
+    again = (*RSET, Expect(b"MAIL FROM:<>\r\n"), OK, Expect(b"RCPT TO:<a@x>\r\n"))
+    arguments = ("--rcpt", "a@x", "--no-relay", "b@y", "-C", "RCPT TO:<c@z>")
+    opened = "relay: accepts b@y, an open relay: 250 ok (after # s)"
+    assert check((*tainted, *again, OK, *GO, Message(), OK, *QUIT), *arguments) == (
+        2,
+        f"SMTP CRITICAL - {opened}",
+        "mail rcpt command data quit",
+    )
+    assert check((*tainted, *again, b"450 not again\r\n", *RSET, *QUIT), *arguments) == (
+        2,
+        f"SMTP CRITICAL - {opened}; data: 450 not again (a@x) (after # s)",
+        "mail rcpt command quit",
+    )
+
+
+@pytest.mark.parametrize(
+    ("replies", "code", "said", "labels"),
+    [
+        (b"250 a\r\n250 b\r\n", 0, HEALTHY, "mail rcpt data quit"),
+        (
+            b"250 a\r\n552 5.2.2 full\r\n",
+            2,
+            "SMTP CRITICAL - data: b@x: 552 5.2.2 full (after # s)",
+            "mail rcpt quit",
+        ),
+        (
+            b"452 4.2.2 full\r\n450-4.2.1 not\r\n450 4.2.1 now\r\n",
+            1,
+            "SMTP WARNING - data: a@x: 452 4.2.2 full (after # s); "
+            "data: b@x: 450 4.2.1 not / 4.2.1 now (after # s)",
+            "mail rcpt quit",
+        ),
+        (
+            b"250 a\r\n250 b\r\n250 c\r\n",
+            2,
+            "SMTP CRITICAL - data: more than the one reply that was due: '250 c' (after # s)",
+            "mail rcpt",
+        ),
+        (
+            b"250 a\r\n421 bye\r\n",
+            1,
+            "SMTP WARNING - data: 421 bye (b@x) (after # s)",
+            "mail rcpt quit",
+        ),
+    ],
+)
+def test_lmtp_has_a_reply_for_each(replies: bytes, code: int, said: str, labels: str) -> None:
+    script = (*LMTP, Expect(b"RCPT TO:<a@x>"), OK, Expect(b"RCPT TO:<b@x>"), OK, *GO, Message())
+    assert check((*script, replies, *QUIT), "-L", "--rcpt", "a@x", "--rcpt", "b@x") == (
+        code,
+        said,
+        labels,
+    )
+
+
+def test_what_is_sent() -> None:
+    greeted = (Sleep(0.05), BANNER, *HELO, Expect(b"MAIL FROM:<.m@x>\r\n"), OK)
+    script = (*greeted, *QUEUED[len(BEGUN) :])
+    with ScriptedServer(script).running() as smtp:
+        asked(smtp, "--deliver", "-f", ".m@x", "--rcpt", "a@x")
+    sent = smtp.received[-2].decode("ascii")
+    token, date = (re.search(pattern, sent) for pattern in (r"Token: (\w{32})\r", r"Date: (.*)\r"))
+    assert token
+    assert date
+    assert re.fullmatch(r"\w{3}, \d{1,2} \w{3} \d{4} \d\d:\d\d:\d\d \+0000", date[1])
+    assert 500 < len(sent) < 1000
+    assert sent.replace(token[1], "#").replace(date[1], "#") == (
+        "Date: #\r\n"
+        "From: <.m@x>\r\n"
+        "To: <a@x>\r\n"
+        "Subject: check_smtp_health: does mail arrive?\r\n"
+        "Message-ID: <#@me.example>\r\n"
+        "Auto-Submitted: auto-generated\r\n"
+        "X-Auto-Response-Suppress: All\r\n"
+        "X-Check-SMTP-Health-Token: #\r\n"
+        f"X-Check-SMTP-Health-Recipients: {mark('a@x')}\r\n"
+        "MIME-Version: 1.0\r\n"
+        "Content-Type: text/plain; charset=us-ascii\r\n"
+        "Content-Transfer-Encoding: 7bit\r\n"
+        "\r\n"
+        "This message was sent to find out whether mail arrives, and how long that takes.\r\n"
+        "It is deleted as soon as it has been seen in its mailbox. If you read it, nobody\r\n"
+        "was looking there, and you may delete it.\r\n"
+        ".\r\n"
+    )
+
+
+# The mailbox.
+
+
+class Trip:
+    """A round trip: what the plugin said, and the two servers."""
+
+    def __init__(self, done: plugin.Outcome, smtp: ScriptedServer, box: ScriptedServer) -> None:
+        self.done = done
+        self.code = done.code
+        line = done.line.replace(f" 127.0.0.1:{smtp.port}", "")
+        self.line = line.partition(" - ")[2].replace("me@127.0.0.1", "BOX")
+        self.box = box
+
+
+def trip(
+    script: Script,
+    *arguments: str,
+    scheme: str = "imap",
+    folder: str = "",
+    seconds: float = 0.6,
+    prefix: tuple[str, ...] = (),
+    later: Script | None = None,
+) -> Trip:
+    """Send a message and look for it in a mailbox that follows the script."""
+    with ScriptedServer(QUEUED).running() as smtp:
+        with ScriptedServer(script, edit=named(smtp), later=later).running() as box:
+            began = time.monotonic()
+            done = plugin.run(
+                *("-H", "127.0.0.1", "-p", str(smtp.port), "-F", "me.example", "-t", "2:ok"),
+                *("--rcpt", "a@x", "--deliver", "--delivery-timeout", str(seconds)),
+                *("--mailbox", f"{scheme}://me@127.0.0.1:{box.port}{folder}", *arguments),
+                environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+                prefix=prefix,
+            )
+            assert time.monotonic() - began < 2 + seconds + plugin.SLACK
+        assert (smtp.faults, done.code != 3 or "local" in done.stdout) == ([], True)
+    if not prefix:
+        assert done.stderr == ""
+    return Trip(done, smtp, box)
+
+
+INSECURE = ("--auth-insecure",)
+
+
+def test_found_and_deleted() -> None:
+    run = trip(WHOLE, *INSECURE)
+    assert (run.code, run.box.faults) == (0, [])
+    assert run.line == "answered in # s (slowest: banner # s), delivered in # s"
+    assert run.done.times()["delivery"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("greeted", "said"),
+    [
+        ((HI, POOR, Tagged(b"LOGIN", b"TAG NO [AUTHENTICATIONFAILED] no way\r\n")),
+         "login refused: 'NO (AUTHENTICATIONFAILED) no way' (after # s)"),
+        ((HI, CAPABLE, Tagged(b"AUTHENTICATE PLAIN", b"+ \r\n"), Expect(b"AG1lAHMzY3JldA=="),
+          b"* BYE too many\r\n"),
+         "the server ends the session: 'BYE too many' (after # s)"),
+        ((HI, CAPABLE, Tagged(b"AUTHENTICATE PLAIN", b"TAG NO s3cret\r\n")),
+         "login refused: 'NO ***' (after # s)"),
+        ((HI, POOR, LOGIN, CAPABLE, Tagged(b"SELECT", b"TAG NO no such folder\r\n")),
+         "folder refused: 'NO no such folder' (after # s)"),
+        ((b"* BYE down for today\r\n",),
+         "the server ends the session: 'BYE down for today' (after # s)"),
+        ((b"220 ESMTP\r\n",), "not IMAP: '220 ESMTP' (after # s)"),
+        ((b"* OK",), "connection closed by the server (after # s)"),
+        ((HI, Tagged(b"CAPABILITY", b"TAG BAD what?\r\n")),
+         "session refused: 'BAD what?' (after # s)"),
+        ((HI, Tagged(b"CAPABILITY", b"* CAPABILITY \xff\r\nTAG OK x\r\n")),
+         "not IMAP: '#' (after # s)"),
+        ((HI, Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\nTAG OK x\r\n")),
+         "neither LOGIN nor AUTH=PLAIN is offered (after # s)"),
+        ((*IN, Tagged(b"UID SEARCH", b"TAG NO not now\r\n")),
+         "UID SEARCH refused: 'NO not now' (after # s)"),
+        ((*IN, Tagged(b"UID SEARCH", b"* SEARCH 7 {4000000000}\r\n")),
+         "a literal without bounds: '* SEARCH 7 {4000000000}' (after # s)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_an_imap_server_that_misbehaves(greeted: Script, said: str) -> None:
+    """Whatever the state for a timeout of the session, here it is CRITICAL."""
+    run = trip(greeted, *INSECURE)
+    line = re.sub(r"(?<=not IMAP: ').*(?=OK)?(?=' )", "#" if "'#'" in said else r"\g<0>", run.line)
+    assert (run.code, line) == (2, f"delivery: BOX/INBOX: {said}")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ((Hang(),), "BOX/INBOX: no answer within 0.6 s, although accepted: '250 queued as 4711'"),
+        (
+            (Slowly(b"* OK hi hi hi hi hi hi hi hi hi hi hi", 0.2), Hang()),
+            "BOX/INBOX: no answer within 0.6 s, although accepted: '250 queued as 4711'",
+        ),
+        (
+            (HI, Tagged(b"CAPABILITY", b""), Forever(b"* OK still there\r\n", 0.1)),
+            "BOX/INBOX: no answer within 0.6 s: '* OK still there'",
+        ),
+        (
+            (*IN, NOTHING, NOTHING, *(NOOP, NOTHING, NOTHING) * 20),
+            "not in BOX/INBOX within 0.6 s, although accepted: '250 queued as 4711'",
+        ),
+        (
+            (*IN, NOTHING, NOTHING, Hang()),
+            "not in BOX/INBOX within 0.6 s, although accepted: '250 queued as 4711'",
+        ),
+    ],
+)
+def test_it_does_not_come(script: Script, said: str) -> None:
+    run = trip(script, *INSECURE)
+    assert (run.code, run.line) == (2, f"delivery: {said}")
+    assert "delivery" not in run.done.times()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ((HI, POOR), "no STARTTLS, it is not offered"),
+        (
+            (b"* PREAUTH welcome\r\n", CAPABLE),
+            "no STARTTLS, the session begins logged in (PREAUTH)",
+        ),
+    ],
+)
+def test_no_password_without_tls(script: Script, said: str) -> None:
+    run = trip(script)
+    assert (run.code, run.line) == (2, f"delivery: BOX/INBOX: {said} (after # s)")
+    assert not any(PASSWORD.encode() in line for line in run.box.received)
+
+
+@pytest.mark.parametrize("words", [b"", b"STLS\r\n"])
+def test_no_password_without_tls_over_pop3(words: bytes) -> None:
+    capa = b"+OK\r\nTOP\r\n.\r\n" if not words else b"-ERR what?\r\n"
+    run = trip((b"+OK hi\r\n", Expect(b"CAPA"), capa), scheme="pop3")
+    assert (run.code, run.line) == (2, "delivery: BOX: no STLS, it is not offered (after # s)")
+
+
+INJECTED = (
+    (
+        "imap",
+        (HI, Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev1 STARTTLS\r\nTAG OK x\r\n")),
+        Tagged(b"STARTTLS", b"TAG OK go\r\n* PREAUTH mine\r\n"),
+        "plaintext behind the reply, injected: '* PREAUTH mine'",
+    ),
+    (
+        "pop3",
+        (b"+OK hi\r\n", Expect(b"CAPA"), b"+OK\r\nSTLS\r\n.\r\n"),
+        (Expect(b"STLS"), b"+OK go\r\n+OK mine\r\n"),
+        "plaintext behind the reply, injected: '+OK mine'",
+    ),
+    (
+        "imap",
+        (HI, Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev1 STARTTLS\r\nTAG OK x\r\n")),
+        (Tagged(b"STARTTLS", b"TAG OK go\r\n"), Sleep(0.1), b"* PREAUTH mine\r\n", Hang()),
+        "plaintext in place of the handshake, injected",
+    ),
+    (
+        "imap",
+        (HI, Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev1 STARTTLS\r\nTAG OK x\r\n")),
+        Tagged(b"STARTTLS", b"TAG NO not today\r\n"),
+        "STARTTLS refused: 'NO not today'",
+    ),
+)
+
+
+@pytest.mark.parametrize(("scheme", "greeted", "then", "said"), INJECTED)
+def test_plaintext_where_tls_is_due(
+    scheme: str, greeted: Script, then: Step | Script, said: str
+) -> None:
+    run = trip((*greeted, *(then if isinstance(then, tuple) else (then,))), scheme=scheme)
+    place = "BOX/INBOX" if scheme == "imap" else "BOX"
+    assert (run.code, run.line) == (2, f"delivery: {place}: {said} (after # s)")
+
+
+def test_what_was_offered_before_tls_does_not_count(tmp_path: Path) -> None:
+    authority = Authority.made(tmp_path, "CA")
+    offer = b"* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN\r\nTAG OK x\r\n"
+    script = (
+        *(HI, Tagged(b"CAPABILITY", offer), Tagged(b"STARTTLS", b"TAG OK go\r\n")),
+        Handshake(authority.serving("127.0.0.1")),
+        *WHOLE[1:],
+    )
+    run = trip(script, "--ca-file", authority.path)
+    assert (run.code, run.box.faults) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "said"),
+    [
+        (
+            ("other.example",),
+            90,
+            "certificate is for another name, try --no-verify",
+        ),
+        (("127.0.0.1",), -3, "certificate has expired"),
+    ],
+)
+def test_untrusted(names: tuple[str, ...], days: int, said: str, tmp_path: Path) -> None:
+    authority = Authority.made(tmp_path, "CA")
+    script = (Handshake(authority.serving(*names, days=days)), *WHOLE)
+    run = trip(script, "--ca-file", authority.path, scheme="imaps")
+    assert (run.code, run.line) == (2, f"delivery: BOX/INBOX: {said} (after # s)")
+    run = trip(script, "--no-verify", scheme="imaps")
+    assert (run.code, run.box.faults) == (0, [])
+
+
+def test_unreachable() -> None:
+    with ScriptedServer(QUEUED).running() as smtp:
+        port = free_port()
+        where = ("--mailbox", f"imaps://me@127.0.0.1:{port}")
+        done = asked(smtp, "--deliver", "--rcpt", "a@x", *where)
+    assert done.line.partition(" delivery: ")[2] == (
+        "me@127.0.0.1/INBOX: connection refused (after # s)"
+    )
+    assert done.code == 2
+
+
+def test_a_host_without_address(tmp_path: Path) -> None:
+    """However long the resolver takes: it is asked in a thread that can be left behind."""
+    with ScriptedServer(QUEUED).running() as smtp, name_server(None, "127.0.0.54"):
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(smtp.port), "-F", "me.example", "--rcpt", "a@x"),
+            *("--deliver", "--delivery-timeout", "0.5", "--mailbox", "imaps://me@mail.example"),
+            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+            prefix=private(tmp_path, resolver="127.0.0.54"),
+        )
+    assert (done.code, done.line.partition(" delivery: ")[2]) == (
+        2,
+        "no answer within 0.5 s, although accepted: '250 queued as 4711'",
+    )
+
+
+def test_only_flagged_where_others_would_be_expunged() -> None:
+    poor = Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev1\r\nTAG OK x\r\n")
+    script = (*(poor if step is CAPABLE else step for step in SEEN), FLAGGED)
+    others = Tagged(b"UID SEARCH DELETED", b"* SEARCH 7 3\r\nTAG OK x\r\n")
+    run = trip((*script, others, LOGOUT), *INSECURE, "-v")
+    assert (run.code, run.box.faults) == (0, [])
+    assert (
+        "\ndelivery: me@127.0.0.1/INBOX: only flagged as deleted: others are, too, and without "
+        "UIDPLUS the server would delete them as well\n"
+    ) in run.done.stdout
+    ours = Tagged(b"UID SEARCH DELETED", b"* SEARCH 7\r\nTAG OK x\r\n")
+    run = trip((*script, ours, Tagged(b"EXPUNGE", b"TAG OK x\r\n"), LOGOUT), *INSECURE)
+    assert (run.code, run.box.faults) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        (
+            (FLAGGED, Tagged(b"UID EXPUNGE", b"TAG NO [READ-ONLY] may not\r\n")),
+            "UID EXPUNGE refused: 'NO (READ-ONLY) may not'",
+        ),
+        (
+            (Tagged(b"UID STORE", b"TAG NO s3cret\r\n"),),
+            "UID STORE refused: 'NO ***'",
+        ),
+        ((), "connection closed by the server: '#'"),
+        ((Hang(),), "no answer within 0.6 s"),
+    ],
+)
+def test_seen_but_not_deleted(tail: Script, said: str) -> None:
+    run = trip((*SEEN, *tail), *INSECURE)
+    line = re.sub(r"(?<=by the server: ').*(?=')", "#", run.line)
+    assert (run.code, line) == (1, f"delivery: not deleted from BOX/INBOX: {said}")
+    assert "delivery" in run.done.times()
+
+
+def test_read_only_folder() -> None:
+    select = Tagged(b"SELECT", b"* OK [READ-ONLY] x\r\nTAG OK [READ-ONLY] done\r\n")
+    script = tuple(select if step is SELECT else step for step in SEEN)
+    run = trip((*script, LOGOUT), *INSECURE)
+    assert (run.code, run.line, run.box.faults) == (
+        1,
+        "delivery: not deleted from BOX/INBOX: the folder is read-only",
+        [],
+    )
+
+
+def test_what_only_looks_like_it_is_left_alone() -> None:
+    """A server may find by parts of words, or anything at all; the header itself decides."""
+    other = HEADER.replace(PLACE, PLACE + b"x")
+    fetched = Tagged(
+        b"UID FETCH 7",
+        b'* 3 FETCH (BODY[HEADER]<0> {%d}\r\n%s UID 7 INTERNALDATE "x")\r\nTAG OK x\r\n'
+        % (len(other), other),
+    )
+    gone = Tagged(b"UID FETCH 8", b"TAG OK x\r\n")
+    wrong = Tagged(
+        b"UID FETCH 9",
+        b"* 3 FETCH (UID 77 BODY[HEADER]<0> {%d}\r\n%s)\r\nTAG OK x\r\n" % (len(HEADER), HEADER),
+    )
+    found = Tagged(b"UID SEARCH", b"* SEARCH 7 8 9 x 0 99999999999\r\nTAG OK x\r\n")
+    run = trip((*IN, found, wrong, gone, fetched, NOTHING, Hang()), *INSECURE)
+    assert (run.code, run.line.partition(",")[0], run.box.faults) == (
+        2,
+        "delivery: not in BOX/INBOX within 0.6 s",
+        [],
+    )
+
+
+def test_stale_ones_are_deleted_with_it() -> None:
+    stale = re.sub(b"2001 00", b"1999 00", HEADER.replace(PLACE, b"u" * 32))
+    fresh = HEADER.replace(PLACE, b"v" * 32)
+    others = re.sub(mark("a@x").encode(), b"w" * 32, stale)
+
+    def fetched(uid: int, header: bytes, year: int) -> Tagged:
+        date = b'INTERNALDATE " 1-Jan-%d 00:00:00 +0000"' % year
+        literal = b"BODY[HEADER]<0> {%d}\r\n%s" % (len(header), header)
+        reply = b"* 1 FETCH (UID %d %s %s)\r\nTAG OK x\r\n" % (uid, date, literal)
+        return Tagged(b"UID FETCH %d " % uid, reply)
+
+    script = (
+        *SEEN[:-1],
+        Tagged(b"UID SEARCH UNDELETED", b"* SEARCH 1 2 3 4\r\nTAG OK x\r\n"),
+        *(fetched(4, stale, 2001), fetched(3, others, 1999)),
+        *(fetched(2, fresh, 1999), fetched(1, stale, 1999)),
+        Tagged(rb"UID STORE 7,1 +FLAGS", b"TAG OK x\r\n"),
+        Tagged(b"UID EXPUNGE 7,1\r\n", b"TAG OK x\r\n"),
+        LOGOUT,
+    )
+    run = trip(script, *INSECURE, "-v")
+    assert (run.code, run.box.faults) == (0, [])
+    assert "\ndelivery: me@127.0.0.1/INBOX: 1 stale deleted\n" in run.done.stdout
+
+
+ARRIVED = b"".join(
+    (
+        b"Authentication-Results: mx.x; spf=pass; dkim=fail (bad); dmarc=none\r\n",
+        b"Received: from mx.x by store.x; Mon, 1 Jan 2001 00:00:09 +0000\r\n",
+        b"Received: from me by mx.x|[OK]; Mon, 1 Jan 2001 00:00:02 +0000\r\n",
+        b"X-Spam-Status: No\r\n",
+        HEADER,
+    )
+)
+TRACED = Tagged(
+    b"UID FETCH 7",
+    b"* 3 FETCH (UID 7 BODY[HEADER]<0> {%d}\r\n%s)\r\nTAG OK x\r\n" % (len(ARRIVED), ARRIVED),
+)
+
+
+def test_what_is_learned_on_the_way() -> None:
+    script = tuple(TRACED if step is FETCHED else step for step in WHOLE)
+    run = trip(script, *INSECURE, "-v")
+    assert run.code == 0
+    assert run.done.stdout.split("\n")[-7:-2] == [
+        "delivery: seen in me@127.0.0.1/INBOX",
+        "delivery: mx.x\\x7c(OK) after 2 s",
+        "delivery: store.x after 7 s",
+        "delivery: spf pass, dkim fail, dmarc none",
+        "delivery: x-spam-status: No",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("required", "said"),
+    [
+        ("spf", "answered in # s (slowest: banner # s), delivered in # s"),
+        ("spf,dkim", "delivery: dkim is fail"),
+        ("DKIM,dmarc", "delivery: dkim is fail; delivery: dmarc is none"),
+    ],
+)
+def test_required_results(required: str, said: str) -> None:
+    script = tuple(TRACED if step is FETCHED else step for step in WHOLE)
+    run = trip(script, *INSECURE, "--require-auth-results", required)
+    assert (run.code, run.line) == (0 if required == "spf" else 1, said)
+
+
+def test_no_results_at_all() -> None:
+    run = trip(WHOLE, *INSECURE, "--require-auth-results", "spf", "-w", "delivery=9")
+    assert (run.code, run.line) == (1, "delivery: no result of spf")
+    assert run.done.perfdata.endswith("delivery=#s;9;;0")
+
+
+def test_threshold() -> None:
+    run = trip(WHOLE, *INSECURE, "-w", "delivery=0.000001")
+    assert (run.code, run.line) == (1, "delivery took # s (limit 0.000001 s)")
+
+
+# POP3
+
+
+POP = (b"+OK hi\r\n", Expect(b"CAPA"), b"+OK\r\nTOP\r\n.\r\n")
+POP_IN = (*POP, Expect(b"USER me\r\n"), b"+OK\r\n", Expect(b"PASS s3cret\r\n"), b"+OK\r\n")
+LISTED = (
+    *(Expect(b"UIDL"), b"+OK\r\n1 one\r\n2 two\r\n3 three\r\n.\r\n"),
+    *(Expect(b"LIST"), b"+OK\r\n1 900\r\n2 900000\r\n3 900\r\n.\r\n"),
+)
+TOPPED = (Expect(b"TOP 3 0\r\n"), b"+OK\r\n%s.\r\n" % HEADER)
+OTHER = (Expect(b"TOP 1 0\r\n"), b"+OK\r\nSubject: a\r\n\r\n.\r\n")
+POP_QUIT = (Expect(b"QUIT"), b"+OK\r\n")
+
+
+DELETED = (Expect(b"DELE 3\r\n"), b"+OK\r\n", *POP_QUIT)
+
+
+def test_pop3_found_and_deleted() -> None:
+    """One session finds it, the next deletes it; the large one is not even looked at."""
+    first = (*POP_IN, *LISTED, *TOPPED, *OTHER, *POP_QUIT)
+    # What is known to be of no interest is not looked at again.
+    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LISTED, *TOPPED, *DELETED))
+    assert (run.code, run.box.faults, run.box.connections) == (0, [], 2)
+    assert run.line == "answered in # s (slowest: banner # s), delivered in # s"
+
+
+def test_pop3_without_top_and_unique_ids() -> None:
+    """What may be the message is had whole, as far as it is small."""
+    listed = (
+        *(Expect(b"UIDL"), b"-ERR what?\r\n"),
+        *(Expect(b"LIST"), b"+OK\r\n1 900\r\n2 30000\r\n3 900\r\nx y\r\n.\r\n"),
+        *(Expect(b"TOP 3 0"), b"-ERR what?\r\n"),
+        *(Expect(b"RETR 3"), b"+OK\r\n%sHello\r\n.\r\n" % HEADER),
+        *(Expect(b"RETR 1"), b"+OK\r\n\r\nX-Check\r\n.\r\n"),
+    )
+    again = tuple(step for step in listed if step not in (Expect(b"TOP 3 0"),))
+    again = (*listed[:4], *listed[6:])
+    run = trip(
+        (*POP_IN, *listed, *POP_QUIT),
+        *INSECURE,
+        "-v",
+        scheme="pop3",
+        later=(*POP_IN, *again, *DELETED),
+    )
+    assert (run.code, run.box.faults) == (0, [])
+    assert "\ndelivery: me@127.0.0.1: read whole, for the server lacks TOP\n" in run.done.stdout
+
+
+LOCKED = (*POP_IN[:-1], b"-ERR [IN-USE] somebody else reads it\r\n", *POP_QUIT)
+
+
+def test_pop3_locked_for_a_moment() -> None:
+    """Two runs at the same time share a mailbox that only one may open."""
+    later = (*POP_IN, *LISTED, *TOPPED, *OTHER, *DELETED)
+    run = trip(LOCKED, *INSECURE, scheme="pop3", later=later, seconds=2)
+    assert (run.code, run.line.partition(": ")[2], run.box.connections) == (
+        1,
+        "not deleted from BOX: not POP3: 'Subject: a'",
+        3,
+    )
+
+
+def test_pop3_locked_for_good() -> None:
+    run = trip(LOCKED, *INSECURE, scheme="pop3")
+    assert (run.code, run.line) == (
+        2,
+        "delivery: BOX: locked for 0.6 s: '-ERR (IN-USE) somebody else reads it'",
+    )
+    first = (*POP_IN, *LISTED, *TOPPED, *OTHER, *POP_QUIT)
+    run = trip(first, *INSECURE, scheme="pop3", later=LOCKED, seconds=2)
+    assert (run.code, run.line) == (
+        1,
+        "delivery: not deleted from BOX: locked: '-ERR (IN-USE) somebody else reads it'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ((b"-ERR down\r\n",), "BOX: session refused: '-ERR down' (after # s)"),
+        ((b"220 ESMTP\r\n",), "BOX: not POP3: '220 ESMTP' (after # s)"),
+        ((*POP_IN[:-1], b"-ERR s3cret\r\n"), "BOX: login refused: '-ERR ***' (after # s)"),
+        (
+            (*POP_IN, Expect(b"UIDL"), b"-ERR\r\n", Expect(b"LIST"), b"-ERR no\r\n"),
+            "BOX: LIST refused: '-ERR no' (after # s)",
+        ),
+        (
+            (*POP, Expect(b"USER"), b"+OK\r\n", Expect(b"PASS"), Slowly(b"+OK hi hi", 0.2)),
+            "BOX: no answer within 0.6 s: '+OK'",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pop3_server_that_misbehaves(script: Script, said: str) -> None:
+    run = trip(script, *INSECURE, scheme="pop3")
+    assert (run.code, run.line) == (2, f"delivery: {said}")
+
+
+SEARCH = b"UID SEARCH"
+LONG = "a reply longer than 4194304 bytes"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "script", "said"),
+    [
+        (
+            "imap",
+            (*IN, Tagged(SEARCH, b"* 3 FETCH (X {999999999}\r\n"), Forever(b"x" * 9999)),
+            f"{LONG}: '* 3 FETCH (X {{999999999}}'",
+        ),
+        (
+            "imap",
+            (*IN, Tagged(SEARCH, b"* 3 FETCH (X {4194304}\r\n"), Forever(b"x" * 9999)),
+            f"{LONG}: '* 3 FETCH (X {{4194304}}'",
+        ),
+        (
+            "imap",
+            (*IN, Tagged(SEARCH, b"* SEARCH"), Forever(b" 1234567" * 1000)),
+            "a line longer than 1000000 bytes: '* SEARCH#'",
+        ),
+        (
+            "imap",
+            (*IN, Tagged(SEARCH, b""), Forever(b"* OK %s\r\n" % (b"x" * 500) * 99)),
+            f"{LONG}: '* OK {'x' * 248}...'",
+        ),
+        (
+            "pop3",
+            (*POP_IN, Expect(b"UIDL"), b"+OK\r\n", Forever(b"1 x\r\n" * 1000)),
+            "a reply of more than 150000 lines: '1 x'",
+        ),
+        (
+            "pop3",
+            (*POP_IN, Expect(b"UIDL"), Forever(b"x" * 9999)),
+            f"a line longer than 1000000 bytes: '{'x' * 256}'",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_flood(scheme: str, script: Script, said: str, tmp_path: Path) -> None:
+    """It ends at a limit, and is never held in memory whole."""
+    peak = tmp_path / "peak"
+    measure = (
+        "import resource, subprocess, sys; code = subprocess.call(sys.argv[2:]); "
+        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss; "
+        "open(sys.argv[1], 'w').write(str(peak)); sys.exit(code)"
+    )
+    prefix = (sys.executable, "-c", measure, str(peak))
+    run = trip(script, *INSECURE, scheme=scheme, seconds=5, prefix=prefix)
+    place = "BOX/INBOX" if scheme == "imap" else "BOX"
+    line = re.sub(r"(?<=SEARCH)[ 1-7]+", "#", run.line)
+    assert (run.code, line) == (2, f"delivery: {place}: {said} (after # s)")
+    assert int(peak.read_text()) < 64 * 1024
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_is_looked_for(number: signal.Signals) -> None:
+    with ScriptedServer(QUEUED).running() as smtp, ScriptedServer((Hang(),)).running() as box:
+        process = subprocess.Popen(
+            [
+                *(str(plugin.SCRIPT), "-H", "127.0.0.1", "-p", str(smtp.port), "-F", "me.example"),
+                *("--rcpt", "a@x", "--deliver", "--mailbox", f"pop3s://me@127.0.0.1:{box.port}"),
+            ],
+            stdout=subprocess.PIPE,
+            env={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+            text=True,
+        )
+        end = time.monotonic() + 5
+        while not box.connections and time.monotonic() < end:
+            time.sleep(0.01)
+        process.send_signal(number)
+        stopped = time.monotonic()
+        output, _ = process.communicate(timeout=5)
+        assert time.monotonic() - stopped < plugin.SLACK
+    line = re.sub(r"\d+\.\d{3} s", "# s", output.partition(" | ")[0])
+    assert (process.returncode, line) == (
+        3,
+        f"SMTP UNKNOWN - 127.0.0.1:{smtp.port} delivery: interrupted by {number.name} (after # s)",
+    )
+
+
+def test_the_session_s_deadline_does_not_end_the_search() -> None:
+    """With ``-t 1`` a message that comes after 1.2 s has come."""
+    script = (*IN, Sleep(1.2), *WHOLE[len(IN) :])
+    with ScriptedServer(QUEUED[:-1]).running() as smtp:
+        began = time.monotonic()
+        done = asked(
+            *(smtp, "--deliver", "--rcpt", "a@x", "--mailbox", "imap://me@127.0.0.1:1"),
+            *("--delivery-timeout", "2"),
+        )
+        assert time.monotonic() - began < 2
+    assert done.code == 2
+    run = trip(script, *INSECURE, "-t", "1", seconds=4)
+    assert (run.code, run.box.faults) == (0, [])
+    assert 1.2 < run.done.times()["delivery"] < 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "problem"),
+    [
+        (0o644, "x\n", "--mailbox-pass-file: 'password' can be read by everyone, chmod o-r it"),
+        (0o600, "\n", "--mailbox-pass-file: the first line of 'password' is empty"),
+        (0o600, "a\0b", "--mailbox: the password holds a NUL, which no mailbox takes"),
+    ],
+)
+def test_password_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, text: str, problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("password").write_text(text)
+    Path("password").chmod(mode)
+    sought = ("--deliver", "--rcpt", "a@x", "--mailbox", "imap://me@x")
+    done = plugin.run("-H", "127.0.0.1", *sought, "--mailbox-pass-file", "password")
+    assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
+
+
+def test_a_password_from_a_file(tmp_path: Path) -> None:
+    """It goes before the environment's."""
+    password = tmp_path / "password"
+    password.write_text("s3cret\nx\n")
+    password.chmod(0o600)
+    where = ("--mailbox-pass-file", str(password))
+    with ScriptedServer(QUEUED).running() as smtp:
+        box = ScriptedServer((HI, POOR, LOGIN, *WHOLE[3:]), edit=named(smtp))
+        with box.running():
+            url = f"imap://me@127.0.0.1:{box.port}"
+            done = plugin.run(
+                *("-H", "127.0.0.1", "-p", str(smtp.port), "-F", "me.example", *INSECURE),
+                *("--deliver", "--rcpt", "a@x", "--mailbox", url, *where),
+                environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "wrong"},
+            )
+    assert (done.code, box.faults) == (0, [])

@@ -1,0 +1,99 @@
+"""A mailbox's URL: what it may be, whatever a user's name holds, and a folder's name in IMAP."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.mailbox_url import PORTS, Mailbox, imap_name, parse
+
+
+@pytest.mark.parametrize(
+    ("url", "mailbox"),
+    [
+        ("imap://me@x", Mailbox("imap", "me", "x", "x", 143, "INBOX")),
+        ("IMAPS://me@x/", Mailbox("imaps", "me", "x", "x", 993, "INBOX")),
+        ("pop3://me@x", Mailbox("pop3", "me", "x", "x", 110, "")),
+        ("pop3s://me@x:1/", Mailbox("pop3s", "me", "x", "x", 1, "")),
+        ("imap://me@y@x:144/A/b@c:d", Mailbox("imap", "me@y", "x", "x", 144, "A/b@c:d")),
+        ("imap://me%40y%3A%2F%25@x", Mailbox("imap", "me@y:/%", "x", "x", 143, "INBOX")),
+        ("imap://me@[::1]:144/A", Mailbox("imap", "me", "::1", "::1", 144, "A")),
+        ("imap://me@[::1]", Mailbox("imap", "me", "::1", "::1", 143, "INBOX")),
+        ("imap://me@x./%C3%BC", Mailbox("imap", "me", "x.", "x", 143, "\u00fc")),
+        (
+            "imap://\u00fc@\u00fc.x",
+            Mailbox("imap", "\u00fc", "\u00fc.x", "xn--tda.x", 143, "INBOX"),
+        ),
+    ],
+)
+def test_parse(url: str, mailbox: Mailbox) -> None:
+    assert parse(url) == mailbox
+
+
+def test_what_is_shown_breaks_no_output() -> None:
+    assert str(parse("imap://a|b@x/c|d")) == "a\\x7cb@x/c\\x7cd"
+    assert str(parse("pop3s://me@y@x:99")) == "me@y@x"
+
+
+def escaped(text: str) -> str:
+    """Return text with all of it escaped that has a meaning in a URL."""
+    return "".join(
+        f"%{byte:02X}" if chr(byte) in "%@:/" or byte > 126 else chr(byte) for byte in text.encode()
+    )
+
+
+PRINTABLE = st.text(min_size=1, max_size=30).filter(str.isprintable)
+
+
+@given(st.sampled_from(sorted(PORTS)), PRINTABLE, st.integers(1, 65535), PRINTABLE)
+def test_every_user_and_folder_can_be_named(scheme: str, user: str, port: int, folder: str) -> None:
+    path = f"/{escaped(folder)}" if scheme.startswith("imap") else ""
+    read = parse(f"{scheme}://{escaped(user)}@mail.example:{port}{path}")
+    assert (read.user, read.port, read.host) == (user, port, "mail.example")
+    assert read.folder == (folder if path else "")
+    assert str(read).isprintable()
+
+
+def problem(url: str) -> str:
+    """Return what is wrong with a URL, or nothing."""
+    try:
+        parse(url)
+    except UsageFault as fault:
+        return fault.problem
+    return ""
+
+
+@given(st.text())
+def test_anything_else_is_a_sentence(text: str) -> None:
+    for url in (text, f"imap://{text}", f"imap://me@{text}"):
+        assert problem(url).isprintable()
+
+
+@given(st.text(alphabet="ab:/@%[]?#", max_size=12), st.text(alphabet="ab:/@%[]", max_size=6))
+def test_a_password_is_never_repeated(before: str, after: str) -> None:
+    for url in (f"imap://me:s3cret{before}@{after}", f"{before}me:s3cret@{after}"):
+        assert "s3cret" not in problem(url)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("INBOX", '"INBOX"'),
+        ('a "b" \\c', '"a \\"b\\" \\\\c"'),
+        ("M\u00fcll & \u65e5\u672c", '"M&APw-ll &- &ZeVnLA-"'),
+        # The examples of RFC 3501 section 5.1.3.
+        ("~peter/mail/\u53f0\u5317/\u65e5\u672c\u8a9e", '"~peter/mail/&U,BTFw-/&ZeVnLIqe-"'),
+        ("\U0001f4e7", '"&2D3c5w-"'),
+    ],
+)
+def test_imap_name(folder: str, name: str) -> None:
+    assert imap_name(folder) == name
+
+
+@given(PRINTABLE)
+def test_every_folder_has_a_name_in_ascii(folder: str) -> None:
+    name = imap_name(folder)
+    assert name.isascii()
+    assert name.isprintable()

@@ -1,0 +1,187 @@
+"""The message of a round trip, and what the header of any message tells."""
+
+from __future__ import annotations
+
+from email import message_from_bytes
+from email.policy import SMTP
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_smtp_health import header
+from check_smtp_health.observation import Hop
+from check_smtp_health.smtp.message import RECIPIENTS, TOKEN, compose, mark
+from check_smtp_health.smtp.session import dotted
+from check_smtp_health.sought import STALE_AFTER, Copy, Sought
+
+ADDRESS = st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1)
+ADDRESSES = ADDRESS.filter(lambda text: text.isprintable() and not set(text) & set("<>"))
+
+
+@given(st.lists(ADDRESSES.map(lambda text: text[:250]), min_size=1, max_size=60), ADDRESSES)
+def test_every_message_is_one(recipients: list[str], sender: str) -> None:
+    text = compose("t0ken", "Tue, 24 Nov 2026 12:00:00 +0000", sender[:250], recipients, "me.x")
+    lines = text.split(b"\r\n")
+    assert b"\n" not in text.replace(b"\r\n", b"")
+    assert max(map(len, lines)) < 998
+    assert all(map(str.isascii, (*recipients, sender))) == text.isascii()
+    read = header.fields(text)
+    assert header.values(read, TOKEN) == ["t0ken"]
+    assert header.values(read, RECIPIENTS) == [" ".join(map(mark, recipients))]
+    assert [name for name, _ in read] == [name.lower() for name in message_from_bytes(text)]
+
+
+def test_what_another_parser_makes_of_it() -> None:
+    text = compose("t0ken", formatdate(0), "", ["a@x", "b@y"], "[127.0.0.1]")
+    read = message_from_bytes(text, policy=SMTP)
+    assert (read["From"], read["To"], read["Message-ID"]) == (
+        "check_smtp_health@[127.0.0.1]",
+        "a@x, b@y",
+        "<t0ken@[127.0.0.1]>",
+    )
+    assert (read.get_content_type(), read["Auto-Submitted"]) == ("text/plain", "auto-generated")
+    assert read.defects == []
+
+
+def test_a_mark_is_no_part_of_another_s() -> None:
+    assert mark("a@x") == mark("A@X")
+    assert mark("a@x") not in mark("aa@x")
+    assert len(mark("a@x")) == 32
+
+
+@pytest.mark.parametrize(
+    ("message", "sent"),
+    [
+        (b"a\r\n", b"a\r\n.\r\n"),
+        (b".\r\n..\r\na.\r\n", b"..\r\n...\r\na.\r\n.\r\n"),
+        (b"", b".\r\n"),
+    ],
+)
+def test_dotted(message: bytes, sent: bytes) -> None:
+    assert dotted(message) == sent
+
+
+def test_fields() -> None:
+    assert header.fields(b" x\nA: b\r\n\tc\n d\r\nB :\xff\nnone\n: e\n\nC: f\n") == [
+        ("a", "b c d"),
+        ("b", "\ufffd"),
+        ("", "e"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("date", "moment"),
+    [
+        ("Thu, 1 Jan 1970 01:00:00 +0100 (CET)", 0.0),
+        ("1 Jan 1970 00:00:10 -0000", 10.0),
+        ("yesterday", None),
+        ("", None),
+        ("1 Jan 99999999999999999999 00:00:00 +0000", None),
+        ("32 Foo 2026 00:00:00 +0000", None),
+    ],
+)
+def test_moment(date: str, moment: float | None) -> None:
+    assert header.moment(date) == moment
+
+
+@given(st.text())
+def test_any_moment(date: str) -> None:
+    header.moment(date)
+
+
+WAY = b"""\
+Received: from b.x by c.x with LMTP id 1;
+ Thu, 1 Jan 1970 00:00:09 +0000
+Received: by b.x; no date
+Received: from me; Thu, 1 Jan 1970 01:00:05 +0100
+Date: Thu, 1 Jan 1970 00:00:07 +0000
+"""
+
+
+def test_hops() -> None:
+    read = header.fields(WAY)
+    assert header.hops(read) == (Hop("", -2.0), Hop("b.x", None), Hop("c.x", 4.0))
+    assert header.received(read) == 9.0
+    assert header.received([]) is None
+    assert header.hops(header.fields(WAY.replace(b"Date: ", b"X: ")))[0] == Hop("", None)
+
+
+@pytest.mark.parametrize(
+    ("results", "verdicts"),
+    [
+        (("mx.x; spf=pass smtp.mailfrom=a; dkim=none",), (("spf", "pass"), ("dkim", "none"))),
+        (("mx.x 1; dkim=fail; dkim=pass; dkim=fail",), (("dkim", "pass"),)),
+        (("mx.x; dmarc/1 = FAIL (spf=pass; (dkim=pass))",), (("dmarc", "fail"),)),
+        # The last server that judged it has the last word, as far as it has one.
+        (("b; spf=fail", "a; spf=pass; dkim=pass"), (("spf", "fail"), ("dkim", "pass"))),
+        (('mx.x; x=y a="; spf=pass"; spf=none',), (("spf", "none"),)),
+        (("spf=pass",), ()),
+        (("mx.x; none",), ()),
+        ((), ()),
+    ],
+)
+def test_verdicts(results: tuple[str, ...], verdicts: tuple[tuple[str, str], ...]) -> None:
+    assert header.verdicts([("authentication-results", one) for one in results]) == verdicts
+
+
+@given(st.text(alphabet='()";=spf \\', max_size=200))
+def test_any_verdict(value: str) -> None:
+    assert set(dict(header.verdicts([("authentication-results", f"x; {value}")]))) <= {"spf"}
+
+
+def test_spam() -> None:
+    read = [("x-spam-flag", "NO"), ("subject", "x"), *[("x-rspamd-score", "1")] * 20]
+    assert header.spam(read) == (("x-spam-flag", "NO"), *[("x-rspamd-score", "1")] * 9)
+
+
+SOUGHT = Sought(TOKEN, "t0ken", RECIPIENTS, ("one", "two"), 900)
+NEWEST = Copy("9", b"", "")
+
+
+def copy(age: float, arrived: float | None, **fields: str) -> Copy:
+    """Return a message that is so old by its date, and by its arrival."""
+    given = {TOKEN: fields.pop("token", "old"), RECIPIENTS: fields.pop("marks", "zero two")}
+    lines = [f"{name}: {value}" for name, value in given.items()]
+    text = "\n".join([f"Date: {formatdate(10 * STALE_AFTER - age)}", *lines])
+    date = "" if arrived is None else formatdate(10 * STALE_AFTER - arrived)
+    return Copy("1", text.encode(), date)
+
+
+@pytest.mark.parametrize(
+    ("one", "is_stale"),
+    [
+        (copy(STALE_AFTER + 1, STALE_AFTER + 1), True),
+        (copy(STALE_AFTER, STALE_AFTER + 1), False),
+        (copy(STALE_AFTER + 1, STALE_AFTER), False),
+        (copy(STALE_AFTER + 1, None), False),
+        (copy(STALE_AFTER + 1, STALE_AFTER + 1, marks="twofold"), False),
+        (copy(STALE_AFTER + 1, STALE_AFTER + 1, token="t0ken"), False),
+        (Copy("1", f"{TOKEN}: old\n{RECIPIENTS}: two".encode(), formatdate(0)), False),
+    ],
+)
+def test_stale(one: Copy, is_stale: bool) -> None:
+    assert SOUGHT.is_stale(one, copy(0, 0, token="t0ken")) is is_stale
+
+
+NOTIFICATION = b"""\
+Reporting-MTA: dns; mx.x
+Arrival-Date: x
+
+Final-Recipient: rfc822; a@x
+Action: %s
+Status: 5.1.1
+"""
+
+
+def test_notification() -> None:
+    kind = b'Content-Type: multipart/report;\n report-type=delivery-status; boundary="x"\n'
+    assert SOUGHT.is_notification(Copy("1", kind))
+    assert not SOUGHT.is_notification(Copy("1", b"Content-Type: multipart/report"))
+    assert SOUGHT.reason(NOTIFICATION % b"failed") == b"5.1.1"
+    assert SOUGHT.reason((NOTIFICATION % b"failed").replace(b"\n", b"\r\n")) == b"5.1.1"
+    assert SOUGHT.reason(NOTIFICATION % b"delayed") is None
+    assert SOUGHT.reason(b"Action: failed") == b""
+    diagnosed = NOTIFICATION % b"failed" + b"Diagnostic-Code: smtp; 550 no\n user\n"
+    assert SOUGHT.reason(diagnosed) == b"smtp; 550 no user"
