@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health import arguments, policies, thresholds
+from check_smtp_health import arguments, policies, round_trip, thresholds
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.policies import Policies
 from check_smtp_health.text import quoted
@@ -178,7 +178,7 @@ def build(
     size = options.last("size")
     expect = arguments.expect(options.last("expect"))
     user = _user(options, password)
-    mailboxes = _mailboxes(options)
+    mailboxes = round_trip.mailboxes(options)
     further = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
     needs_more = [name for name in further if options.count(name)]
     if expect.code >= 400 and (needs_more or tls == "starttls"):
@@ -202,7 +202,7 @@ def build(
         verbose=options.count("verbose"),
         tls=tls,
         sni=_sni(options, hosts, tls),
-        verify=not (options.count("no-verify") or options.count("dane")),
+        verify=not options.count("no-verify"),
         ca_file=options.last("ca-file"),
         ca_path=options.last("ca-path"),
         certfile=_client_certificate(options),
@@ -225,15 +225,11 @@ def build(
         min_healthy=_min_healthy(options, hosts),
         nameservers=tuple(arguments.nameserver(one) for one in options.all("nameserver")),
         policies=policies.build(options, hosts, tls),
-        deliver=_delivers(options),
+        deliver=round_trip.is_wanted(options),
         mailboxes=mailboxes,
         delivery_timeout=arguments.delivery_timeout(options.last("delivery-timeout")),
-        require_auth_results=tuple(
-            method
-            for given in options.all("require-auth-results")
-            for method in arguments.auth_results(given)
-        ),
-        mailbox_password=_mailbox_password(mailboxes, mailbox_password),
+        require_auth_results=round_trip.required(options),
+        mailbox_password=Secret(round_trip.password(mailbox_password)) if mailboxes else None,
     )
 
 
@@ -310,36 +306,6 @@ def _sni(options: Options, hosts: tuple[Host, ...], tls: str) -> str | None:
     if tls and any(host.kind == "socket" for host in hosts) and not options.count("no-verify"):
         raise UsageFault("hostname", "TLS over a Unix socket needs --sni NAME or --no-verify")
     return None
-
-
-def _delivers(options: Options) -> bool:
-    if options.count("deliver") and not options.count("rcpt"):
-        raise UsageFault("deliver", "needs --rcpt ADDRESS")
-    return bool(options.count("deliver"))
-
-
-def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
-    given = options.all("mailbox")
-    if not given:
-        for name in ("mailbox-pass-file", "delivery-timeout", "require-auth-results"):
-            if options.count(name):
-                raise UsageFault(name, "needs --mailbox URL")
-        return ()
-    if not options.count("deliver"):
-        raise UsageFault("mailbox", "needs --deliver")
-    from check_smtp_health import mailbox_url
-
-    return tuple(dict.fromkeys(map(mailbox_url.parse, given)))
-
-
-def _mailbox_password(mailboxes: tuple[Mailbox, ...], password: str | None) -> Secret | None:
-    if not mailboxes:
-        return None
-    if not password:
-        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    if "\0" in password:
-        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
-    return Secret(password)
 
 
 def _client_certificate(options: Options) -> str | None:

@@ -32,8 +32,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "thresholds": {*LEAVES, "arguments", "options"},
     "policies": {*LEAVES, "__init__", "arguments", "options"},
     "mailbox_url": {*LEAVES, "arguments"},
+    "round_trip": {*LEAVES, "__init__", "arguments", "mailbox_url", "options"},
     "settings": {
-        *LEAVES, "__init__", "arguments", "mailbox_url", "options", "policies", "thresholds",
+        *LEAVES, "__init__", "arguments", "mailbox_url", "options", "policies", "round_trip",
+        "thresholds",
     },
     "smtp.__init__": set(),
     "smtp.reply": LEAVES,

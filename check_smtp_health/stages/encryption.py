@@ -55,7 +55,8 @@ def trust(settings: Settings) -> Trust:
                 "needs the package cryptography to read the certificate: "
                 f"pip install 'check-smtp-health[tls]'{instead}",
             ) from error
-    return Trust(settings)
+    # Records vouch for the certificate then, and they are looked at once it has been shown.
+    return Trust(settings._replace(verify=settings.verify and not settings.policies.dane))
 
 
 def web_trust(settings: Settings) -> Trust:
