@@ -66,6 +66,9 @@ GREETING = (
     b"250-mx.example.org\r\n250-SIZE 30000000\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n",
 )
 
+SECOND, SECOND_ADDRESS = "mx2.example.org", "127.0.0.2"
+"""The host that refuses everybody; its address where it stands beside the other one."""
+
 PASSWORD = "s3cret"
 
 ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts"}
@@ -95,7 +98,7 @@ def script(words: list[str], host: str, certificate: ssl.SSLContext) -> tuple[St
     """Return what the server does on a host of the README, as far as the command asks for it."""
     if host.startswith("/"):
         return LMTP
-    if host == "mx2.example.org":
+    if host == SECOND:
         return REFUSING
     starttls = (Expect(b"STARTTLS"), b"220 2.0.0 Ready\r\n", Handshake(certificate), *GREETING)
     auth = (Expect(LOGIN), b"235 2.7.0 Accepted\r\n")
@@ -213,6 +216,9 @@ def published(words: list[str], world: World, port: int, pem: str) -> Iterator[s
             web = ScriptedServer((handshake, Swallow(), page), address=policy, port=443)
             stack.enter_context(web.running())
         table = {name: Answer((text,), is_secure=True) for name, text in answers.items()}
+        if "--min-healthy" in words:
+            table[domain, "MX"] = Answer((f"MX 10 {host}.", f"MX 20 {SECOND}."))
+            table[SECOND, "A"] = Answer((f"A {SECOND_ADDRESS}",))
         yield stack.enter_context(NameServer(table).running()).nameserver
 
 
@@ -255,7 +261,12 @@ def run_with_names(line: str, words: list[str], world: World) -> plugin.Outcome:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     server = ScriptedServer(script(words, host, context))
-    with server.running(), published(words, world, server.port, pem) as nameserver:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(server.running())
+        if "--min-healthy" in words:
+            second = ScriptedServer(REFUSING, address=SECOND_ADDRESS, port=server.port)
+            stack.enter_context(second.running())
+        nameserver = stack.enter_context(published(words, world, server.port, pem))
         outcome = plugin.run(
             *("-4", "-p", str(server.port), "--nameserver", nameserver),
             prefix=("sh", "-c", f'{line} "$@"'),

@@ -1,0 +1,251 @@
+"""The MX set of a domain: every host is probed, and what is wrong with the set is said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import plugin
+from tests.servers import dns
+from tests.servers.name_server import SILENCE, Answer, NameServer, fails, records
+from tests.servers.network import ANSWERS, name_server, private
+from tests.servers.scripted import ScriptedServer
+from tests.test_targets import BAD, GOOD, HEALTHY, REFUSES, metrics, serving
+
+DOMAIN = "example.org"
+ONE, TWO = "mx1.example.org", "mx2.example.org"
+BOTH = (f"MX 20 {TWO}.", f"MX 10 {ONE}.")
+WHERE = {(ONE, "A"): records(f"A {GOOD}"), (TWO, "A"): records(f"A {BAD}")}
+
+Answers = dict[tuple[str, str], Answer]
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Serve a healthy host and one that refuses everybody."""
+    with serving(_2=HEALTHY, _3=REFUSES) as where:
+        yield where
+
+
+def check(port: int, answers: Answers, *arguments: str, domain: str = DOMAIN) -> plugin.Outcome:
+    """Check a domain of which the name server knows these answers."""
+    with NameServer(answers).running() as names:
+        done = plugin.run(
+            *("-H", domain, "--mx", "-p", str(port), "-F", "me.example", "-t3"),
+            *("--nameserver", names.nameserver),
+            *arguments,
+        )
+    assert done.stderr == ""
+    return done
+
+
+def published(*texts: str) -> Answers:
+    """Return a domain with these MX records, and its two hosts."""
+    return {(DOMAIN, "MX"): records(*texts), **WHERE}
+
+
+def test_every_host_is_probed(port: int) -> None:
+    done = check(port, published(*BOTH))
+    assert (done.code, done.line) == (
+        2,
+        f"SMTP CRITICAL - {TWO}:{port} [{BAD}] helo: 550 5.7.1 no (after # s); 1 of 2 healthy",
+    )
+    begun = ("time", "resolve", "connect", "banner")
+    first = metrics(ONE, *begun, "helo", "quit").replace(";0;1", ";0;3")
+    second = metrics(TWO, *begun, "quit").replace(";0;1", ";0;3")
+    assert done.perfdata == f"healthy=1;;;0;2 '{DOMAIN}::resolve'=#s;;;0 {first} {second}"
+
+
+def test_in_the_order_of_preference_when_verbose(port: int) -> None:
+    done = check(port, published(*BOTH), "-v", "--min-healthy", "1")
+    lines = [re.sub(r" +[\d.]+ s .*", "", line) for line in done.stdout.splitlines()[1:-1]]
+    assert done.code == 1
+    assert lines[:5] == [
+        f"[OK]       {DOMAIN}",
+        "[OK]       resolve",
+        f"[OK]       mx       10 {ONE}",
+        f"[OK]       mx       20 {TWO}",
+        f"[OK]       {ONE}:{port} [{GOOD}]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        pytest.param({}, "no such domain (after # s)", id="no domain"),
+        pytest.param(
+            {(DOMAIN, "MX"): records("MX 0 .")},
+            "the domain takes no mail (null MX) (after # s)",
+            id="null MX",
+        ),
+        pytest.param(
+            {(DOMAIN, "MX"): records("MX 10 192.0.2.1.")},
+            "the MX is 192.0.2.1, which is no host name (after # s)",
+            id="an address",
+        ),
+        pytest.param(
+            {(DOMAIN, "MX"): records(r"MX 10 a\124b\010<i>.example.org.")},
+            "the MX is a\\x7cb\\010(i).example.org, which is no host name (after # s)",
+            id="hostile",
+        ),
+        pytest.param(
+            {(DOMAIN, "MX"): fails("SERVFAIL")},
+            f"MX of {DOMAIN}: SERVFAIL from 127.0.0.1 (after # s)",
+            id="SERVFAIL",
+        ),
+        pytest.param(
+            {(DOMAIN, "MX"): fails("REFUSED")},
+            f"MX of {DOMAIN}: REFUSED from 127.0.0.1 (after # s)",
+            id="REFUSED",
+        ),
+        pytest.param({(DOMAIN, "MX"): SILENCE}, "no answer within 3 s", id="silence"),
+    ],
+)
+def test_a_domain_that_leads_nowhere(port: int, answers: Answers, said: str) -> None:
+    done = check(port, answers)
+    assert (done.code, done.line, done.perfdata) == (
+        2,
+        f"SMTP CRITICAL - {DOMAIN} resolve: {said}; 0 of 1 healthy",
+        "healthy=0;;;0;1",
+    )
+
+
+def test_without_mx_the_domain_is_its_own_host(port: int) -> None:
+    answers = {(DOMAIN, "MX"): records(), (DOMAIN, "A"): records(f"A {GOOD}")}
+    done = check(port, answers, "-v")
+    assert done.code == 0
+    assert done.line == (
+        f"SMTP OK - {DOMAIN}: 1 of 1 healthy, slowest: {DOMAIN}:{port} [{GOOD}] # s (banner # s)"
+    )
+    assert f"[OK]       mx       {DOMAIN} has no MX record\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        pytest.param(
+            {
+                (DOMAIN, "MX"): records("MX 10 alias.example.org."),
+                ("alias.example.org", "CNAME"): records(f"CNAME {ONE}."),
+                ("alias.example.org", "A"): records(f"CNAME {ONE}.", f"{ONE}: A {GOOD}"),
+            },
+            "alias.example.org is an alias (CNAME)",
+            id="an alias",
+        ),
+        pytest.param(
+            published(f"MX 10 {ONE}.", "MX 0 ."), "a null MX stands beside others", id="null MX"
+        ),
+        pytest.param(
+            published(f"MX 10 {ONE}.", "MX 20 192.0.2.1."),
+            "192.0.2.1 is no host name",
+            id="an address beside a host",
+        ),
+    ],
+)
+def test_what_breaks_a_rule(port: int, answers: Answers, said: str) -> None:
+    done = check(port, answers)
+    assert (done.code, done.line) == (
+        1,
+        f"SMTP WARNING - {DOMAIN} mx: {said}; 1 of 1 healthy",
+    )
+
+
+def test_a_host_that_does_not_resolve(port: int) -> None:
+    done = check(port, published(f"MX 10 {ONE}.", "MX 20 gone.example.org."))
+    assert (done.code, done.line) == (
+        2,
+        f"SMTP CRITICAL - gone.example.org:{port} resolve: no such host name (after # s); "
+        "1 of 2 healthy",
+    )
+
+
+def test_a_host_without_address_of_that_family(port: int) -> None:
+    answers = {**published(f"MX 10 {ONE}."), (ONE, "AAAA"): records()}
+    done = check(port, answers, "-6")
+    assert (done.code, done.line) == (
+        2,
+        f"SMTP CRITICAL - {ONE}:{port} resolve: the name has no address (for IPv6) (after # s); "
+        "0 of 1 healthy",
+    )
+
+
+def test_every_address_of_every_host(port: int) -> None:
+    answers = {**published(*BOTH), (ONE, "A"): records(f"A {GOOD}", f"A {BAD}")}
+    done = check(port, answers, "--all-addresses")
+    refused = "helo: 550 5.7.1 no (after # s)"
+    assert (done.code, done.line) == (
+        2,
+        f"SMTP CRITICAL - {ONE}:{port} [{BAD}] {refused}; {TWO}:{port} [{BAD}] {refused}; "
+        "1 of 3 healthy",
+    )
+
+
+def test_two_domains_together(port: int) -> None:
+    other = "example.net"
+    answers = {**published(f"MX 10 {ONE}."), (other, "MX"): records(f"MX 5 {ONE}.")}
+    done = check(port, answers, "-H", other)
+    assert done.code == 0
+    assert done.line.startswith(f"SMTP OK - {DOMAIN}, {other}: 2 of 2 healthy, slowest: ")
+
+
+def test_the_systems_name_server_is_asked_where_none_is_given(tmp_path: Path) -> None:
+    resolver = "127.0.0.53"
+    with name_server(ANSWERS["NXDOMAIN"], resolver) as asked:
+        done = plugin.run(
+            *("-H", DOMAIN, "--mx", "-t3"), prefix=private(tmp_path, resolver=resolver)
+        )
+    assert (done.code, done.line, done.stderr, len(asked)) == (
+        2,
+        f"SMTP CRITICAL - {DOMAIN} resolve: no such domain (after # s); 0 of 1 healthy",
+        "",
+        1,
+    )
+
+
+def test_this_host_may_have_none(tmp_path: Path) -> None:
+    prefix = private(tmp_path)
+    (tmp_path / "resolv.conf").write_text("# nobody\n")
+    done = plugin.run("-H", DOMAIN, "--mx", prefix=prefix)
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - --mx: this host has no name server in /etc/resolv.conf, use --nameserver\n",
+        "",
+    )
+
+
+def test_against_real_name_servers() -> None:
+    zone = dns.Zone(
+        "mail.test",
+        f"@ MX 10 mx1\n@ MX 20 mx2\nmx1 A {GOOD}\nmx2 A {GOOD}\nnull MX 0 .\n",
+        dns.SIGNED,
+    )
+    with dns.running(zone) as served, serving(_2=HEALTHY) as port:
+        common = ("--mx", "-p", str(port), "-F", "me.example", "--nameserver", served.nameserver)
+        whole = plugin.run("-H", "mail.test", *common)
+        null = plugin.run("-H", "null.mail.test", *common)
+        none = plugin.run("-H", "gone.mail.test", *common)
+    assert re.sub(r"slowest.*", "", whole.line) == "SMTP OK - mail.test: 2 of 2 healthy, "
+    assert re.findall(r"'(\S+)::time'", whole.perfdata) == ["mx1.mail.test", "mx2.mail.test"]
+    said = "SMTP CRITICAL - {} resolve: {} (after # s); 0 of 1 healthy"
+    assert [null.line, none.line] == [
+        said.format("null.mail.test", "the domain takes no mail (null MX)"),
+        said.format("gone.mail.test", "no such domain"),
+    ]
+
+
+def test_a_missing_package_is_named(port: int) -> None:
+    hidden = "import sys; sys.modules['dns'] = None; from check_smtp_health.cli import main; main()"
+    with ScriptedServer(HEALTHY).running() as server:
+        done = plugin.run(
+            *("-H", DOMAIN, "--mx", "-p", str(server.port)),
+            prefix=("sh", "-c", f'exec "$(dirname "$0")/python" -c "{hidden}" "$@"'),
+        )
+    assert (done.code, done.stdout, done.stderr, server.connections) == (
+        3,
+        "SMTP UNKNOWN - --mx: needs the package dnspython: pip install 'check-smtp-health[dns]'\n",
+        "",
+        0,
+    )
