@@ -6,7 +6,7 @@ HOST ?=
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format contrib picture clean
 
 help:
 	@echo 'make demo              check an embedded mail server, and two broken ones'
@@ -14,6 +14,8 @@ help:
 	@echo 'make test              all tests, against real servers where they can be had'
 	@echo 'make lint              ruff and mypy'
 	@echo 'make format            let ruff format the code'
+	@echo 'make contrib           write the files in contrib/ that follow from others'
+	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
 	@echo 'make clean             remove what the others made'
 
 demo: $(READY)
@@ -34,6 +36,12 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+contrib: $(READY)
+	$(BIN)/python -m contrib.generate
+
+picture: $(READY)
+	$(BIN)/python -m tests.picture
 
 clean:
 	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info

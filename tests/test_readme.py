@@ -42,6 +42,8 @@ README = (ROOT / "README.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 NAGIOS = (ROOT / "contrib" / "nagios-commands.cfg").read_text()
 ICINGA = (ROOT / "contrib" / "icinga2-commands.conf").read_text()
+NRPE = (ROOT / "contrib" / "nrpe.cfg").read_text()
+MRPE = (ROOT / "contrib" / "mrpe.cfg").read_text()
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
@@ -146,9 +148,9 @@ def mailbox(world: World) -> tuple[Step, ...]:
     return (Handshake(world.authority.serving("localhost")), *steps)
 
 
-def blocks(language: str) -> list[str]:
-    """Return the README's code blocks of that language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the code blocks of that language, by default all of the README's."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def section(text: str, title: str) -> str:
@@ -390,14 +392,15 @@ def test_certificates(world: World, tmp_path: Path) -> None:
 
 def nagios_checks() -> list[str]:
     """Return each check_command of the README and of the comments of our commands."""
-    return re.findall(r"^(?:# )?  check_command +(check_\w+!.*)$", README + NAGIOS, re.MULTILINE)
+    lines = re.findall(r"^(?:# )?  check_command +(check_\w+!.*)$", README + NAGIOS, re.MULTILINE)
+    return [line for line in lines if not line.startswith("check_nrpe!")]
 
 
 @pytest.mark.parametrize("command", nagios_checks())
 def test_nagios_service(command: str, world: World) -> None:
     name, *arguments = command.split("!")
     lines = dict(re.findall(r"^  command_name +(.*)\n  command_line +(.*)$", NAGIOS, re.MULTILINE))
-    *_, host = re.findall(r"\w+\.example\.org", command)
+    host = (re.findall(r"\w+\.example\.org", command) or [""])[-1]
     line = lines[name].replace("$USER1$/", "").replace("$HOSTADDRESS$", host)
     for number, argument in enumerate(arguments, 1):
         assert f"$ARG{number}$" in line
@@ -409,21 +412,48 @@ def test_nagios_service(command: str, world: World) -> None:
 
 def test_nagios_commands_that_are_named_exist() -> None:
     defined = re.findall(r"^  command_name +(.*)$", NAGIOS, re.MULTILINE)
-    named = set(re.findall(r"\bcheck_\w+", README))
-    assert named - {"check_smtp", "check_command"} <= set(defined)
+    assert set(re.findall(r"\bcheck_\w+_health\b", README)) <= set(defined)
+
+
+def agents_checks() -> dict[str, str]:
+    """Return the command line of each check that NRPE or Checkmk's agent is to run, by its name."""
+    nrpe = re.findall(r"^command\[(\w+)\]=(.*)$", NRPE, re.MULTILINE)
+    mrpe = re.findall(r"^([^\s#]\S*) (?:\(interval=\d+\) )?(/.*)$", MRPE, re.MULTILINE)
+    lines = [*NRPE.splitlines(), *MRPE.splitlines()]
+    assert len(nrpe + mrpe) == len([line for line in lines if line and line[0] != "#"])
+    return dict(nrpe + mrpe)
+
+
+@pytest.mark.parametrize("name", agents_checks())
+def test_check_of_an_agent(name: str, world: World) -> None:
+    plugins, _, line = agents_checks()[name].rpartition("/check_smtp_health")
+    assert plugins == "/usr/lib/nagios/plugins"
+    assert "'" not in line  # Checkmk's agent has the line between single quotes
+    outcome = run(f"check_smtp_health{line}", world)
+    assert (outcome.code, outcome.stdout[:10], outcome.stderr) == (0, "SMTP OK - ", "")
+
+
+def test_checks_of_agents_that_are_named_exist() -> None:
+    named = re.findall(r"\bcheck_nrpe!(\w+)|\bnrpe_command = \"(\w+)\"", README + NRPE)
+    assert named
+    assert {one or other for one, other in named} <= set(agents_checks())
 
 
 def test_icinga_services() -> None:
-    (block,) = blocks("icinga2")
-    commands = re.findall(r'check_command = "(.*)"', block)
-    assert set(commands) == set(re.findall(r'^object CheckCommand "(.*)"', ICINGA, re.MULTILINE))
+    (block,) = blocks("icinga2", section(README, "Use it"))
+    (domain,) = blocks("icinga2", section(README, "Watch a mail domain in one service"))
+    defined = set(re.findall(r'^object CheckCommand "(.*)"', ICINGA, re.MULTILINE))
+    commands = re.findall(r'check_command = "(smtp.*)"', README)
+    assert set(commands) <= defined
     # The same example is in the file itself, among others, and Icinga validates it there.
     comment = ICINGA.partition(" */")[0]
     example = "\n".join(re.findall(r"^ \*(?:\t(.*))?$", comment, re.MULTILINE)).strip("\n")
     example = example.replace("\t", "  ")
-    assert example.startswith(block.replace('  import "generic-service"\n', "").strip("\n"))
+    imported = '  import "generic-service"\n'
+    assert example.startswith(block.replace(imported, "").strip("\n"))
+    assert domain.replace(imported, "") in example
     used = set(re.findall(r"^  vars\.(\w+) =", example, re.MULTILINE))
-    named = set(re.findall(r"\b(?:smtp_health_\w+)", README))
+    named = set(re.findall(r"\b(?:smtp_health_\w+)", README)) - defined
     assert used
     variables = set(re.findall(r"\$(smtp_health_\w+)\$", ICINGA))
     assert (used | named) - {*variables, *commands} == set()

@@ -1,4 +1,4 @@
-"""An Icinga 2 of its own for one test, and what it kept of each service's first check."""
+"""An Icinga 2 of its own for one test, and what it keeps of each service's last check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import json
 import os
 import pwd
 import re
-import shutil
 import ssl
 import subprocess
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import trustme
 
 from tests import needs
 from tests.plugin import SCRIPT
@@ -52,7 +52,8 @@ class Result(NamedTuple):
 class Icinga:
     """A node of its own in a scratch folder, running as whoever runs the tests.
 
-    ``environment`` is what its plugins find in theirs besides PATH.
+    ``environment`` is what its plugins find in theirs besides PATH. Of the constants, NodeName is
+    the node's name, ``localhost`` where it is not given.
     """
 
     def __init__(
@@ -73,16 +74,18 @@ class Icinga:
         self.log = folder / "log.txt"
         self.file = folder / "icinga2.conf"
         self.file.write_text(configuration)
+        self.zones = folder / "etc" / "zones.d"
+        self.certificates = folder / "data" / "certs"
         folders = {
             "ConfigDir": folder / "etc",
-            "ZonesDir": folder / "etc" / "zones.d",
+            "ZonesDir": self.zones,
             "DataDir": folder / "data",
             "LogDir": folder / "log",
             "CacheDir": folder / "cache",
             "SpoolDir": folder / "spool",
             "InitRunDir": folder / "run",
         }
-        for path in (*folders.values(), folder / "data" / "certs"):
+        for path in (*folders.values(), self.certificates):
             path.mkdir(parents=True)
         defined = {
             **folders,
@@ -93,6 +96,7 @@ class Icinga:
             "CommandsFile": COMMANDS,
             **constants,
         }
+        self.name, self.zone = str(defined["NodeName"]), str(defined["ZoneName"])
         self.defines = [f"-D{name}={value}" for name, value in defined.items()]
 
     def validate(self) -> tuple[int, str]:
@@ -108,8 +112,9 @@ class Icinga:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
-        """Run the daemon until the block ends."""
-        self._make_certificate()
+        """Run the daemon until the block ends, by itself or among those of the same authority."""
+        if not any(self.certificates.iterdir()):
+            self.certify(trustme.CA())
         with (
             self.log.open("wb") as log,
             subprocess.Popen(
@@ -130,6 +135,25 @@ class Icinga:
         Raises:
             OSError: the API does not answer yet.
         """
+        return [row["attrs"] for row in self._ask(f"objects/{path}")]
+
+    def force_checks(self) -> None:
+        """Have every service that this node schedules checked now.
+
+        Raises:
+            OSError: the API does not answer, or there is no such service.
+        """
+        ours = f'service.zone == "{self.zone}"'
+        self._ask("actions/reschedule-check", {"type": "Service", "filter": ours, "force": True})
+
+    def certify(self, authority: trustme.CA) -> None:
+        """Let this authority vouch for the node."""
+        leaf = authority.issue_cert(common_name=self.name)
+        leaf.private_key_pem.write_to_path(self.certificates / f"{self.name}.key")
+        leaf.cert_chain_pems[0].write_to_path(self.certificates / f"{self.name}.crt")
+        authority.cert_pem.write_to_path(self.certificates / "ca.crt")
+
+    def _ask(self, path: str, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         port = re.search(r"listener on '\[127\.0\.0\.1\]:(\d+)'", self.log.read_text())
         if port is None:
             raise ConnectionRefusedError("no port yet")
@@ -137,25 +161,16 @@ class Icinga:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         request = urllib.request.Request(
-            f"https://127.0.0.1:{port[1]}/v1/objects/{path}",
-            headers={"Authorization": f"Basic {base64.b64encode(b'test:test').decode()}"},
+            f"https://127.0.0.1:{port[1]}/v1/{path}",
+            None if body is None else json.dumps(body).encode(),
+            {
+                "Accept": "application/json",
+                "Authorization": f"Basic {base64.b64encode(b'test:test').decode()}",
+            },
         )
         with urllib.request.urlopen(request, context=context) as answer:
-            return [row["attrs"] for row in json.load(answer)["results"]]
-
-    def _make_certificate(self) -> None:
-        certificates = self.folder / "data" / "certs"
-        key, certificate = certificates / "localhost.key", certificates / "localhost.crt"
-        subprocess.run(
-            [
-                *(self.program, "pki", "new-cert", "--cn", "localhost"),
-                *("--key", str(key), "--cert", str(certificate), *self.defines),
-            ],
-            stdout=subprocess.DEVNULL,
-            env=self._environment,
-            check=True,
-        )
-        shutil.copy(certificate, certificates / "ca.crt")
+            results: list[dict[str, Any]] = json.load(answer)["results"]
+        return results
 
 
 def checked(icinga: Icinga, daemon: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
@@ -181,7 +196,8 @@ def result(stored: dict[str, Any]) -> Result:
 
 
 def timeless(text: str) -> str:
-    """Return what a plugin printed with every measured time as ``#``."""
+    """Return what a plugin printed with every measured time, and every date, as ``#``."""
     text = re.sub(r"\d+\.\d{6}s", "#s", text)
     text = re.sub(r"\d+\.\d{3,6} s( *█+)?", "# s", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d", "#", text)
     return re.sub(r"slowest: \w+", "slowest: #", text)

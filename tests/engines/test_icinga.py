@@ -98,6 +98,24 @@ object Service "roundtrip" {
 	vars.smtp_health_delivery_timeout = 5
 }
 
+template Service "by default" {
+	host_name = "mail"
+	check_interval = 1s
+	vars.smtp_health_fqdn = "probe.example"
+	vars.smtp_health_authuser = "monitor"
+	vars.smtp_health_authpass = Password
+}
+
+object Service "submission" {
+	import "by default"
+	check_command = "smtp_health_submission"
+}
+
+object Service "submissions" {
+	import "by default"
+	check_command = "smtp_health_submissions"
+}
+
 object Service "transaction" {
 	import "smtp"
 	vars.smtp_health_port = TransactionPort
@@ -323,6 +341,22 @@ def test_a_password_reaches_the_plugin_and_nobody_else(seen: Seen) -> None:
     assert b"AUTH PLAIN " + response + b"\r\n" in seen.login.received
     assert "s3cret" not in seen.stored["login"]
     assert "s3cret" not in seen.log
+
+
+@pytest.mark.parametrize(
+    ("service", "defaults"),
+    [
+        ("submission", ("--port", "587", "--starttls")),
+        ("submissions", ("--port", "465", "--ssl")),
+    ],
+)
+def test_other_commands_have_other_defaults(
+    seen: Seen, service: str, defaults: tuple[str, ...]
+) -> None:
+    assert seen.results[service].command == [
+        *(str(SCRIPT), "--authuser", "monitor", "--fqdn", "probe.example"),
+        *("--hostname", "127.0.0.1", *defaults),
+    ]
 
 
 def test_a_transaction(seen: Seen) -> None:

@@ -63,9 +63,9 @@ PATIENCE = 10
 class Postfix:
     """A running Postfix: where to reach it, and what it logged."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, port: int) -> None:
         self.directory = directory
-        self.port = free_port()
+        self.port = port or free_port()
 
     def log(self) -> str:
         """Return all that Postfix has logged so far."""
@@ -103,16 +103,16 @@ def delivering(port: int, **settings: str) -> contextlib.AbstractContextManager[
 
 
 @contextlib.contextmanager
-def running(services: str = SERVICES, /, **settings: str) -> Iterator[Postfix]:
+def running(services: str = SERVICES, port: int = 0, /, **settings: str) -> Iterator[Postfix]:
     """Run a Postfix with these main.cf settings besides our own until the block ends.
 
-    ``services`` are those of master.cf besides smtpd.
+    ``services`` are those of master.cf besides smtpd; on this port, where it matters which.
     """
     needs.root()
     postconf = needs.program("postconf")
     daemons = subprocess.check_output([postconf, "-dh", "daemon_directory"], text=True).strip()
     with tempfile.TemporaryDirectory(prefix="postfix-") as name:
-        postfix = Postfix(Path(name))
+        postfix = Postfix(Path(name), port)
         _configure(postfix, settings, services)
         with (postfix.directory / "output").open("wb") as output:
             process = subprocess.Popen(

@@ -1,0 +1,27 @@
+"""Makes those files of ``contrib/`` that say what others say already: the commands, the colours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from contrib.generate import director, grafana, graphite
+from contrib.generate.commands import read
+
+CONTRIB = Path(__file__).parents[1]
+
+
+def files() -> dict[Path, str]:
+    """Return the text of each file that is generated."""
+    commands = read(CONTRIB / "icinga2-commands.conf")
+    names = [command.name for command in commands]
+    return {
+        CONTRIB / "director-basket.json": _json(director.basket(commands)),
+        CONTRIB / "graphite" / "smtp_health.ini": graphite.template(names),
+        CONTRIB / "grafana" / "graphite.json": _json(grafana.dashboard(grafana.GRAPHITE)),
+        CONTRIB / "grafana" / "influxdb.json": _json(grafana.dashboard(grafana.INFLUXDB)),
+    }
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=2) + "\n"

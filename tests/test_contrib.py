@@ -1,0 +1,275 @@
+"""What is generated is up to date, and each file is what its program reads."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from check_smtp_health.stages import NAMES
+from contrib.generate import CONTRIB, files
+from contrib.generate.colours import COLOURS, CRITICAL, DAYS, HEALTHY, STACKED, TIME, WARNING
+from tests import needs, picture
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+TEXT = {"type": "string", "minLength": 1}
+
+BASKET = {
+    "type": "object",
+    "required": ["Datafield", "ExternalCommand", "ServiceTemplate"],
+    "additionalProperties": False,
+    "properties": {
+        "Datafield": {
+            "patternProperties": {
+                "^[1-9][0-9]*$": {
+                    "required": [
+                        *("varname", "caption", "description", "datatype", "format"),
+                        *("settings", "category", "uuid"),
+                    ],
+                    "additionalProperties": False,
+                    "properties": {
+                        "varname": {"pattern": "^smtp_health_[a-z0-9_]+$"},
+                        "caption": TEXT,
+                        "description": TEXT,
+                        "datatype": {
+                            "pattern": r"^Icinga\\Module\\Director\\DataType\\DataType"
+                            "(String|Array|Boolean)$"
+                        },
+                        "format": {"type": "null"},
+                        "settings": {
+                            "additionalProperties": False,
+                            "properties": {"visibility": {"enum": ["visible", "hidden"]}},
+                        },
+                        "category": {"type": "null"},
+                        "uuid": {"pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
+                    },
+                }
+            },
+            "additionalProperties": False,
+        },
+        "ExternalCommand": {
+            "additionalProperties": {
+                "required": ["object_name", "object_type", "command", "methods_execute", "fields"],
+                "additionalProperties": False,
+                "properties": {
+                    "object_name": TEXT,
+                    "object_type": {"const": "external_object"},
+                    "command": TEXT,
+                    "methods_execute": {"const": "PluginCheck"},
+                    "timeout": {"pattern": "^[1-9][0-9]*$"},
+                    "fields": {
+                        "items": {
+                            "required": ["datafield_id", "is_required", "var_filter"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "datafield_id": {"type": "integer"},
+                                "is_required": {"enum": ["y", "n"]},
+                                "var_filter": {"type": "null"},
+                            },
+                        }
+                    },
+                },
+            }
+        },
+        "ServiceTemplate": {
+            "additionalProperties": {
+                "required": ["object_name", "object_type", "check_command"],
+                "additionalProperties": False,
+                "properties": {
+                    "object_name": TEXT,
+                    "object_type": {"const": "template"},
+                    "check_command": TEXT,
+                },
+            }
+        },
+    },
+}
+"""What Icinga Director 1.11 has in a basket of these types."""
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), files().items(), ids=lambda value: getattr(value, "name", "")
+)
+def test_what_is_generated_is_up_to_date(path: Path, text: str) -> None:
+    assert path.read_text() == text, "make contrib writes it"
+
+
+@pytest.fixture(scope="module")
+def basket() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((CONTRIB / "director-basket.json").read_text())
+    return document
+
+
+def test_basket_has_the_format_of_one(basket: dict[str, Any]) -> None:
+    Draft202012Validator(BASKET).validate(basket)
+    for kind in ("ExternalCommand", "ServiceTemplate"):
+        assert [one["object_name"] for one in basket[kind].values()] == list(basket[kind])
+
+
+def test_basket_has_a_field_for_each_variable_and_a_template_for_each_command(
+    basket: dict[str, Any],
+) -> None:
+    text = (CONTRIB / "icinga2-commands.conf").read_text()
+    used = re.findall(r'^\t+(?:value|set_if|env\.\w+) = "\$(smtp_health_\w+)\$"$', text, re.M)
+    fields = {number: field["varname"] for number, field in basket["Datafield"].items()}
+    assert list(fields.values()) == used
+    names = re.findall(r'^object CheckCommand "(\w+)"', text, re.MULTILINE)
+    assert list(basket["ExternalCommand"]) == names
+    for command in basket["ExternalCommand"].values():
+        assert [str(field["datafield_id"]) for field in command["fields"]] == list(fields)
+    assert [one["check_command"] for one in basket["ServiceTemplate"].values()] == names
+
+
+def test_basket_hides_secrets(basket: dict[str, Any]) -> None:
+    hidden = [
+        field["varname"]
+        for field in basket["Datafield"].values()
+        if field["settings"].get("visibility") == "hidden"
+    ]
+    text = (CONTRIB / "icinga2-commands.conf").read_text()
+    assert hidden == re.findall(r'^\tenv\.\w+ = "\$(\w+)\$"$', text, re.MULTILINE) != []
+
+
+def test_a_field_keeps_its_identifier(basket: dict[str, Any]) -> None:
+    """With another one, a new basket would add a second field instead of changing the first."""
+    by_name = {field["varname"]: field for field in basket["Datafield"].values()}
+    assert by_name["smtp_health_port"]["uuid"] == "15ab34b5-e13e-5b9a-a923-1520da43d8aa"
+    assert len({field["uuid"] for field in by_name.values()}) == len(basket["Datafield"])
+
+
+def test_each_stage_has_a_colour_of_its_own() -> None:
+    assert set(NAMES) <= set(COLOURS)
+    assert len(set(COLOURS.values())) == len(COLOURS)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs Python 3.11 for Grafana's types")
+@pytest.mark.parametrize("backend", ["graphite", "influxdb"])
+def test_grafana_knows_all_that_is_in_a_dashboard(backend: str) -> None:
+    """Its own types read the dashboard, and nothing is lost when they write it again."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    ours = json.loads((CONTRIB / "grafana" / f"{backend}.json").read_text())
+    theirs = json.loads(JSONEncoder().encode(Dashboard.from_json(ours)))
+    assert _part(theirs, ours) == ours
+
+
+def _part(whole: Any, model: Any) -> Any:
+    """Return of a document what the model has, too."""
+    if isinstance(whole, dict) and isinstance(model, dict):
+        return {key: _part(value, model[key]) for key, value in whole.items() if key in model}
+    if isinstance(whole, list) and isinstance(model, list):
+        return [_part(value, one) for value, one in zip(whole, model)] + whole[len(model) :]
+    return whole
+
+
+@pytest.mark.parametrize("backend", ["graphite", "influxdb"])
+def test_dashboards_have_our_colours(backend: str) -> None:
+    panels = json.loads((CONTRIB / "grafana" / f"{backend}.json").read_text())["panels"]
+    colours = [
+        {
+            override["matcher"]["options"]: override["properties"][0]["value"]["fixedColor"]
+            for override in panel["fieldConfig"]["overrides"]
+        }
+        for panel in panels
+    ]
+    assert colours == [
+        {stage: COLOURS[stage] for stage in STACKED},
+        {"time": TIME, "warning": WARNING, "critical": CRITICAL},
+        {"days": DAYS},
+        {"healthy": HEALTHY},
+        {},
+        {"delivery": COLOURS["delivery"]},
+    ]
+
+
+LABELS = {
+    "time": {"UNIT": "s", "WARN": "1", "CRIT": "5"},
+    "connect": {"UNIT": "s"},
+    "banner": {"UNIT": "s", "WARN_MIN": "~", "WARN_MAX": "0.5"},
+    "quit": {"UNIT": "s"},
+    "certificate_days": {"UNIT": "", "WARN_MIN": "14", "CRIT_MIN": "3"},
+    "a.example::banner": {"UNIT": "s"},
+    "healthy": {"UNIT": ""},
+}
+
+
+def pnp(metrics: list[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return what PNP4Nagios takes from our template: names, options and definitions by graph."""
+    done = subprocess.run(
+        [
+            *(needs.program("php"), str(Path(__file__).with_name("pnp4nagios.php"))),
+            *(str(CONTRIB / "pnp4nagios" / "check_smtp_health.php"), json.dumps(metrics)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    document: dict[str, dict[str, str]] = json.loads(done.stdout)
+    return document
+
+
+def test_pnp_draws_each_metric(tmp_path: Path) -> None:
+    rrdtool = needs.program("rrdtool")
+    data = tmp_path / "data.rrd"
+    source = ["DS:1:GAUGE:10:0:U", "RRA:AVERAGE:0.5:1:10"]
+    subprocess.run(
+        [rrdtool, "create", data, "--start", "1000000000", "--step", "1", *source], check=True
+    )
+    subprocess.run(
+        [rrdtool, "update", data, "1000000001:1", "1000000002:2", "1000000003:3"], check=True
+    )
+    ends = {f"{kind}{end}": "" for kind in ("WARN", "CRIT") for end in ("", "_MIN", "_MAX")}
+    page = pnp(
+        [
+            {"LABEL": label, "RRDFILE": str(data), "DS": "1", **ends, **more}
+            for label, more in LABELS.items()
+        ]
+    )
+    assert list(page["names"].values()) == [
+        *("stages", "time", "quit", "certificate_days", "healthy", "stages a.example"),
+    ]
+    drawn = [
+        re.findall(r'(?:AREA|HRULE):(\S+?)(#\w+):"[^"]*"(:STACK)?', definition)
+        for definition in page["definitions"].values()
+    ]
+    assert drawn == [
+        [("connect", COLOURS["connect"], ""), ("banner", COLOURS["banner"], ":STACK")],
+        [("value", f"{TIME}60", ""), ("1", WARNING, ""), ("5", CRITICAL, "")],
+        [("value", f"{COLOURS['quit']}60", "")],
+        [("value", f"{DAYS}60", ""), ("14", WARNING, ""), ("3", CRITICAL, "")],
+        [("value", f"{HEALTHY}60", "")],
+        [("banner", COLOURS["banner"], "")],
+    ]
+    for number, definition in page["definitions"].items():
+        graph = (
+            f"graph - --start 1000000000 --end 1000000003 {page['options'][number]} {definition}\n"
+        )
+        done = subprocess.run([rrdtool, "-"], input=graph.encode(), capture_output=True, check=True)
+        assert done.stdout[:8] == PNG
+        assert done.stderr == b""
+
+
+def test_pnp_stacks_the_stages_in_order() -> None:
+    metrics = [{"LABEL": stage, "RRDFILE": "file", "DS": "1", "UNIT": "s"} for stage in NAMES]
+    stack = pnp(metrics)["definitions"]["1"]
+    assert re.findall(r"AREA:(\w+)(#\w+)", stack) == [
+        (stage, COLOURS[stage]) for stage in STACKED if stage in NAMES
+    ]
+
+
+def test_picture(tmp_path: Path) -> None:
+    path = tmp_path / "phases.png"
+    picture.main(2, path)
+    assert path.read_bytes()[:8] == PNG
+    assert picture.PICTURE.stat().st_size < 60_000
