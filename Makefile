@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 HOST ?=
+DIST ?= dist
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test lint format contrib picture clean
+.PHONY: help demo test lint format contrib picture package clean
 
 help:
 	@echo 'make demo              check an embedded mail server, and two broken ones'
@@ -16,6 +17,7 @@ help:
 	@echo 'make format            let ruff format the code'
 	@echo 'make contrib           write the files in contrib/ that follow from others'
 	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
+	@echo 'make package           source archive, wheel, single file and .deb, in $(DIST)'
 	@echo 'make clean             remove what the others made'
 
 demo: $(READY)
@@ -43,8 +45,12 @@ contrib: $(READY)
 picture: $(READY)
 	$(BIN)/python -m tests.picture
 
+package: $(READY)
+	packaging/build $(BIN)/python $(DIST)
+	@ls $(DIST)
+
 clean:
-	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
 $(READY): setup.cfg pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv $(VENV)

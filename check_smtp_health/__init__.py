@@ -6,6 +6,8 @@ The rooms, and who may import whom (downwards only; ``tests/test_rooms.py`` enfo
     argv in, one status line and an exit code out.
 ``option_table``, ``options``, ``extra_opts``, ``settings``
     What the user may say, and what it means.
+``definitions``
+    What the engines have to know, to be printed.
 ``targets``, ``probe``, ``stages``
     Which servers are asked, the walk through the stages, each stage's dialogue.
 ``evaluation``, ``summary``

@@ -114,6 +114,11 @@ def _run(arguments: list[str]) -> int:
         if given.count("version"):
             print(f"{PROGRAM} {__version__}")
             return UNKNOWN
+        if given.count("print-definition"):
+            from check_smtp_health import definitions
+
+            print(definitions.read(given.last("print-definition") or ""), end="")
+            return UNKNOWN
         judged = (*stages.NAMES, "time", "dnsbl", "healthy")
         chosen = settings.build(
             given,
@@ -171,9 +176,11 @@ def parser() -> ArgumentParser:
         for option in rows:
             text = option.help.replace("%", "%%") + (" (repeatable)" if option.repeatable else "")
             if option.value:
-                group.add_argument(*option.flags, metavar=option.value, help=text)
+                action = "append" if option.repeatable else "store"
+                group.add_argument(*option.flags, action=action, metavar=option.value, help=text)
             else:
-                group.add_argument(*option.flags, action="store_true", help=text)
+                action = "count" if option.repeatable else "store_true"
+                group.add_argument(*option.flags, action=action, help=text)
     return made
 
 

@@ -310,6 +310,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 repeatable=True,
                 optional=ANY_WORD,
             ),
+            Option(
+                ("--print-definition",),
+                "ENGINE",
+                "print the definitions for icinga2, director, nagios or nrpe and exit with 3",
+            ),
             Option(("-V", "--version"), "", "print the version and exit with 3"),
             Option(("-h", "--help"), "", "print this help and exit with 3"),
         ),

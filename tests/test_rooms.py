@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "header": {"observation"},
     "sought": {*LEAVES, "header"},
     "option_table": LEAVES,
+    "definitions.__init__": LEAVES,
     "options": {*LEAVES, "option_table"},
     "extra_opts": {*LEAVES, "options"},
     "credentials": {*LEAVES, "options"},
@@ -127,8 +128,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "summary": {*LEAVES, "observation", "evaluation", "metrics"},
     "document": {*LEAVES, "__init__", "observation", "evaluation", "metrics", "summary"},
     "cli": {
-        *LEAVES, "__init__", "option_table", "options", "extra_opts", "credentials", "settings",
-        "stages.__init__", "targets", "metrics", "summary", "document",
+        *LEAVES, "__init__", "option_table", "options", "extra_opts", "credentials",
+        "definitions.__init__", "settings", "stages.__init__", "targets", "metrics", "summary",
+        "document",
     },
 }  # fmt: skip
 

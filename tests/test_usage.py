@@ -69,6 +69,14 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-t", "86401"), "-t: '86401' is not between 0.001 and 86400 seconds"),
     (("-t", "5:bad"), "-t: 'bad' is not a state (ok, warning, critical, unknown)"),
     (("-t", "5:"), "-t: '' is not a state (ok, warning, critical, unknown)"),
+    (
+        ("--print-definition", "checkmk"),
+        "--print-definition: 'checkmk' is not one of icinga2, director, nagios, nrpe",
+    ),
+    (
+        ("--print-definition", ""),
+        "--print-definition: '' is not one of icinga2, director, nagios, nrpe",
+    ),
     (("--tempfail", "4"), "--tempfail: '4' is not a state (ok, warning, critical, unknown)"),
     (("--tempfail", ""), "--tempfail: '' is not a state (ok, warning, critical, unknown)"),
     (("-H", "a", "-H", "b", "--min-healthy", "4"), "--min-healthy: 4 of 3 cannot be healthy"),

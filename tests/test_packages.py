@@ -1,0 +1,532 @@
+"""What ``make package`` builds is installed into a fresh root or environment, and works there."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from check_smtp_health import __version__, definitions, option_table, options, settings, stages
+from tests import needs, plugin
+from tests.engines.icinga import Icinga
+from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.fresh_root import FreshRoot, fresh_root
+from tests.servers.scripted import ScriptedServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[1]
+CONTRIB = ROOT / "contrib"
+PACKAGING = ROOT / "packaging"
+INSTALL = (ROOT / "docs" / "install.md").read_text()
+
+PLUGIN = "/usr/lib/nagios/plugins/check_smtp_health"
+
+DEB = f"check-smtp-health_{__version__}_all.deb"
+SOURCE = f"check_smtp_health-{__version__}.tar.gz"
+WHEEL = f"check_smtp_health-{__version__}-py3-none-any.whl"
+SINGLE_FILE = "check_smtp_health.pyz"
+
+# What is left in a checkout and is no part of it.
+LEFT = shutil.ignore_patterns(
+    *(".git", ".venv*", ".tox", "dist", "__pycache__", "*.egg-info"),
+    *(".coverage*", ".*_cache", ".hypothesis"),
+)
+
+EPOCH = {"SOURCE_DATE_EPOCH": "1764000000"}
+
+HEALTHY = (BANNER, *HELO, *QUIT)
+
+
+def environment() -> dict[str, str]:
+    """Return ours, without what would have the tools measure themselves."""
+    return {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
+def documented(title: str) -> list[str]:
+    """Return the commands below that heading of docs/install.md."""
+    text = INSTALL.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder with what ``make package`` builds; without Debian's tools no .deb."""
+    source = tmp_path_factory.mktemp("copy") / "source"
+    shutil.copytree(ROOT, source, symlinks=True, ignore=LEFT)
+    done = subprocess.run(
+        ["make", "--silent", "package", "READY=", f"BIN={Path(sys.executable).parent}"],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        env={**environment(), **EPOCH},
+        check=False,
+    )
+    if ": no .deb: " not in done.stderr:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.split() == [DEB, WHEEL, SOURCE, SINGLE_FILE]
+    return source / "dist"
+
+
+@pytest.fixture(scope="module")
+def deb(built: Path) -> Path:
+    """Return the Debian package."""
+    if not (built / DEB).exists():
+        needs.leave_out("needs the tools that build a Debian package")
+    return built / DEB
+
+
+@pytest.fixture(scope="module")
+def page(built: Path) -> Path:
+    """Return the man page."""
+    return built.parent / "packaging/share/man/man1/check_smtp_health.1"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshRoot]:
+    """Return a root that has Python and nothing else that we need; each test leaves it so."""
+    with fresh_root(tmp_path_factory.mktemp("bare")) as root:
+        root.run("apt-get", "install", "-qq", "python3")
+        yield root
+
+
+@pytest.fixture(scope="module")
+def installed(deb: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshRoot]:
+    """Return a root, without Python before, in which the Debian package was installed."""
+    (line,) = documented("Debian package")
+    with fresh_root(tmp_path_factory.mktemp("installed")) as root:
+        assert root.attempt("python3", "--version").returncode == 127
+        shutil.copy(deb, root.path / "tmp")
+        root.run("sh", "-c", f"cd /tmp && {line} -qq && rm {DEB}")
+        yield root
+
+
+def check_in(root: FreshRoot, *command: str) -> None:
+    """Check that the command, run by the engines' user, finds a healthy server healthy."""
+    with ScriptedServer(HEALTHY).running() as server:
+        address = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example")
+        done = root.attempt(*command, *address, user="nagios")
+    assert (done.returncode, done.stdout[:10], done.stderr) == (0, "SMTP OK - ", "")
+
+
+def check_here(*command: str | Path) -> None:
+    """Check likewise with a command of this machine, which has an empty environment."""
+    with ScriptedServer(HEALTHY).running() as server:
+        address = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example")
+        done = subprocess.run(
+            [*command, *address], capture_output=True, text=True, env={}, check=False
+        )
+    assert (done.returncode, done.stdout[:10], done.stderr) == (0, "SMTP OK - ", "")
+
+
+def test_the_documentation_points_at_its_own_sections() -> None:
+    titles = re.findall(r"^## (.*)$", INSTALL, re.MULTILINE)
+    targets = re.findall(r"\]\(#([^)]+)\)", INSTALL)
+    assert set(targets) - {title.lower().replace(" ", "-") for title in titles} == set()
+    assert len(targets) == 4
+
+
+def test_one_version() -> None:
+    changelog = (ROOT / "debian" / "changelog").read_text()
+    assert re.findall(r"^\S+ \((\S+)\)", changelog, re.MULTILINE)[0] == __version__
+    spec = (PACKAGING / "check_smtp_health.spec").read_text()
+    assert re.findall(r"^Version: (\S+)", spec, re.MULTILINE) == [__version__]
+
+
+@pytest.mark.parametrize("engine", definitions.FILES)
+def test_print_definition(engine: str) -> None:
+    done = plugin.run("--print-definition", engine)
+    assert done.stdout == (CONTRIB / definitions.FILES[engine]).read_text()
+    assert (done.code, done.stderr) == (3, "")
+
+
+# The wheel.
+
+
+NEEDED = (
+    *("nagiosplugin", "cryptography", "cffi", "pycparser", "typing_extensions"),
+    *("scramp", "asn1crypto"),
+)
+"""What the plugin and its extras are installed with."""
+
+
+def wheel_of(name: str, folder: Path) -> None:
+    """Write the wheel that an installed distribution came from, as far as pip minds."""
+    found = distribution(name)
+    tag = re.findall(r"^Tag: (.*)$", found.read_text("WHEEL") or "", re.MULTILINE)[-1]
+    stem = f"{found.metadata['Name'].replace('-', '_')}-{found.version}"
+    with zipfile.ZipFile(folder / f"{stem}-{tag}.whl", "w") as archive:
+        for path in found.files or ():
+            if path.suffix != ".pyc" and ".." not in path.parts:
+                archive.write(str(path.locate()), str(path))
+
+
+def test_virtual_environment(built: Path, tmp_path: Path) -> None:
+    """As documented, but with the wheel for the checkout, and nothing from elsewhere."""
+    plugins, wheels = tmp_path / "plugins", tmp_path / "wheels"
+    plugins.mkdir()
+    wheels.mkdir()
+    for name in NEEDED:
+        wheel_of(name, wheels)
+    script = "\n".join(["set -e", *documented("Virtual environment")])
+    for there, here in (
+        ("python3 ", f"{sys.executable} "),
+        ("/opt", str(tmp_path)),
+        ("/usr/lib/nagios/plugins", str(plugins)),
+        ("'.[tls,scram]'", f"'check-smtp-health[tls,scram] @ file://{built / WHEEL}'"),
+    ):
+        assert there in script
+        script = script.replace(there, here)
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
+    done = subprocess.run(
+        ["sh", "-c", script], capture_output=True, env={**environment(), **offline}, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_here(plugins / "check_smtp_health")
+    assert (tmp_path / "check_smtp_health/share/man/man1/check_smtp_health.1").exists()
+
+
+# The single file.
+
+# With our Python, but not with our packages.
+ISOLATED = (sys.executable, "-I", "-S")
+
+
+def single_file_after(script: str, file: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script that has the single file for its argument."""
+    return subprocess.run(
+        [*ISOLATED, "-c", script, file], capture_output=True, text=True, env={}, check=False
+    )
+
+
+def test_single_file_needs_python_alone(built: Path, bare: FreshRoot) -> None:
+    (line,) = documented("Single file")
+    assert bare.attempt("python3", "-c", "import nagiosplugin").returncode == 1
+    shutil.copy(built / SINGLE_FILE, bare.path / "tmp")
+    bare.run("sh", "-c", f"cd /tmp && {line} && rm {SINGLE_FILE}")
+    check_in(bare, PLUGIN)
+    printed = bare.attempt(PLUGIN, "--print-definition", "nagios").stdout
+    assert printed == (CONTRIB / "nagios-commands.cfg").read_text()
+    bare.run("rm", PLUGIN)
+
+
+def test_single_file_is_reproducible(built: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, PACKAGING / "single_file.py", built / WHEEL, tmp_path / "again"],
+        env={**environment(), **EPOCH, "PYTHONHASHSEED": "0", "TZ": "Asia/Tokyo"},
+        check=True,
+    )
+    assert (tmp_path / "again").read_bytes() == (built / SINGLE_FILE).read_bytes()
+
+
+def test_single_file_has_the_licences(built: Path) -> None:
+    with zipfile.ZipFile(built / SINGLE_FILE) as archive:
+        texts = {
+            name.partition("-")[0]: archive.read(name).decode()
+            for name in archive.namelist()
+            if "LICENSE" in name
+        }
+    assert set(texts) == {"check_smtp_health", "nagiosplugin"}
+    assert texts["check_smtp_health"] == (ROOT / "LICENSE").read_text()
+    assert "Zope Public License" in texts["nagiosplugin"]
+
+
+def test_single_file_is_compiled_for_this_python(built: Path) -> None:
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from check_smtp_health import cli; print(cli.__loader__.get_filename(cli.__name__))"
+    )
+    done = single_file_after(script, built / SINGLE_FILE)
+    assert done.stdout == f"{built / SINGLE_FILE}/check_smtp_health/cli.pyc\n"
+
+
+def test_single_file_runs_without_what_was_compiled(built: Path, tmp_path: Path) -> None:
+    """As under another version of Python, which passes over what is not compiled for it."""
+    with (
+        zipfile.ZipFile(built / SINGLE_FILE) as made,
+        zipfile.ZipFile(tmp_path / SINGLE_FILE, "w") as other,
+    ):
+        for name in made.namelist():
+            content = made.read(name)
+            other.writestr(name, b"\0\0\0\0" + content[4:] if name.endswith(".pyc") else content)
+    check_here(*ISOLATED, tmp_path / SINGLE_FILE)
+
+
+def test_single_file_says_that_python_is_too_old(built: Path) -> None:
+    script = (
+        "import runpy, sys; sys.version_info = (3, 8, 18)\n"
+        "runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    done = single_file_after(script, built / SINGLE_FILE)
+    said = "SMTP UNKNOWN - needs Python 3.9 or later, but this is 3.8\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, said, "")
+    with zipfile.ZipFile(built / SINGLE_FILE) as archive:
+        ast.parse(archive.read("__main__.py"), feature_version=(3, 4))
+
+
+# The Debian package.
+
+
+def test_lintian(deb: Path) -> None:
+    done = subprocess.run(
+        [needs.program("lintian"), "--allow-root", "--pedantic", "--profile", "debian", deb],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_deb_runs(installed: FreshRoot) -> None:
+    check_in(installed, PLUGIN)
+    check_in(installed, "check_smtp_health")
+    said = installed.attempt("python3", "-m", "check_smtp_health", "--version")
+    assert (said.returncode, said.stdout) == (3, f"check_smtp_health {__version__}\n")
+
+
+def test_deb_depends_on_what_it_needs(installed: FreshRoot) -> None:
+    said = installed.run("dpkg-query", "--show", "--showformat", "${Depends}", "check-smtp-health")
+    assert said == "python3-nagiosplugin (>= 1.3.2), python3:any (>= 3.9~)"
+
+
+def test_deb_has_nagios_know_the_commands(installed: FreshRoot) -> None:
+    """By Debian's own configuration, to which a user adds nothing but the service."""
+    service = installed.path / "etc/nagios4/conf.d/smtp.cfg"
+    results = []
+    for command in ("check_smtp_health!1!5!-S", "check_no_health"):
+        service.write_text(
+            "define service {\n  use generic-service\n  host_name localhost\n"
+            f"  service_description SMTP\n  check_command {command}\n}}\n"
+        )
+        done = installed.attempt("nagios4", "-v", "/etc/nagios4/nagios.cfg")
+        totals = re.findall(r"^Total (?:Warnings|Errors): *(\d+)$", done.stdout, re.MULTILINE)
+        results.append((done.returncode, totals))
+    service.unlink()
+    assert results == [(0, ["0", "0"]), (1, ["0", "1"])]
+
+
+def test_deb_has_icinga_include_the_commands(deb: Path, tmp_path: Path) -> None:
+    (tmp_path / "icinga").mkdir()
+    icinga = Icinga(
+        tmp_path / "icinga",
+        "include <itl>\ninclude <plugins>\ninclude <smtp_health>\n"
+        'object Host "mx" { check_command = "smtp_health"; address = "127.0.0.1" }\n',
+    )
+    icinga.defines += ["--include", str(tmp_path / "usr/share/icinga2/include")]
+    assert icinga.validate()[0] == 1
+    subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], check=True)
+    assert icinga.validate()[0] == 0
+
+
+def test_deb_is_removed_whole(deb: Path, bare: FreshRoot) -> None:
+    search = ("find", "/", "-xdev", "-iname", "*smtp?health*", "-not", "-path", "/tmp/*")
+    shutil.copy(deb, bare.path / "tmp")
+    bare.run("apt-get", "install", "-qq", f"/tmp/{DEB}")
+    check_in(bare, PLUGIN)
+    assert "/etc/nagios-plugins/config/check_smtp_health.cfg" in bare.run(*search).splitlines()
+    bare.run("dpkg", "--purge", "check-smtp-health", "python3-nagiosplugin")
+    assert bare.run(*search) == ""
+
+
+def test_definitions_go_where_the_documentation_says(installed: FreshRoot) -> None:
+    *lines, last = documented("Tell the engine")
+    printed = {}
+    for line in lines:
+        ((engine, target),) = re.findall(r"^\S+ --print-definition (\w+) >/?(\S+)$", line)
+        path = installed.path / "tmp" / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = installed.attempt("sh", "-c", f"cd /tmp && {line.replace('>/', '>/tmp/')}")
+        assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
+        printed[engine] = path.read_text()
+    assert printed == {
+        engine: (CONTRIB / file).read_text() for engine, file in definitions.FILES.items()
+    }
+    with ScriptedServer(HEALTHY).running() as server:
+        assert last.endswith("mx.example.org")
+        address = f"127.0.0.1 -p {server.port} -F me.example"
+        said = installed.run("sh", "-c", last.replace("mx.example.org", address))
+    assert said.startswith("SMTP OK - ")
+
+
+# The RPM.
+
+
+def test_rpm(built: Path, installed: FreshRoot) -> None:
+    """As Debian's rpmbuild makes it, and run with Debian's nagiosplugin."""
+    needs.program("rpmbuild")
+    (line,) = documented("RPM")
+    topdir = built.parent / "rpm"
+    # Debian's packages are none that rpm knows, and its Python has no pip.
+    ours = f"--nodeps --define '_topdir {topdir}' --define '__python3 {sys.executable}'"
+    done = subprocess.run(
+        ["sh", "-c", line.replace("rpmbuild", f"rpmbuild {ours}")],
+        cwd=built,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (package,) = topdir.glob("RPMS/noarch/*.rpm")
+
+    def query(*what: str) -> list[str]:
+        return subprocess.run(
+            ["rpm", "--query", "--package", *what, package],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+
+    assert {"python3 >= 3.9", "python3-nagiosplugin >= 1.3.2"} <= set(query("--requires"))
+    files = [name for name in query("--list") if "/check_smtp_health/" not in name]
+    assert {
+        "/usr/bin/check_smtp_health",
+        "/usr/lib64/nagios/plugins/check_smtp_health",
+        "/usr/share/bash-completion/completions/check_smtp_health",
+        "/usr/share/fish/vendor_completions.d/check_smtp_health.fish",
+        "/usr/share/icinga2/include/smtp_health",
+        "/usr/share/man/man1/check_smtp_health.1",
+        "/usr/share/zsh/site-functions/_check_smtp_health",
+    } <= set(files)
+
+    folder = installed.path / "tmp/rpm"
+    folder.mkdir()
+    with package.open("rb") as file:
+        packed = subprocess.run(["rpm2archive", "-"], stdin=file, capture_output=True, check=True)
+    subprocess.run(["tar", "-xzf", "-", "-C", folder], input=packed.stdout, check=True)
+    (site,) = folder.glob("usr/lib/python3*/site-packages")
+    inside = f"/{site.relative_to(installed.path)}"
+    check_in(
+        installed,
+        *("env", f"PYTHONPATH={inside}", "/tmp/rpm/usr/lib64/nagios/plugins/check_smtp_health"),
+    )
+
+
+# Man page and completions.
+
+BASH = """
+. /usr/share/bash-completion/bash_completion
+_completion_loader check_smtp_health
+complete -p check_smtp_health
+for line; do
+    eval "COMP_WORDS=($line)"
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _shtab_check_smtp_health 2>/dev/null
+    echo "${COMPREPLY[*]}"
+done
+"""
+
+# A shell on a terminal of its own, in which lines are typed, and kept as completed.
+ZSH = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+keep='keep() { print -r -- "$BUFFER" >>/tmp/typed; BUFFER= }; zle -N keep; bindkey "^T" keep'
+zpty -w shell "autoload -Uz compinit; compinit -u -D; $keep"
+for line; do zpty -n -w shell $line$'\t\x14'; done
+zpty -w shell exit
+while zpty -r shell; do :; done
+"""
+
+
+def test_bash_completes(installed: FreshRoot) -> None:
+    completed = {
+        "check_smtp_health --stat": "",
+        "check_smtp_health --start": "--starttls",
+        "check_smtp_health -S --tempfail ''": "ok warning critical unknown",
+        "check_smtp_health --ca-file /etc/hostn": "/etc/hostname",
+        "check_smtp_health --print-definition n": "nagios nrpe",
+    }
+    first, *said = installed.run("bash", "--norc", "-c", BASH, "bash", *completed).splitlines()
+    assert first == "complete -o bashdefault -F _shtab_check_smtp_health check_smtp_health"
+    assert dict(zip(completed, said)) == completed
+
+
+def test_zsh_completes(installed: FreshRoot) -> None:
+    completed = {
+        "check_smtp_health --start": "check_smtp_health --starttls ",
+        f"{PLUGIN} --rcpt a --rcp": f"{PLUGIN} --rcpt a --rcpt ",
+        "check_smtp_health --tempfail crit": "check_smtp_health --tempfail critical ",
+        "check_smtp_health --ca-file /etc/hostna": "check_smtp_health --ca-file /etc/hostname ",
+        "check_smtp_health -t ": "check_smtp_health -t ",
+    }
+    shown = installed.run("zsh", "-f", "-c", ZSH, "zsh", *completed)
+    assert "not found" not in shown
+    typed = (installed.path / "tmp/typed").read_text().splitlines()
+    assert dict(zip(completed, typed)) == completed
+
+
+def test_fish_completes(installed: FreshRoot) -> None:
+    installed.run("apt-get", "install", "-qq", "fish")
+    completed = {
+        "check_smtp_health --start": ["--starttls\trequire STARTTLS"],
+        "check_smtp_health --print-definition n": ["nagios", "nrpe"],
+        "check_smtp_health --ca-file /etc/hostna": ["/etc/hostname"],
+    }
+    said = {
+        line: installed.run("fish", "-c", f"complete -C '{line}'").splitlines()
+        for line in completed
+    }
+    said = {
+        line: [word if "starttls" in word else word.partition("\t")[0] for word in words]
+        for line, words in said.items()
+    }
+    assert said == completed
+
+
+def test_completed_words_are_right() -> None:
+    words: dict[str, tuple[str, ...]] = runpy.run_path(str(PACKAGING / "documents.py"))["WORDS"]
+    assert words.pop("--print-definition") == tuple(definitions.FILES)
+    for flag, several in words.items():
+        for word in several:
+            given = options.read([flag, word, "-H", "mx.example", "-S", "-U", "monitor"])
+            # Raises where the word is wrong.
+            stages.prepare(settings.build(given, (*stages.NAMES, "time"), "", "secret"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("mandoc", "-Tlint"), ("groff", "-man", "-ww", "-z", "-Tutf8")],
+    ids=["mandoc", "groff"],
+)
+def test_man_page_has_no_mistakes(page: Path, command: tuple[str, ...]) -> None:
+    program, *arguments = command
+    done = subprocess.run(
+        [needs.program(program), *arguments, page], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_man_page_is_found(installed: FreshRoot) -> None:
+    text = installed.run("man", "--warnings", "check_smtp_health")
+    assert re.findall(r"^[A-Z][A-Z ]*$", text, re.MULTILINE) == [
+        *("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "ENVIRONMENT"),
+        *("EXAMPLES", "SEE ALSO"),
+    ]
+    about = "check_smtp_health (1) - check that a mail server does its job, stage by stage\n"
+    assert installed.run("whatis", "check_smtp_health") == about
+
+
+def test_man_page_has_all(page: Path) -> None:
+    text = re.sub(r"\\f[BRI]|\\", "", page.read_text())
+    flags = {flag for option in option_table.OPTIONS for flag in option.flags}
+    assert flags - set(re.findall(r"(?<![\w-])--?[A-Za-z0-9][\w-]*", text)) == set()
+    variables = {
+        name
+        for path in (ROOT / "check_smtp_health").rglob("*.py")
+        for name in re.findall(r"\b(?:CHECK_SMTP_HEALTH|NAGIOS|MP)_[A-Z_]+\b", path.read_text())
+    }
+    listed = text.partition("\n.SH ENVIRONMENT\n")[2].partition("\n.SH ")[0]
+    assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", listed)) == variables
+    assert variables >= {"CHECK_SMTP_HEALTH_AUTHPASS", "MP_CONFIG_FILE"}
