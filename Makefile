@@ -7,12 +7,13 @@ DIST ?= dist
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test lint format contrib picture package clean
+.PHONY: help demo test faults lint format contrib picture package clean
 
 help:
 	@echo 'make demo              check an embedded mail server, and two broken ones'
 	@echo 'make demo HOST=name    check that host'
 	@echo 'make test              all tests, against real servers where they can be had'
+	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
 	@echo 'make lint              ruff and mypy'
 	@echo 'make format            let ruff format the code'
 	@echo 'make contrib           write the files in contrib/ that follow from others'
@@ -29,6 +30,10 @@ test: $(READY)
 	$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+faults: $(READY)
+	@tests/servers/install
+	@$(BIN)/python -m tests.faults
 
 lint: $(READY)
 	$(BIN)/ruff check

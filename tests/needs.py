@@ -14,10 +14,15 @@ FOLDERS = ("/usr/sbin", "/usr/lib/nagios/plugins")
 
 def program(name: str) -> str:
     """Return the path of a program, or leave the test out; fail where CI is ``true``."""
-    path = shutil.which(name) or shutil.which(name, path=os.pathsep.join(FOLDERS))
+    path = found(name)
     if path is None:
         leave_out(f"needs {name}")
     return path
+
+
+def found(name: str) -> str | None:
+    """Return the path of a program, None where it is not here."""
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(FOLDERS))
 
 
 def root() -> None:

@@ -12,8 +12,9 @@ import pytest
 from tests import needs, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.loopback import free_port
-from tests.servers.network import ANSWERS, full_backlog, name_server, private
+from tests.servers.network import full_backlog, private
 from tests.servers.scripted import Expect, Forever, ScriptedServer, Sleep
+from tests.servers.system_resolver import NameServer, code, silence
 
 HEALTHY = (Sleep(0.02), BANNER, *HELO, *QUIT)
 ME = ("-F", "me.example", "-t", "1")
@@ -45,7 +46,8 @@ def test_address(address: str, given: str, shown: str) -> None:
 
 
 def test_a_scope_that_is_no_interface_asks_nobody(tmp_path: Path) -> None:
-    with name_server(None) as asked:
+    asked: list[float] = []
+    with NameServer(silence, address="127.0.0.53").running(asked):
         prefix = private(tmp_path, resolver="127.0.0.53")
         done = plugin.run("-H", "fe80::1%nowhere", *ME, prefix=prefix)
     assert (done.code, done.line, labels(done), done.stderr, asked) == (
@@ -110,17 +112,6 @@ def test_unix_socket_with_a_full_backlog_is_tried_again(tmp_path: Path) -> None:
     assert (done.code, done.line, labels(done), done.stderr) == (
         2,
         f"SMTP CRITICAL - {path} connect: no answer within 1 s",
-        "time",
-        "",
-    )
-
-
-def test_refused() -> None:
-    port = free_port()
-    done = plugin.run("-H", "127.0.0.1", "-p", str(port), *ME)
-    assert (done.code, done.line, labels(done), done.stderr) == (
-        2,
-        f"SMTP CRITICAL - 127.0.0.1:{port} connect: connection refused (after # s)",
         "time",
         "",
     )
@@ -237,22 +228,8 @@ def test_sixty_dead_addresses_leave_room_for_the_rest(tmp_path: Path) -> None:
     )
 
 
-def test_a_silent_first_address_leaves_time_for_the_second(tmp_path: Path) -> None:
-    # The address that is its own source comes first (RFC 6724 section 5, rule 9).
-    far = ScriptedServer(HEALTHY, address="127.0.0.9")
-    with far.running() as server, full_backlog("127.0.0.1", server.port):
-        prefix = private(tmp_path, hosts="127.0.0.9 mx.example\n127.0.0.1 mx.example\n")
-        done = plugin.run("-H", "mx.example", "-p", str(server.port), *ME, prefix=prefix)
-    assert (done.code, done.line, done.stderr) == (
-        0,
-        f"SMTP OK - mx.example:{server.port} [127.0.0.9] answered in # s (slowest: connect # s)",
-        "",
-    )
-    assert done.times()["connect"] == pytest.approx(0.5, abs=0.1)
-
-
 def test_no_address_of_that_family(tmp_path: Path) -> None:
-    with name_server(ANSWERS["NXDOMAIN"]):
+    with NameServer(code(3), address="127.0.0.53").running([]):
         prefix = private(tmp_path, hosts="127.0.0.1 mx.example\n", resolver="127.0.0.53")
         done = plugin.run("-H", "mx.example", "-6", *ME, prefix=prefix)
     assert (done.code, done.line, labels(done), done.stderr) == (
@@ -263,43 +240,11 @@ def test_no_address_of_that_family(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("answer", "problem"),
-    [
-        ("NXDOMAIN", "no such host name (after # s)"),
-        ("SERVFAIL", "the name servers gave no answer (temporary failure) (after # s)"),
-        ("REFUSED", "the name servers gave no answer (temporary failure) (after # s)"),
-    ],
-)
-def test_unresolvable(tmp_path: Path, answer: str, problem: str) -> None:
-    with name_server(ANSWERS[answer]):
-        prefix = private(tmp_path, resolver="127.0.0.53")
-        done = plugin.run("-H", "mx.example", *ME, prefix=prefix)
-    assert (done.code, done.line, labels(done), done.stderr) == (
-        2,
-        f"SMTP CRITICAL - mx.example:25 resolve: {problem}",
-        "",
-        "",
-    )
-
-
-def test_a_resolver_that_never_answers_cannot_hold_us(tmp_path: Path) -> None:
-    with name_server(None) as asked:
-        prefix = private(tmp_path, resolver="127.0.0.53")
-        done = plugin.run("-H", "mx.example", *ME, prefix=prefix)
-    assert asked
-    assert (done.code, done.line, labels(done), done.stderr) == (
-        2,
-        "SMTP CRITICAL - mx.example:25 resolve: no answer within 1 s",
-        "",
-        "",
-    )
-    assert done.seconds < 1 + plugin.SLACK
-
-
 def test_nobody_but_the_target_is_asked(tmp_path: Path) -> None:
     """No name is looked up for the banner, the HELO name or an address."""
-    with name_server(None) as asked, ScriptedServer(HEALTHY).running() as server:
+    asked: list[float] = []
+    silent = NameServer(silence, address="127.0.0.53")
+    with silent.running(asked), ScriptedServer(HEALTHY).running() as server:
         prefix = private(tmp_path, resolver="127.0.0.53", hostname="mon")
         done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), prefix=prefix)
     assert (done.stderr, asked) == ("", [])

@@ -16,7 +16,7 @@ from tests import plugin
 from tests.servers.authority import Authority
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.loopback import free_port
-from tests.servers.network import name_server, private
+from tests.servers.network import private
 from tests.servers.roundtrip import (
     CAPABLE,
     FETCHED,
@@ -48,6 +48,7 @@ from tests.servers.scripted import (
     Step,
     Tagged,
 )
+from tests.servers.system_resolver import NameServer, silence
 
 Script = tuple[Step, ...]
 
@@ -466,7 +467,8 @@ def test_unreachable() -> None:
 
 def test_a_host_without_address(tmp_path: Path) -> None:
     """However long the resolver takes: it is asked in a thread that can be left behind."""
-    with ScriptedServer(QUEUED).running() as smtp, name_server(None, "127.0.0.54"):
+    resolver = NameServer(silence, address="127.0.0.54")
+    with ScriptedServer(QUEUED).running() as smtp, resolver.running([]):
         done = plugin.run(
             *("-H", "127.0.0.1", "-p", str(smtp.port), "-F", "me.example", "--rcpt", "a@x"),
             *("--deliver", "--delivery-timeout", "0.5", "--mailbox", "imaps://me@mail.example"),

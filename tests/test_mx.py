@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests import plugin
-from tests.servers import dns
+from tests.servers import dns, system_resolver
 from tests.servers.name_server import SILENCE, Answer, NameServer, fails, records
-from tests.servers.network import ANSWERS, name_server, private
+from tests.servers.network import private
 from tests.servers.scripted import ScriptedServer
 from tests.test_targets import BAD, GOOD, HEALTHY, REFUSES, metrics, serving
 
@@ -193,7 +193,9 @@ def test_two_domains_together(port: int) -> None:
 
 def test_the_systems_name_server_is_asked_where_none_is_given(tmp_path: Path) -> None:
     resolver = "127.0.0.53"
-    with name_server(ANSWERS["NXDOMAIN"], resolver) as asked:
+    asked: list[float] = []
+    server = system_resolver.NameServer(system_resolver.code(3), address=resolver)
+    with server.running(asked):
         done = plugin.run(
             *("-H", DOMAIN, "--mx", "-t3"), prefix=private(tmp_path, resolver=resolver)
         )

@@ -16,6 +16,12 @@ CHUNK = 16 * 1024
 # Not the server's fault: this machine has run out of something.
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 
+# What is meant where the kernel's own words would lead astray.
+_MEANT = {
+    errno.EACCES: "prohibited by a route, firewall or SELinux",
+    errno.EINVAL: "no usable route",  # above all a blackhole route of this host
+}
+
 
 class Transport:
     """A connection that never waits: each method does what can be done at once.
@@ -122,6 +128,8 @@ def _not_opened(error: OSError, address: Address) -> SessionFault:
             return Busy("no answer, its backlog is full")
         if error.errno in (errno.EACCES, errno.EPERM):
             return LocalFault(reason)  # the socket is not for this user
+    elif error.errno in _MEANT:
+        reason = f"{_MEANT[error.errno]} ({reason})"
     return (LocalFault if error.errno in _OURS else Unreachable)(reason)
 
 

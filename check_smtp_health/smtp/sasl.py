@@ -67,6 +67,9 @@ MECHANISMS: dict[str, Callable[[str, str], Mechanism]] = {
 }
 """Best first."""
 
+RESPONSES = {"SCRAM-SHA-256": 3, "CRAM-MD5": 1, "PLAIN": 1, "LOGIN": 2, "XOAUTH2": 1}
+"""What a server must have been sent before it can know who we are, and we that it does."""
+
 CLEAR = ("PLAIN", "LOGIN", "XOAUTH2")
 """Mechanisms that show the password to whoever listens."""
 

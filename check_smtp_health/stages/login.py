@@ -104,8 +104,10 @@ def _exchange(visit: Visit, name: str, mechanism: Any) -> Generator[Wish, Any, R
     if initial is not None and not waits:
         # An empty initial response is "=", so that it is not none.
         reply = yield from _respond(visit, line + b" ", sasl.encode(initial) or b"=")
+        responses = 1
     else:
         reply = yield from send(visit, Write(line + b"\r\n"))
+        responses = 0
     # No mechanism has an answer to more than a few challenges, so this ends.
     while reply.code == 334:
         challenge = sasl.decode(b"".join(reply.texts))
@@ -120,6 +122,10 @@ def _exchange(visit: Visit, name: str, mechanism: Any) -> Generator[Wish, Any, R
             raise Violation(problem, reply.raw) from None
         waits = False
         reply = yield from _respond(visit, b"", sasl.encode(response))
+        responses += 1
+    if reply.code == 235 and responses < sasl.RESPONSES[name]:
+        # Whoever says yes to anybody is no proof that the password is right.
+        raise Violation("a yes before the login was complete", reply.raw)
     return reply
 
 

@@ -174,10 +174,12 @@ class ScriptedServer:
                 if over.is_set():
                     return
                 if isinstance(step, Handshake):
-                    connection.settimeout(10)
-                    connection = step.context.wrap_socket(connection, server_side=True)
-                    stack.enter_context(connection)
-                    connection.settimeout(OFTEN)
+                    connection = stack.enter_context(
+                        step.context.wrap_socket(
+                            connection, server_side=True, do_handshake_on_connect=False
+                        )
+                    )
+                    _shake_hands(connection, over)
                     reader = _Lines(connection, over)
                     self._note("shook hands")
                 else:
@@ -189,7 +191,9 @@ class ScriptedServer:
         if isinstance(step, bytes):
             self._send(step, connection)
         elif isinstance(step, Expect):
-            self._expect(step.verb, reader.line())
+            line = reader.line()
+            if not over.is_set():
+                self._expect(step.verb, line)
         elif isinstance(step, Message):
             lines = [reader.line()]
             while lines[-1] not in (b".\r\n", b"\n"):
@@ -197,8 +201,9 @@ class ScriptedServer:
             self.received.append(b"".join(lines))
         elif isinstance(step, Tagged):
             tag, _, command = reader.line().partition(b" ")
-            self._expect(step.verb, command)
-            self._send(step.reply.replace(b"TAG", tag), connection)
+            if not over.is_set():
+                self._expect(step.verb, command)
+                self._send(step.reply.replace(b"TAG", tag), connection)
         elif isinstance(step, Sleep):
             over.wait(step.seconds)
         elif isinstance(step, Slowly):
@@ -238,6 +243,14 @@ class ScriptedServer:
 
     def _note(self, what: str) -> None:
         self.moments.append((what, time.monotonic()))
+
+
+def _shake_hands(connection: ssl.SSLSocket, over: threading.Event) -> None:
+    """Wait for the handshake, but not longer than the test does."""
+    while not over.is_set():
+        with contextlib.suppress(socket.timeout):
+            connection.do_handshake()
+            return
 
 
 class _Lines:
