@@ -7,7 +7,7 @@ DIST ?= dist
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test faults lint format contrib picture package clean
+.PHONY: help demo test faults lint format bench contrib picture package clean
 
 help:
 	@echo 'make demo              check an embedded mail server, and two broken ones'
@@ -16,6 +16,7 @@ help:
 	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
 	@echo 'make lint              ruff and mypy'
 	@echo 'make format            let ruff format the code'
+	@echo 'make bench             what a check costs, beside check_smtp and one with smtplib'
 	@echo 'make contrib           write the files in contrib/ that follow from others'
 	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
 	@echo 'make package           source archive, wheel, single file and .deb, in $(DIST)'
@@ -43,6 +44,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+bench: $(READY)
+	@$(BIN)/python -m bench
 
 contrib: $(READY)
 	$(BIN)/python -m contrib.generate

@@ -11,7 +11,9 @@ The rooms, and who may import whom (downwards only; ``tests/test_rooms.py`` enfo
 ``targets``, ``probe``, ``stages``
     Which servers are asked, the walk through the stages, each stage's dialogue.
 ``evaluation``, ``summary``
-    What happened -> state, and state -> text. With ``cli`` the only users of nagiosplugin.
+    What happened -> state, and state -> text. The only users of nagiosplugin.
+``nagios``, ``later``
+    nagiosplugin without what a check never uses.
 ``observation``, ``errors``, ``text``, ``values``
     Inert values that the others pass around.
 ``smtp``

@@ -101,13 +101,16 @@ def _give_up(number: int, frame: object) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    from check_smtp_health import credentials, extra_opts, options, settings, stages, targets
+    from check_smtp_health import credentials, options, settings, stages, targets
     from check_smtp_health.errors import UsageFault
 
     given = options.Options()
     try:
         given = options.read(arguments)
-        given = given.after(options.read(extra_opts.read(given.all("extra-opts"))))
+        if given.count("extra-opts"):
+            from check_smtp_health import extra_opts
+
+            given = given.after(options.read(extra_opts.read(given.all("extra-opts"))))
         if given.count("help"):
             parser().print_help()
             return UNKNOWN

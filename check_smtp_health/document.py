@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from nagiosplugin import Result
-
     from check_smtp_health.metrics import HealthCheck, MailServer
+    from check_smtp_health.nagios import Result
     from check_smtp_health.observation import Delivery, Finding, Observation, TlsFacts
 
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from nagiosplugin import Context, Critical, Ok, Performance, Range, Result, Unknown, Warn
-
+from check_smtp_health.nagios import (
+    Context,
+    Critical,
+    Ok,
+    Performance,
+    Range,
+    Result,
+    Unknown,
+    Warn,
+)
 from check_smtp_health.text import escaped, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from nagiosplugin import Metric
-
     from check_smtp_health.metrics import MailServer, MailService
+    from check_smtp_health.nagios import Metric
     from check_smtp_health.observation import Failure, Finding, Observation, Report
     from check_smtp_health.settings import Settings
 

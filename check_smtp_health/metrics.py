@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from nagiosplugin import Check, Critical, Metric, Resource, Results, Unknown
-
 from check_smtp_health.evaluation import DAYS, DNSBL, HEALTHY, REFUSALS, contexts, worst
+from check_smtp_health.nagios import Check, Critical, Metric, Resource, Results, Unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from nagiosplugin import Result
-
+    from check_smtp_health.nagios import Result
     from check_smtp_health.observation import Observation, Report
     from check_smtp_health.settings import Settings
 

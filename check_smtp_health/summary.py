@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from nagiosplugin import Ok, Summary
-
 from check_smtp_health.evaluation import badness, describe, slowest, worst
 from check_smtp_health.metrics import of_stage
+from check_smtp_health.nagios import Ok, Summary
 from check_smtp_health.text import STATUS_LIMIT, escaped, printable, shortened
 
 TYPE_CHECKING = False
@@ -13,9 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Any
 
-    from nagiosplugin import Check, Result, Results
-
     from check_smtp_health.metrics import HealthCheck, MailServer
+    from check_smtp_health.nagios import Check, Result, Results
     from check_smtp_health.observation import Observation, Report, Verdict
 
     State = Any

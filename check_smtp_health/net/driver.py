@@ -251,6 +251,7 @@ class _Driver:
         elif isinstance(wish, StartTls):
             self._watch(task, 0)
             task.transport = wish.trust.upgrade(task.transport.release(), wish.name)
+        task.began = self._clock()  # making a socket ready is no part of any stage
         self._attempt(task, wish, is_first=True)
 
     def _attempt(self, task: _Task, wish: Wish, *, is_first: bool) -> None:

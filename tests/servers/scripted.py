@@ -151,6 +151,7 @@ class ScriptedServer:
                 connection, peer = listener.accept()
             except socket.timeout:
                 continue
+            self._note("connected")
             self.connections += 1
             self.peers.append(peer[0] if peer else "")
             script = self.script if self.connections == 1 or self.later is None else self.later
@@ -166,7 +167,6 @@ class ScriptedServer:
         connection.settimeout(OFTEN)
         if connection.family != socket.AF_UNIX:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._note("connected")
         with contextlib.ExitStack() as stack, contextlib.suppress(ConnectionError, ssl.SSLError):
             stack.enter_context(connection)
             reader = _Lines(connection, over)
@@ -174,6 +174,8 @@ class ScriptedServer:
                 if over.is_set():
                     return
                 if isinstance(step, Handshake):
+                    _await_bytes(connection, over)
+                    self._note("ClientHello")
                     connection = stack.enter_context(
                         step.context.wrap_socket(
                             connection, server_side=True, do_handshake_on_connect=False
@@ -243,6 +245,14 @@ class ScriptedServer:
 
     def _note(self, what: str) -> None:
         self.moments.append((what, time.monotonic()))
+
+
+def _await_bytes(connection: socket.socket, over: threading.Event) -> None:
+    """Wait until something can be read, or the other side has gone."""
+    while not over.is_set():
+        with contextlib.suppress(socket.timeout):
+            connection.recv(1, socket.MSG_PEEK)
+            return
 
 
 def _shake_hands(connection: ssl.SSLSocket, over: threading.Event) -> None:

@@ -1,0 +1,117 @@
+"""``make bench``: the tables of ``docs/performance.md``, measured here and now."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import accuracy, anatomy, measure
+from bench.contestants import OURS, contestants
+from bench.server import running
+from tests.servers.authority import Authority
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.contestants import Contestant
+    from bench.measure import Runs
+
+ROUNDS = 40
+
+CHECKS = 2000 / 60
+"""Checks a second of a busy satellite."""
+
+COSTS = (
+    *("question", "program", "ratio", "processor", "quartiles", "wall", "modules"),
+    *("instructions", "memory", "2,000 a minute", "exit"),
+)
+USUAL = ("part of the imports", "processor", "")
+PARTS = ("part of a run", "plain", "", "STARTTLS", "")
+ERRORS = ("stage", "median", "95 % below")
+
+
+def main() -> None:
+    """Measure and print."""
+    print(
+        f"Python {platform.python_version()}, {os.cpu_count()} processors ({platform.machine()}).",
+        f"{ROUNDS} runs of each in turn, medians; ratio and quartiles are of the processor time.",
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with running(folder) as server:
+            several = contestants(folder, server)
+            _print_costs(several)
+            python = several[0].command[0]
+            ours = [one.command for one in several if one.name == OURS]
+            _print_parts(python, *(command[1:] for command in ours[:2]))
+        _print_errors(ours[0][0], folder)
+
+
+def _print_costs(several: Sequence[Contestant]) -> None:
+    _print_head(COSTS)
+    found = measure.measured([one.command for one in several], ROUNDS)
+    unit = statistics.median(found[0].processor)
+    for one, runs in zip(several, found):
+        _print_row(_cost(one, runs, unit))
+
+
+def _cost(one: Contestant, runs: Runs, unit: float) -> tuple[str, ...]:
+    processor = statistics.median(runs.processor)
+    low, _, high = statistics.quantiles(runs.processor, n=4)
+    modules = measure.modules(one.command)
+    instructions = measure.instructions(one.command, runs.code)
+    return (
+        one.question,
+        one.name,
+        f"{processor / unit:.2f}",
+        f"{processor * 1e3:.1f} ms",
+        f"{low / unit:.2f} to {high / unit:.2f}",
+        f"{statistics.median(runs.wall) * 1e3:.1f} ms",
+        "-" if modules is None else str(modules),
+        "not available" if instructions is None else f"{instructions / 1e6:.0f} M",
+        f"{runs.peak:.0f} MiB" if runs.peak > runs.floor else f"< {runs.floor:.0f} MiB",
+        f"{processor * CHECKS:.2f} processors",
+        str(runs.code),
+    )
+
+
+def _print_parts(python: str, plain: Sequence[str], tls: Sequence[str]) -> None:
+    _print_head(USUAL)
+    usual = anatomy.usual(python, ROUNDS)
+    for part in usual:
+        _print_row((part, *_share(part, usual)))
+    _print_head(PARTS)
+    took, with_tls = (anatomy.parts(python, arguments, ROUNDS) for arguments in (plain, tls))
+    for part in with_tls:
+        _print_row((part, *_share(part, took), *_share(part, with_tls)))
+
+
+def _share(part: str, took: dict[str, float]) -> tuple[str, str]:
+    if part not in took:
+        return "", ""
+    return f"{took[part] * 1e3:.1f} ms", f"{took[part] / sum(took.values()):.0%}"
+
+
+def _print_errors(command: str, folder: Path) -> None:
+    _print_head(ERRORS)
+    authority = Authority.made(folder, "accuracy")
+    for stage, seconds in accuracy.errors((command,), authority, ROUNDS).items():
+        most = statistics.quantiles(seconds, n=20)[-1]
+        _print_row((stage, f"{statistics.median(seconds) * 1e3:.2f} ms", f"{most * 1e3:.2f} ms"))
+
+
+def _print_head(cells: Sequence[str]) -> None:
+    print()
+    _print_row(cells)
+    _print_row(["---"] * len(cells))
+
+
+def _print_row(cells: Sequence[str]) -> None:
+    print(f"| {' | '.join(cells)} |", flush=True)
+
+
+main()
