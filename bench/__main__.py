@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import accuracy, anatomy, measure
-from bench.contestants import OURS, contestants
+from bench import accuracy, anatomy, crowd, measure
+from bench.contestants import CHECK_SMTP, OURS, contestants
 from bench.server import running
 from tests.servers.authority import Authority
 
@@ -31,6 +31,7 @@ COSTS = (
 )
 USUAL = ("part of the imports", "processor", "")
 PARTS = ("part of a run", "plain", "", "STARTTLS", "")
+CROWDS = ("targets of a run", "each further one", "", "memory")
 ERRORS = ("stage", "median", "95 % below")
 
 
@@ -45,6 +46,7 @@ def main() -> None:
         with running(folder) as server:
             several = contestants(folder, server)
             _print_costs(several)
+            _print_crowds(several)
             python = several[0].command[0]
             ours = [one.command for one in several if one.name == OURS]
             _print_parts(python, *(command[1:] for command in ours[:2]))
@@ -77,6 +79,17 @@ def _cost(one: Contestant, runs: Runs, unit: float) -> tuple[str, ...]:
         f"{processor * CHECKS:.2f} processors",
         str(runs.code),
     )
+
+
+def _print_crowds(several: Sequence[Contestant]) -> None:
+    if not Path(CHECK_SMTP).exists():
+        return
+    _print_head(CROWDS)
+    (ours,) = (one.command[0] for one in several if (one.question, one.name) == ("plain", OURS))
+    for one in crowd.further(ours, 11):
+        ratio = f"{one.ratio:.3f} of a run of check_smtp"
+        cost = f"{one.processor * 1e3:.2f} ms"
+        _print_row((str(one.targets), cost, ratio, f"{one.memory:.0f} KiB"))
 
 
 def _print_parts(python: str, plain: Sequence[str], tls: Sequence[str]) -> None:

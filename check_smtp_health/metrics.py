@@ -35,6 +35,7 @@ class HealthCheck(Check):  # type: ignore[misc]
     def __call__(self) -> None:
         """Evaluate, and put perfdata in our order: graphs of check_smtp draw the first metric."""
         super().__call__()
+        self.perfdata: list[str] = "\n".join(self.perfdata).splitlines()
         prefixes = {target.prefix: place for place, target in enumerate(self.targets, 1)}
 
         def place(item: str) -> tuple[int, int]:
@@ -80,11 +81,15 @@ class MailServer(Resource):  # type: ignore[misc]
                 yield Metric(verdict.name, finding, context="verdict")
             if verdict.listings is not None:
                 yield Metric(DNSBL, verdict.listings, min=0)
-        for stage, seconds in _stage_times(report).items():
-            yield Metric(stage, round(seconds, 6))
         yield from self._days()
+        times = _stage_times(report)
         if report.seconds is not None:
-            yield Metric("time", round(report.seconds, 6))
+            times["time"] = report.seconds
+        ranges = (self._settings.warning, self._settings.critical)
+        for label in [label for label in times if any(label in one for one in ranges)]:
+            yield Metric(label, round(times.pop(label), 6))
+        if times:
+            yield Metric("times", times)
 
     def _days(self) -> Iterator[Metric]:
         report = self.report

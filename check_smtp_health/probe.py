@@ -56,18 +56,19 @@ def probe(
             fault = yield from walk.through(RESET)
         if fault is None or isinstance(fault, _POLITE):
             fault = yield from walk.through(QUIT)
-    yield Close()
     is_sent = DELIVERY.applies(settings) and DELIVERY.is_due(walk.visit)
     is_awaited = is_sent and not isinstance(fault, Interrupted)
     verdicts: tuple[Verdict, ...] = ()
     if settings.policies.asked:
         from check_smtp_health import verdicts as policies
 
+        yield Close()
         asked: list[Dialogue[Any]] = [answered(policies.of_server(walk.visit))]
         if is_awaited:
             asked.append(walk.through(DELIVERY, since=ended))
         verdicts = (yield Together(asked)).value[0]
     elif is_awaited:
+        yield Close()
         yield from walk.through(DELIVERY, since=ended)
     tls = walk.visit.tls.facts() if walk.visit.tls is not None else None
     address = walk.visit.address
@@ -130,8 +131,7 @@ class _Walk:
             fault = yield from self._served(stage.explain(self.visit, fault), aside, EXPLAIN_LIMIT)
         failure = self._failure(fault) if fault is not None else None
         findings = tuple(
-            finding._replace(said=self.visit.masked(finding.said))
-            for finding in self.visit.findings
+            [one._replace(said=self.visit.masked(one.said)) for one in self.visit.findings]
         )
         if stage.name:
             self.observations.append(Observation(stage.name, began, seconds, failure, findings))

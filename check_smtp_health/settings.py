@@ -247,8 +247,8 @@ def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> in
         if family not in (None, version):
             raise UsageFault(why, f"contradicts {options.flag('source')} {source}")
         family, why = version, "source"
-    for host in hosts:
-        if host.kind == "address" and family not in (None, arguments.ip_version(host.ascii)):
+    for host in hosts if family is not None else ():
+        if host.kind == "address" and family != arguments.ip_version(host.ascii):
             raise UsageFault(why, f"contradicts the address {host.ascii}")
     return family
 

@@ -30,6 +30,8 @@ else:
             """Take the fields by position or by name."""
             fields, defaults = cls._fields, cls._defaults
             missing = len(fields) - len(given)
+            if not (named or missing):
+                return tuple.__new__(cls, given)
             if not named and 0 <= missing <= len(defaults):
                 return tuple.__new__(cls, given + defaults[len(defaults) - missing :])
             values = dict(zip(fields[len(fields) - len(defaults) :], defaults))

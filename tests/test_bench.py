@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-from bench import anatomy, measure
+from bench import anatomy, crowd, measure
 from bench.contestants import OURS, PEER, SMTPLIB, contestants
 from bench.installed import install
 from bench.server import running
@@ -37,6 +37,16 @@ def test_what_a_check_costs(tmp_path: Path) -> None:
     assert [runs.code for runs in several] == [0, 0]
     assert {question: ratio for question, ratio in ratios.items() if ratio > LIMITS[question]} == {}
     assert max(runs.peak for runs in several) <= MEMORY_LIMIT
+
+
+def test_what_a_further_target_costs(tmp_path: Path) -> None:
+    needs.program("check_smtp")
+    _, ours = install(tmp_path)
+    found = list(crowd.further(ours, 5))
+    assert [one.targets for one in found] == [200, 1000]
+    # A tenth is what it is to be; how much of both is the kernel's work depends on the machine.
+    assert min(one.ratio for one in found) <= 0.17
+    assert max(one.memory for one in found) <= 100
 
 
 def test_everyone_answers_every_question(tmp_path: Path) -> None:

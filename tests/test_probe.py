@@ -17,7 +17,7 @@ from check_smtp_health.errors import (
     Unresolvable,
 )
 from check_smtp_health.net import resolver
-from check_smtp_health.net.wishes import Address, Answer, Call, Close, Connect, Read, Write
+from check_smtp_health.net.wishes import Address, Answer, Call, Connect, Read, Write
 from check_smtp_health.observation import Exchange, Failure, Observation, Report
 from check_smtp_health.options import read
 from check_smtp_health.probe import probe
@@ -77,7 +77,6 @@ def test_healthy() -> None:
             (Read(), b"250 mx\r\n", 4),
             (Write(b"QUIT\r\n", limit=1.0), None, 0.125),
             (Read(limit=0.875), b"221 bye\r\n", 0.5),
-            (Close(), None, 0),
         ],
     )
     # A stage that begins with listening begins where the one before ended.
@@ -108,7 +107,7 @@ def test_healthy() -> None:
 def test_unresolvable_never_began_to_connect() -> None:
     report = serve(
         settings("mx.example"),
-        [(ADDRESSES, Unresolvable("no such host name"), 0.5), (Close(), None, 0)],
+        [(ADDRESSES, Unresolvable("no such host name"), 0.5)],
     )
     assert (report.seconds, report.address, report.observations) == (
         None,
@@ -127,7 +126,6 @@ def test_each_address_has_its_share() -> None:
             (Read(), b"554 no\r\n", 0.5),
             (Write(b"QUIT\r\n", limit=1.0), Disconnected("gone"), 0),
             (Read(limit=1.0), b"", 0),
-            (Close(), None, 0),
         ],
     )
     assert report.address == "192.0.2.2"
@@ -146,7 +144,6 @@ def test_no_address_answers() -> None:
             (ADDRESSES, (FIRST, SECOND), 0.5),
             (Connect(FIRST, None, 0.5), TimedOut("no answer within 5 s"), 5),
             (Connect(SECOND, None, 1.0), Unreachable("connection refused"), 1),
-            (Close(), None, 0),
         ],
     )
     assert (report.address, report.observations[-1]) == (
@@ -179,7 +176,6 @@ def test_nobody_takes_leave_after(fault: Exception, failure: str) -> None:
             (Read(), b"220 mx\r\n", 0.5),
             (Write(b"HELO me.example\r\n"), None, 0),
             (Read(), fault, 0.5),
-            (Close(), None, 0),
         ],
     )
     assert [seen.failure.kind if seen.failure else "" for seen in report.observations] == [
@@ -199,7 +195,6 @@ def test_what_was_said_before_the_connection_broke_is_read() -> None:
             (Read(), b"421 too many\r\n", 0.5),
             (Write(b"QUIT\r\n", limit=1.0), None, 0),
             (Read(limit=1.0), b"", 0),
-            (Close(), None, 0),
         ],
     )
     assert report.observations[2].failure == Failure("rejected", "", b"421 too many", 421)
@@ -215,7 +210,6 @@ def test_port_465_awaits_tls() -> None:
                 0.5,
             ),
             (Read(), TimedOut("no answer within 10 s"), 10),
-            (Close(), None, 0),
         ],
     )
     assert report.observations[-1].failure == Failure(

@@ -6,13 +6,13 @@ import contextlib
 import re
 import resource
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import plugin
+from tests.servers import crowd
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.loopback import free_port
 from tests.servers.network import private
@@ -226,35 +226,10 @@ def test_more_targets_than_files() -> None:
     )
 
 
-CROWD = """\
-import asyncio, resource, sys
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-async def serve(reader, writer):
-    writer.write(b"220 mx.example\\r\\n")
-    while (line := await reader.readline()) and not line.startswith(b"QUIT"):
-        writer.write(b"250 mx.example\\r\\n")
-    writer.write(b"221 bye\\r\\n")
-    writer.close()
-async def main():
-    server = await asyncio.start_server(serve, "0.0.0.0", int(sys.argv[1]), backlog=4096)
-    print("ready", flush=True)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-
-
 def test_a_thousand_targets() -> None:
-    port = free_port()
     addresses = [f"127.0.{1 + number // 250}.{1 + number % 250}" for number in range(1000)]
-    command = [sys.executable, "-c", CROWD, str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as crowd:
-        assert crowd.stdout is not None
-        assert crowd.stdout.readline() == b"ready\n"
-        try:
-            done = check(port, *hosts(*addresses), "-t", "20")
-        finally:
-            crowd.terminate()
+    with crowd.running() as port:
+        done = check(port, *hosts(*addresses), "-t", "20")
     assert (done.code, done.stderr) == (0, "")
     assert re.sub(r"slowest: .*", "", done.line) == "SMTP OK - 1000 of 1000 healthy, "
     labels = re.findall(r"'([\d.]+)::time'", done.perfdata)

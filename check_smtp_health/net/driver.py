@@ -18,6 +18,7 @@ from check_smtp_health.net.wishes import (
     Connect,
     Dated,
     Pause,
+    Read,
     StartTls,
     Together,
     Write,
@@ -167,14 +168,15 @@ class _Driver:
 
     def _answer(self, task: _Task, value: Any, moment: float | None = None) -> None:
         self._waiting.discard(task)
-        self._outliving.discard(task)
+        if self._outliving:
+            self._outliving.discard(task)
         ended = self._clock() if moment is None else moment
         self._answered.append((task, Answer(value, task.began, ended)))
 
     def _go_on(self, task: _Task, answer: Answer | None) -> None:
         """Give the session its answer and take up its next wish."""
         try:
-            task.wish = task.dialogue.send(answer)  # type: ignore[arg-type]
+            wish = task.dialogue.send(answer)  # type: ignore[arg-type]
         except StopIteration as stop:
             self._end(task, stop.value)
             return
@@ -183,15 +185,16 @@ class _Driver:
                 raise
             self._end(task, fault)
             return
+        task.wish = wish
         task.turn += 1
         task.began = self._clock()
-        if isinstance(task.wish, Together):
-            self._begin_together(task, task.wish)
+        if isinstance(wish, Together):
+            self._begin_together(task, wish)
             return
         self._waiting.add(task)
-        if isinstance(task.wish, Call) and task.wish.outlives:
+        if isinstance(wish, Call) and wish.outlives:
             self._outliving.add(task)
-        if isinstance(task.wish, Close):
+        if isinstance(wish, Close):
             self._close(task)
             self._answer(task, None)
         elif self._signal:
@@ -199,9 +202,9 @@ class _Driver:
         elif task.began >= self._deadline.expires and task not in self._outliving:
             self._answer(task, Expired(_no_answer(self._deadline.seconds)))
         else:
-            self._limit(task, task.wish)
+            self._limit(task, wish)
             try:
-                self._begin(task, task.wish)
+                self._begin(task, wish)
             except SessionFault as fault:
                 self._answer(task, fault)
 
@@ -221,8 +224,7 @@ class _Driver:
         if not task.children:
             self._answer(task, [])
 
-    def _limit(self, task: _Task, wish: Wish) -> None:
-        assert not isinstance(wish, (Close, Together))
+    def _limit(self, task: _Task, wish: Connect | Read | Write | StartTls | Call | Pause) -> None:
         limit = wish.limit
         if isinstance(wish, Connect) and wish.share < 1:
             share = wish.share * self._deadline.remaining()
@@ -234,6 +236,9 @@ class _Driver:
             bisect.insort(self._limits, entry)
 
     def _begin(self, task: _Task, wish: Wish) -> None:
+        if isinstance(wish, (Read, Write)):  # most are
+            self._attempt(task, wish, is_first=True)
+            return
         if isinstance(wish, Pause):
             return
         if isinstance(wish, Call):
@@ -258,15 +263,15 @@ class _Driver:
         """Do what can be done at once, and wait for the selector where that is not all."""
         transport = task.transport
         value: Any = None
-        if isinstance(wish, Connect):
-            done = transport.connect(wish.address) if is_first else transport.connected()
-        elif isinstance(wish, Write):
-            done = transport.send(wish.data if is_first else None)
-        elif isinstance(wish, StartTls):
-            done = transport.handshake()
-        else:
+        if isinstance(wish, Read):
             value = transport.receive()
             done = value is not None
+        elif isinstance(wish, Write):
+            done = transport.send(wish.data if is_first else None)
+        elif isinstance(wish, Connect):
+            done = transport.connect(wish.address) if is_first else transport.connected()
+        else:
+            done = transport.handshake()
         if not done:
             self._watch(task, transport.wants)
             return

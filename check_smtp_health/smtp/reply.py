@@ -61,6 +61,8 @@ class ReplyParser:
     @property
     def unread(self) -> bytes:
         """What has come and makes no complete reply yet, lines included."""
+        if not (self._buffer or self._lines):
+            return b""
         return b"".join(line + b"\n" for line in self._lines) + bytes(self._buffer[:LINE_LIMIT])
 
     def next_reply(self) -> Reply | None:
@@ -69,7 +71,7 @@ class ReplyParser:
         Raises:
             Violation: what came is no reply, differs in codes, or passes a limit.
         """
-        while True:
+        while self._buffer:
             # A TLS record need not end in a newline: do not wait for one.
             if self._buffer[1:2] == b"\x03" and self._buffer[0] in _TLS_CONTENT_TYPES:
                 raise Violation("TLS instead of SMTP, try --ssl", bytes(self._buffer[:2]))
@@ -87,6 +89,7 @@ class ReplyParser:
             reply = self._take(line)
             if reply is not None:
                 return reply
+        return None
 
     def _take(self, line: bytes) -> Reply | None:
         code = line[:3]
