@@ -4,18 +4,21 @@ PYTHON ?= python3
 VENV ?= .venv
 HOST ?=
 DIST ?= dist
+FUZZ_SECONDS ?= 300
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test faults lint format bench contrib picture package clean
+.PHONY: help demo test faults lint format fuzz audit bench contrib picture package clean
 
 help:
 	@echo 'make demo              check an embedded mail server, and two broken ones'
 	@echo 'make demo HOST=name    check that host'
 	@echo 'make test              all tests, against real servers where they can be had'
 	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
-	@echo 'make lint              ruff and mypy'
+	@echo 'make lint              ruff, mypy and bandit'
 	@echo 'make format            let ruff format the code'
+	@echo 'make fuzz              try what servers could say, guided by coverage'
+	@echo 'make audit             look for known vulnerabilities of the dependencies'
 	@echo 'make bench             what a check costs, beside check_smtp and one with smtplib'
 	@echo 'make contrib           write the files in contrib/ that follow from others'
 	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
@@ -40,10 +43,23 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive check_smtp_health
 
 format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# New inputs and whatever breaks are kept in build/fuzz.
+fuzz: $(READY)
+	@mkdir -p build/fuzz/corpus
+	$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+		-artifact_prefix=build/fuzz/ build/fuzz/corpus fuzz/corpus
+
+# Needs the vulnerability service of PyPI. What it could not look up is a failure.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement tests/constraints.txt
 
 bench: $(READY)
 	@$(BIN)/python -m bench
@@ -59,7 +75,7 @@ package: $(READY)
 	@ls $(DIST)
 
 clean:
-	rm -rf $(VENV) .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(VENV)-audit .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
 $(READY): setup.cfg pyproject.toml tests/constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 _ENDING = (
-    *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGALRM", "SIGXCPU", "SIGUSR1", "SIGUSR2"),
-    *("SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"),
+    *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGVTALRM"),
+    *("SIGPROF", "SIGIO", "SIGPWR"),
 )
 SIGNALS = tuple(signal.Signals[name] for name in _ENDING if name in signal.Signals.__members__)
-"""What would end the process without a line. SIGALRM is also our own last resort."""
+"""What would end the process without a line; so would SIGALRM, which is our own last resort."""
 
 PREPARATION_LIMIT = 5.0
 """Seconds for reading options and files, which no deadline covers."""
@@ -42,7 +43,12 @@ JSON_NAMES = ("json", "mp-test-json")
 
 
 class _Stopped(BaseException):
-    """A signal came while no server was being asked."""
+    """A signal came while no server was being asked; ``by`` is the name of the first.
+
+    It is kept, for what Python was about may have swallowed the exception (a weakref's callback).
+    """
+
+    by = ""
 
 
 def main() -> NoReturn:
@@ -53,8 +59,12 @@ def main() -> NoReturn:
     """
     code = UNKNOWN
     gc.disable()  # 5 % of a run that ends before there is anything to collect
+    arguments = sys.argv[1:]
     try:
-        code = _guarded(sys.argv[1:])
+        try:
+            code = _guarded(arguments)
+        except _Stopped:
+            code = _unknown(_interruption(), as_json=_wants_json(arguments))
         sys.stdout.flush()
     except BaseException:
         code = UNKNOWN  # nobody is there to read why
@@ -64,17 +74,18 @@ def main() -> NoReturn:
 
 def _guarded(arguments: list[str]) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
     _on_signals(_stop)
+    # Whoever started us may have blocked them.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGALRM))
     signal.setitimer(signal.ITIMER_REAL, PREPARATION_LIMIT)
     try:
         return _run(arguments)
-    except _Stopped as stopped:
-        problem = f"interrupted by {stopped} while preparing"
-        if str(stopped) == "SIGALRM":
-            problem = f"reading options and files took more than {PREPARATION_LIMIT:g} s"
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         missing = error.name or error
         problem = f"the Python package {missing} is missing, try: pip install {missing}"
+    except ImportError as error:
+        problem = f"a Python package cannot be loaded: {_words(error)}"
     except MemoryError:
         problem = "out of memory"
     except Exception as error:
@@ -87,17 +98,38 @@ def _guarded(arguments: list[str]) -> int:
 
 
 def _on_signals(action: signal.Handlers | Callable[[int, Any], None]) -> None:
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGALRM):
         signal.signal(number, action)
 
 
 def _stop(number: int, frame: object) -> None:
-    _on_signals(signal.SIG_IGN)  # a second one must not cost us the line that says so
-    raise _Stopped(signal.Signals(number).name)
+    _turn_deaf()  # a second one must not cost us the line that says so
+    _Stopped.by = signal.Signals(number).name
+    raise _Stopped
+
+
+def _turn_deaf() -> None:
+    """Take no signals any more; what gets stuck now has a second until the last resort."""
+    _on_signals(signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+
+def _interruption() -> str:
+    if _Stopped.by == "SIGALRM":
+        return f"reading options and files took more than {PREPARATION_LIMIT:g} s"
+    return f"interrupted by {_Stopped.by} while preparing"
 
 
 def _give_up(number: int, frame: object) -> None:
-    os._exit(UNKNOWN)  # standard output takes nothing any more
+    """End a run that does not end by itself: the last resort, and somebody else's alarm."""
+    import select
+
+    problem = _interruption() if _Stopped.by else "stuck beyond the deadline, ended by SIGALRM"
+    # Where standard output takes nothing any more, a further word would hold us just as well.
+    if select.select((), (1,), (), 0)[1]:
+        os.write(1, f"SMTP UNKNOWN - {problem}\n".encode())
+    os._exit(UNKNOWN)
 
 
 def _run(arguments: list[str]) -> int:
@@ -112,16 +144,13 @@ def _run(arguments: list[str]) -> int:
 
             given = given.after(options.read(extra_opts.read(given.all("extra-opts"))))
         if given.count("help"):
-            parser().print_help()
-            return UNKNOWN
+            return _say(parser().format_help())
         if given.count("version"):
-            print(f"{PROGRAM} {__version__}")
-            return UNKNOWN
+            return _say(f"{PROGRAM} {__version__}\n")
         if given.count("print-definition"):
             from check_smtp_health import definitions
 
-            print(definitions.read(given.last("print-definition") or ""), end="")
-            return UNKNOWN
+            return _say(definitions.read(given.last("print-definition") or ""))
         judged = (*stages.NAMES, "time", "dnsbl", "healthy")
         chosen = settings.build(
             given,
@@ -140,8 +169,11 @@ def _run(arguments: list[str]) -> int:
     # Before any server is asked: what is missing must be known first, and no stage be blurred.
     from check_smtp_health import metrics, summary
 
-    # From here on the driver takes the signals; once it is done the answer must not be lost to one.
-    _on_signals(signal.SIG_IGN)
+    # From here on the driver takes the signals, whenever they come; once it is done the answer must
+    # not be lost to one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if _Stopped.by:
+        raise _Stopped
     signal.signal(signal.SIGALRM, _give_up)
     signal.setitimer(signal.ITIMER_REAL, chosen.longest + GRACE)
     reports = targets.check(chosen, stages.plan(chosen), kit, SIGNALS)
@@ -195,9 +227,13 @@ def _bar() -> str:
     return "█"
 
 
-def _bug(error: Exception) -> str:
+def _words(error: Exception) -> str:
     from check_smtp_health.text import printable
 
+    return printable(str(error))
+
+
+def _bug(error: Exception) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -205,7 +241,7 @@ def _bug(error: Exception) -> str:
     if trace is not None:
         where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
     # The text of a UnicodeError quotes what it was about, which might be a password.
-    what = "" if isinstance(error, UnicodeError) else f": {printable(str(error))}"
+    what = "" if isinstance(error, UnicodeError) else f": {_words(error)}"
     return f"internal error: {type(error).__name__}{where}{what}"
 
 
@@ -219,13 +255,19 @@ def _unknown(problem: str, *, as_json: bool, trace: bool = False) -> int:
     if as_json:
         from check_smtp_health.document import unknown
 
-        print(unknown(problem))
-        return UNKNOWN
+        return _say(f"{unknown(problem)}\n")
     from check_smtp_health.text import STATUS_LIMIT, shortened
 
-    print(f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}")
+    more = ""
     if trace:
         import traceback
 
-        print(traceback.format_exc().replace("|", "\\x7c"), end="")
+        more = traceback.format_exc().replace("|", "\\x7c")
+    return _say(f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}\n{more}")
+
+
+def _say(answer: str) -> int:
+    """Print the answer of a run that asks no server, and return its exit code."""
+    _turn_deaf()  # no signal must cost us the answer any more, or double it
+    print(answer, end="")
     return UNKNOWN

@@ -35,16 +35,28 @@ def password(options: Options, environment: Mapping[str, str]) -> str | None:
     if path is not None and given is not None:
         raise UsageFault("authpass-file", f"contradicts {options.flag('authpass')}")
     if path is not None:
-        return _first_line("authpass-file", path)
-    return given if given is not None else environment.get(ENVIRONMENT) or None
+        found: str | None = _first_line("authpass-file", path)
+    else:
+        found = given if given is not None else environment.get(ENVIRONMENT) or None
+    return _kept(found)
 
 
 def mailbox_password(options: Options, environment: Mapping[str, str]) -> str | None:
     """Return the password for the mailboxes, or None where nobody gave one; as ``password``."""
     path = options.last("mailbox-pass-file")
     if path is not None:
-        return _first_line("mailbox-pass-file", path)
-    return environment.get(MAILBOX_ENVIRONMENT) or None
+        return _kept(_first_line("mailbox-pass-file", path))
+    return _kept(environment.get(MAILBOX_ENVIRONMENT) or None)
+
+
+def _kept(found: str | None) -> str | None:
+    """Return a password, and keep it out of core dumps."""
+    if found is not None:
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    return found
 
 
 def _first_line(option: str, path: str) -> str:

@@ -11,7 +11,7 @@ from check_smtp_health import __version__
 from check_smtp_health.evaluation import worst
 from check_smtp_health.metrics import of_stage
 from check_smtp_health.summary import status, transcript
-from check_smtp_health.text import printable
+from check_smtp_health.text import escaped, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
         if failure is None
         else {
             "kind": failure.kind,
-            "problem": failure.problem,
+            "problem": escaped(failure.problem),
             "code": failure.code,
             "reply": printable(failure.said),
         },
@@ -109,7 +109,8 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
 
 def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [
-        {"kind": one.kind, "problem": one.problem, "reply": printable(one.said)} for one in findings
+        {"kind": one.kind, "problem": escaped(one.problem), "reply": printable(one.said)}
+        for one in findings
     ]
 
 

@@ -300,11 +300,10 @@ def describe(seen: Observation) -> str:
 
 
 def _reason(failure: Failure) -> str:
+    problem = escaped(failure.problem)
     if failure.code is not None:
-        return f"{printable(failure.said)} {failure.problem}".rstrip()
-    if failure.said:
-        return f"{failure.problem}: '{printable(failure.said)}'"
-    return failure.problem
+        return f"{printable(failure.said)} {problem}".rstrip()
+    return f"{problem}: '{printable(failure.said)}'" if failure.said else problem
 
 
 def _sentence(seen: Observation, finding: Finding) -> str:

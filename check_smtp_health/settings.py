@@ -11,6 +11,7 @@ from check_smtp_health.values import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NoReturn
 
     from check_smtp_health.arguments import Expect, Host, Keyword
     from check_smtp_health.mailbox_url import Mailbox
@@ -36,6 +37,9 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not to be copied or stored")
 
 
 class Settings(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health import extra_opts
+from check_smtp_health import extra_opts, options, settings
 from check_smtp_health.errors import UsageFault
 from tests import plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
@@ -70,6 +71,29 @@ def test_any_file_gives_arguments_or_a_fault(text: str) -> None:
     except UsageFault:
         return
     assert all(argument.startswith("--") and "=" in argument for argument in arguments)
+
+
+@given(
+    st.lists(
+        st.binary(max_size=12)
+        | st.builds(
+            lambda key, value: key.encode() + b"=" + value,
+            st.sampled_from(["H", "hostname", "p", "w", "rcpt", "f", "ssl", "S", "C", "4", "fqdn"]),
+            st.binary(max_size=12),
+        ),
+        max_size=8,
+    )
+)
+def test_any_file_is_taken_or_refused_in_one_good_line(lines: list[bytes]) -> None:
+    text = os.fsdecode(b"\n".join([b"[s]", *lines]))
+    problem = ""
+    try:
+        given_ = options.read(extra_opts.parse(text.split("\n"), "s", "f"))
+        settings.build(given_, ("time",), "here")
+    except UsageFault as fault:
+        problem = fault.problem
+    assert problem.isprintable()
+    assert "|" not in problem
 
 
 def test_the_command_line_comes_after_the_file(tmp_path: Path) -> None:

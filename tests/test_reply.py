@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Union
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.errors import Violation
 from check_smtp_health.smtp.reply import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, Reply, ReplyParser
-
-Outcome = list[Union[Reply, tuple[str, bytes]]]
-
-
-def parse(pieces: Iterable[bytes]) -> Outcome:
-    """Return all replies, and last the violation if there is one."""
-    parser = ReplyParser()
-    found: Outcome = []
-    for piece in pieces:
-        parser.feed(piece)
-        try:
-            while (reply := parser.next_reply()) is not None:
-                found.append(reply)
-        except Violation as violation:
-            return [*found, (violation.problem, violation.said)]
-        assert len(parser.unread) <= LINES_LIMIT + REPLY_LIMIT + 2 * LINE_LIMIT
-    return found
-
+from tests.replies import Outcome, parse
 
 REPLIES: tuple[tuple[bytes, Outcome], ...] = (
     (b"220 mx\r\n", [Reply(220, (b"220 mx",))]),
@@ -107,6 +86,29 @@ def test_any_cut_gives_the_same(pieces: list[bytes], data: st.DataObject) -> Non
 @given(st.binary(max_size=4096))
 def test_garbage_gives_a_reply_or_a_violation(data: bytes) -> None:
     parse([data])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(200, 599),
+            st.lists(st.binary(max_size=30), min_size=1, max_size=4),
+            st.sampled_from([b"\r\n", b"\n"]),
+        ),
+        max_size=4,
+    )
+)
+def test_what_is_well_formed_is_read_as_it_is(made: list[tuple[int, list[bytes], bytes]]) -> None:
+    replies: Outcome = []
+    sent = b""
+    for code, texts, end in made:
+        # What ends a line cannot be in it.
+        clean = [text.replace(b"\n", b"").rstrip(b"\r") for text in texts]
+        marks = [b"-"] * (len(clean) - 1) + [b" "]
+        lines = tuple(b"%d%s%s" % (code, mark, text) for mark, text in zip(marks, clean))
+        replies.append(Reply(code, lines))
+        sent += b"".join(line + end for line in lines)
+    assert parse([sent]) == replies
 
 
 def test_texts_and_raw() -> None:

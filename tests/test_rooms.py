@@ -151,7 +151,7 @@ MAY_TOUCH: dict[str, set[str]] = {
     "net.stamp": {"time"},
     "net.wire": {"selectors"},
     "targets": {"signal"},
-    "cli": {"signal"},
+    "cli": {"select", "signal"},
 }
 
 

@@ -39,8 +39,14 @@ def test_offers() -> None:
 
 
 @given(st.lists(st.binary(max_size=20), max_size=10))
-def test_any_line_gives_keywords(lines: list[bytes]) -> None:
-    parse_keywords(Reply(250, (b"250-mx", *(b"250-" + line for line in lines))))
+def test_any_line_gives_keywords_that_are_offered(lines: list[bytes]) -> None:
+    session = Session()
+    session.learn(ehlo(*lines))
+    for keyword, parameters in session.keywords.items():
+        assert keyword == keyword.upper()
+        assert keyword.split() in ([], [keyword])
+        assert session.offers(keyword.lower())
+        assert all(session.offers(keyword, parameter.swapcase()) for parameter in parameters)
 
 
 def test_command() -> None:

@@ -11,6 +11,7 @@ from nagiosplugin import Range
 
 from check_smtp_health.arguments import Expect, Host, Keyword
 from check_smtp_health.errors import UsageFault
+from check_smtp_health.option_table import OPTIONS
 from check_smtp_health.options import read
 from check_smtp_health.settings import Settings, build
 
@@ -150,3 +151,28 @@ def test_any_threshold_is_taken_or_refused(text: str) -> None:
     except UsageFault:
         return
     assert all(isinstance(Range(limit), Range) for limit in taken.values())
+
+
+FLAGS = [flag for option in OPTIONS for flag in option.flags]
+
+
+@given(
+    st.lists(
+        st.sampled_from(FLAGS)
+        | st.text(max_size=8)
+        | st.sampled_from(["mx.example", "25", "1.5", "banner=1", "v2", "ok", "a@b", "220 x"])
+        | st.builds("{}={}".format, st.sampled_from(FLAGS), st.text(max_size=8)),
+        max_size=8,
+    ),
+    st.none() | st.text(max_size=8),
+)
+def test_any_command_line_is_taken_or_refused_in_one_good_line(
+    words: list[str], password: str | None
+) -> None:
+    problem = ""
+    try:
+        build(read(words), KEYS, "here", password)
+    except UsageFault as fault:
+        problem = fault.problem
+    assert problem.isprintable()
+    assert "|" not in problem

@@ -10,7 +10,10 @@ from check_smtp_health.values import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
 
 DAY = 86400
 
@@ -55,25 +58,35 @@ def read_certificate(der: bytes) -> Certificate | None:
         x509.NameOID.ORGANIZATION_NAME: "organizationName",
         x509.NameOID.ORGANIZATIONAL_UNIT_NAME: "organizationalUnitName",
     }
-    try:
-        read = x509.load_der_x509_certificate(der)
-        try:
-            names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            alternatives = (
-                *names.get_values_for_type(x509.DNSName),
-                *map(str, names.get_values_for_type(x509.IPAddress)),
-            )
-        except x509.ExtensionNotFound:
-            alternatives = ()
-        return _made(
-            {keys[part.oid]: str(part.value) for part in read.subject if part.oid in keys},
-            {keys[part.oid]: str(part.value) for part in read.issuer if part.oid in keys},
-            alternatives,
-            _moment(read, "not_valid_before"),
-            _moment(read, "not_valid_after"),
+
+    def title(name: Any) -> dict[str, str]:
+        return {keys[part.oid]: str(part.value) for part in name if part.oid in keys}
+
+    def alternatives() -> tuple[str, ...]:
+        names = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return (
+            *names.get_values_for_type(x509.DNSName),
+            *map(str, names.get_values_for_type(x509.IPAddress)),
         )
-    except ValueError:
+
+    read: Any = _unless_malformed(lambda: x509.load_der_x509_certificate(der), None)
+    if read is None:
         return None
+    # What is malformed in the names must not hide that the certificate has expired.
+    return _made(
+        _unless_malformed(lambda: title(read.subject), {}),
+        _unless_malformed(lambda: title(read.issuer), {}),
+        _unless_malformed(alternatives, ()),
+        _moment(read, "not_valid_before"),
+        _moment(read, "not_valid_after"),
+    )
+
+
+def _unless_malformed(part: Callable[[], _T], otherwise: _T) -> _T:
+    try:
+        return part()
+    except Exception:  # cryptography's for a malformed certificate have nothing in common
+        return otherwise
 
 
 def key_information(der: bytes) -> bytes:

@@ -46,8 +46,9 @@ def run(
 
     Once the deadline has passed, or one of the ``signals`` came, every wish but ``Close`` is
     answered with a fault, so that each session can still return what it has learned. A ``Call``
-    that outlives the deadline has its limit instead. Connections that sessions leave open are
-    closed. A thread that a ``Call`` left behind may still be blocked: the process should end by
+    that outlives the deadline has its limit instead. Signals that are blocked are taken here all
+    the same, and blocked again when this returns. Connections that sessions leave open are closed.
+    A thread that a ``Call`` left behind may still be blocked: the process should end by
     ``os._exit``.
     """
     return _Driver(deadline).run(sessions, signals)
@@ -98,11 +99,13 @@ class _Driver:
         handlers = [(number, signal.signal(number, self._on_signal)) for number in signals]
         # From C, at once: Python's own handler might not run before the selector waits again.
         before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         try:
             self._answered += [(task, None) for task in tasks]
             while self._answered or self._waiting:
                 self._serve()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             signal.set_wakeup_fd(before)
             for number, handler in handlers:
                 signal.signal(number, handler)

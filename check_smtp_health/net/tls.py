@@ -149,10 +149,14 @@ class TlsTransport:
 
     def agreed(self) -> Agreed:
         """Return what the handshake has agreed on; reading it takes time, and so waits."""
+        try:
+            parsed = self._socket.getpeercert()
+        except ValueError:  # trusted, although a name in it is not UTF-8
+            parsed = None
         return Agreed(
             self._socket.version() or "",
             self._socket.cipher(),
-            self._socket.getpeercert() or self._socket.getpeercert(binary_form=True),
+            parsed or self._socket.getpeercert(binary_form=True),
             _chain(self._socket) if self._tells_chain else (),
         )
 
@@ -256,7 +260,9 @@ def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> No
     try:
         context.load_cert_chain(certfile, keyfile, encrypted)
     except (OSError, ValueError) as error:
-        path = keyfile if keyfile is not None and not os.access(keyfile, os.R_OK) else certfile
+        # Of a path with a NUL, os.path alone says that it is not there.
+        is_there = keyfile is None or (os.path.exists(keyfile) and os.access(keyfile, os.R_OK))
+        path = certfile if is_there or keyfile is None else keyfile
         option = "key" if path == keyfile else "cert"
         raise _unusable(option, path, error, "certificate and key that fit") from error
 

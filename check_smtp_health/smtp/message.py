@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-TOKEN = "X-Check-SMTP-Health-Token"  # noqa: S105
+TOKEN = "X-Check-SMTP-Health-Token"  # noqa: S105  # nosec B105
 """The field that only one message has with this value."""
 
 RECIPIENTS = "X-Check-SMTP-Health-Recipients"

@@ -5,13 +5,16 @@ The first response yielded is the initial one, or None where the mechanism lets 
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Violation
+from check_smtp_health.errors import LocalFault, Violation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
     Mechanism = Generator["bytes | None", bytes, None]
+
+ITERATIONS_LEAST = 4096
+"""RFC 7677 section 4. With fewer, passwords could be tried the faster on what a server was sent."""
 
 
 def plain(user: str, password: str) -> Mechanism:
@@ -44,17 +47,26 @@ def xoauth2(user: str, password: str) -> Mechanism:
 
 def scram_sha_256(user: str, password: str) -> Mechanism:
     """RFC 7677: neither side learns what it did not know; the server proves itself, too."""
-    from scramp import ScramClient, ScramException
+    from scramp import ScramClient, ScramException, ScramMechanism
 
+    # The exceptions' own texts may quote what was exchanged, or the password.
     try:
         client = ScramClient(["SCRAM-SHA-256"], user, password)
-        challenge = yield client.get_client_first().encode()
+        first = client.get_client_first()
+        ScramMechanism("SCRAM-SHA-256").make_auth_info(password, iteration_count=1, salt=b"-")
+    except (ScramException, ValueError, AssertionError):
+        raise LocalFault(
+            "SCRAM-SHA-256 forbids a character of the user name or password (RFC 4013)"
+        ) from None
+    try:
+        challenge = yield first.encode()
         client.set_server_first(challenge.decode("utf-8", "replace"))
+        if client.iterations < ITERATIONS_LEAST:
+            raise Violation(f"SCRAM-SHA-256 with less than {ITERATIONS_LEAST} iterations")
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
-    except ScramException as error:
-        # The exception's own text may quote what was exchanged.
-        raise Violation("the server's side of SCRAM-SHA-256 is wrong") from error
+    except (ScramException, ValueError):
+        raise Violation("the server's side of SCRAM-SHA-256 is wrong") from None
     yield b""
 
 
@@ -73,6 +85,9 @@ RESPONSES = {"SCRAM-SHA-256": 3, "CRAM-MD5": 1, "PLAIN": 1, "LOGIN": 2, "XOAUTH2
 CLEAR = ("PLAIN", "LOGIN", "XOAUTH2")
 """Mechanisms that show the password to whoever listens."""
 
+SLOW = ("SCRAM-SHA-256",)
+"""Mechanisms that compute for as long as the server likes: it says how many iterations."""
+
 ONLY_IF_ASKED = ("XOAUTH2",)
 """Mechanisms whose password is something else, so that they must be asked for by name."""
 
@@ -81,6 +96,17 @@ def best(offered: Iterable[str], usable: Sequence[str]) -> str | None:
     """Return the best mechanism that is offered and usable, None where there is none."""
     known = {name.upper() for name in offered}
     return next((name for name in MECHANISMS if name in known and name in usable), None)
+
+
+def respond(mechanism: Mechanism, challenge: bytes | None) -> bytes | None:
+    """Return what a mechanism says to a challenge, None where it has nothing more to say.
+
+    The first challenge is None, and begins it.
+    """
+    try:
+        return mechanism.send(challenge)  # type: ignore[arg-type]
+    except StopIteration:
+        return None
 
 
 def octets(text: str) -> bytes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,10 @@ class ScriptedServer:
     did not expect. ``edit`` has the last word on what is sent.
     """
 
-    script: Sequence[Step]
+    script: Iterable[Step]
     address: str = "127.0.0.1"
     path: str = ""
-    later: Sequence[Step] | None = None
+    later: Iterable[Step] | None = None
     edit: Callable[[bytes], bytes] = bytes
     received: list[bytes] = field(default_factory=list)
     moments: list[tuple[str, float]] = field(default_factory=list)
@@ -162,7 +162,7 @@ class ScriptedServer:
             thread.join()
 
     def _serve(
-        self, connection: socket.socket, script: Sequence[Step], over: threading.Event
+        self, connection: socket.socket, script: Iterable[Step], over: threading.Event
     ) -> None:
         connection.settimeout(OFTEN)
         if connection.family != socket.AF_UNIX:

@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of a whole run, without socket, thread or clock: ``make fuzz``."""

@@ -1,0 +1,82 @@
+"""What holds of every output, whatever a server, a certificate or a name server has said."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from check_smtp_health.stages import NAMES
+
+CODES = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
+
+LINE_LIMIT = 1000
+"""Characters of the status line: Icinga DB Web shows no more."""
+
+MORE_LIMIT = 500
+"""Characters of any other line: a reply is cut at 256, and a stage's line has its bar before it."""
+
+_MARK = re.compile(rf"\[({'|'.join(CODES)})\]")
+_STAGE = re.compile(rf"\[({'|'.join(CODES)})\] +({'|'.join(NAMES)}) +\d+\.\d{{6}} s ")
+_METRIC = re.compile(
+    r"(?:time|certificate_days|" + "|".join(NAMES) + r")=-?\d+(?:\.\d{6})?s?(?:;[-0-9.:@~]*){0,4}"
+)
+
+
+def check_text(stdout: str, code: int, *, verbose: bool = False) -> None:
+    """Hold a text answer to what engines, terminals and web pages can take."""
+    assert code in CODES.values()
+    assert stdout.endswith("\n")
+    first, *more = stdout[:-1].split("\n")
+    perfdata = more.pop() if verbose and more and more[-1].startswith("| ") else ""
+    if not verbose:
+        first, bar, perfdata = first.partition(" | ")
+        perfdata = f"| {perfdata}" if bar else ""
+        assert more == []
+    state = re.match(r"SMTP (\w+) - ", first)
+    assert state is not None
+    assert CODES[state[1]] == code
+    assert len(first) <= LINE_LIMIT
+    assert [line for line in more if len(line) > MORE_LIMIT] == []
+    for line in (first, *more, perfdata):
+        assert line.isprintable(), line
+    # One bar, and it is ours: what follows it are metrics of ours alone.
+    assert "|" not in "".join((first, *more))
+    assert [item for item in perfdata[2:].split(" ") if item and not _METRIC.fullmatch(item)] == []
+    # A web page colours every mark it finds, and may take a tag for one of its own.
+    marked = [line for line in (first, *more) if _MARK.search(line)]
+    assert [line for line in marked if not _STAGE.match(line) or _MARK.search(line, 12)] == []
+    said = [line for line in (first, *more) if not re.match(r" *\d+\.\d{6} C: ", line)]
+    assert [line for line in said if re.search(r"<|>", line)] == []
+    check_calm(stdout)
+
+
+def check_json(stdout: str, code: int) -> dict[str, Any]:
+    """Hold a JSON answer to the same, and return it."""
+    assert stdout.endswith("\n")
+    assert stdout[:-1].isascii()
+    assert stdout[:-1].isprintable()
+    assert "|" not in stdout
+    document: dict[str, Any] = json.loads(stdout)
+    assert (document["exit_code"], CODES[document["state"]]) == (code, code)
+    texts = list(strings(document))
+    assert [text for text in texts if not text.isprintable() or _MARK.search(text)] == []
+    assert [text for text in texts if len(text) > LINE_LIMIT] == []
+    check_calm(stdout)
+    return document
+
+
+def check_calm(stdout: str) -> None:
+    """Hold any answer to saying nothing of a bug."""
+    assert "internal error" not in stdout
+    assert "Traceback" not in stdout
+    assert "removed illegal characters" not in stdout
+
+
+def strings(value: Any) -> list[str]:
+    """Return all texts within a JSON value, names of members included."""
+    if isinstance(value, dict):
+        return [*value, *(text for member in value.values() for text in strings(member))]
+    if isinstance(value, list):
+        return [text for member in value for text in strings(member)]
+    return [value] if isinstance(value, str) else []

@@ -1,0 +1,69 @@
+"""The fuzz target in short: on its corpus, on what hypothesis makes of bytes, and under atheris."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from check_smtp_health.evaluation import FAILURES
+from check_smtp_health.stages import NAMES
+from fuzz.target import COMMAND_LINES, run
+from tests import needs
+
+ROOT = Path(__file__).parents[1]
+CORPUS = ROOT / "fuzz" / "corpus"
+
+OF_POLICIES = {
+    *("no_policy", "insecure", "uncovered", "listed", "misconfigured", "noted", "unanswered"),
+}
+"""What no session is needed for: name servers that misbehave have tests of their own."""
+
+SECONDS = 6
+"""For a run under atheris; ``make fuzz`` takes longer."""
+
+
+def test_the_corpus_reaches_everything() -> None:
+    """Each stage completes and fails, in each of the ways that there are."""
+    completed, failed, kinds = set(), set(), set()
+    for path in CORPUS.iterdir():
+        for seen in run(path.read_bytes()).report.observations:
+            kinds |= {finding.kind for finding in seen.findings}
+            if seen.failure is None:
+                completed.add(seen.stage)
+                continue
+            failed.add(seen.stage)
+            is_transient = 400 <= (seen.failure.code or 0) < 500
+            kinds.add("transient" if is_transient else seen.failure.kind)
+    assert (completed, failed) == (set(NAMES), set(NAMES))
+    assert kinds == set(FAILURES) - OF_POLICIES
+
+
+@given(st.sampled_from(range(len(COMMAND_LINES))), st.binary(max_size=200))
+def test_any_input(number: int, data: bytes) -> None:
+    run(bytes([number]) + data)
+
+
+def test_under_atheris(tmp_path: Path) -> None:
+    if importlib.util.find_spec("atheris") is None:
+        needs.leave_out("needs atheris, which this Python or machine has no wheel of")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fuzz", f"-max_total_time={SECONDS}", "-seed=1"),
+            *(f"-artifact_prefix={tmp_path}/", str(tmp_path), str(CORPUS)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    (runs,) = re.findall(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
+    assert int(runs) > len(list(CORPUS.iterdir()))
+    # The package is what guides it: a run that sees none of it would learn nothing.
+    assert max(map(int, re.findall(r"cov: (\d+)", done.stderr))) > 500

@@ -1,0 +1,181 @@
+"""No secret gets out: by the process list, a core dump, the words of a bug, a fault or a copy."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import os
+import pickle
+import re
+import resource
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from check_smtp_health import options, settings
+from check_smtp_health.errors import Disconnected, Interrupted, TimedOut
+from check_smtp_health.net.wishes import Call, Read, Write
+from check_smtp_health.settings import Secret
+from check_smtp_health.smtp import sasl
+from check_smtp_health.smtp.reply import Reply
+from check_smtp_health.stages import NAMES, login
+from check_smtp_health.stages.visit import Kit, Target, Visit
+from tests import plugin
+from tests.servers.authority import self_signed
+from tests.servers.catalogue import BANNER, EHLO
+from tests.servers.catalogue.login import FORMS, PASSWORD, USER
+from tests.servers.moody import MoodyServer
+from tests.servers.scripted import Expect, Hang, ScriptedServer
+
+OFFER = (BANNER, EHLO, b"250-mx\r\n250 AUTH PLAIN\r\n")
+LOGIN = ("-U", USER, "-A", "PLAIN", "--auth-insecure")
+
+
+def hanging_in_login() -> ScriptedServer:
+    """Return a server that never answers a login."""
+    return ScriptedServer((*OFFER, Expect(b"AUTH PLAIN "), Hang()))
+
+
+@pytest.mark.parametrize("source", ["environment", "file", "-P"])
+def test_who_can_see_the_password(tmp_path: Path, source: str) -> None:
+    """In the process list is what the user put there, and a core dump is not written."""
+    file = tmp_path / "password"
+    file.write_text(PASSWORD)
+    file.chmod(0o600)
+    given = {"file": ("--authpass-file", str(file)), "-P": ("-P", PASSWORD)}.get(source, ())
+    variable = {"CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD} if source == "environment" else {}
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+    command = (
+        *(str(plugin.SCRIPT), "-H", "127.0.0.1", "-F", "me.example", "-t", "2", "-vvv"),
+        *(*LOGIN, *given, "-p"),
+    )
+    environment = {**os.environ, **variable}
+    with (
+        hanging_in_login().running() as server,
+        subprocess.Popen(
+            [*command, str(server.port)], env=environment, stdout=subprocess.PIPE
+        ) as process,
+    ):
+        while len(server.received) < 2 and process.poll() is None:
+            time.sleep(0.01)
+        seen = Path("/proc", str(process.pid))
+        cmdline, environ = ((seen / name).read_bytes() for name in ("cmdline", "environ"))
+        limits = (seen / "limits").read_text()
+        process.terminate()
+        stdout = process.communicate()[0].decode()
+    secret = PASSWORD.encode()
+    assert (secret in cmdline, secret in environ) == (source == "-P", source == "environment")
+    assert re.findall(r"Max core file size +(\S+)", limits) == ["0"]
+    assert [form for form in FORMS if form in stdout] == []
+
+
+BROKEN = {
+    "scramp.py": "class ScramClient:\n def __init__(self, names, *both): raise ValueError(both)\n"
+    "ScramException = ScramMechanism = None",
+    "hmac.py": "def new(*parts): raise KeyError(parts)",
+    "base64.py": "def b64encode(data): raise UserWarning(data)\nb64decode = b64encode",
+}
+"""Modules that fail with what they were given in their words."""
+
+USES = {"scramp.py": "SCRAM-SHA-256", "hmac.py": "CRAM-MD5", "base64.py": "PLAIN"}
+
+
+@pytest.mark.parametrize("module", BROKEN)
+@pytest.mark.parametrize("form", ["-vvv", "--output-format=json"])
+def test_a_bug_in_the_login_does_not_tell_the_password(
+    tmp_path: Path, module: str, form: str
+) -> None:
+    (tmp_path / module).write_text(BROKEN[module])
+    offer = b"250-mx.example\r\n250 AUTH PLAIN CRAM-MD5 SCRAM-SHA-256\r\n"
+    script = (BANNER, EHLO, offer, Expect(b"AUTH"), b"334 eA==\r\n", Hang())
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-t", "2", form),
+            *("-U", USER, "-A", USES[module], "--auth-insecure"),
+            environment={"PYTHONPATH": str(tmp_path), "CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD},
+        )
+    assert (done.code, done.stderr) == (3, "")
+    assert re.search(
+        r"internal error: AssertionError at login.py:\d+: \w+ in the login", done.stdout
+    )
+    assert [leak for leak in (*FORMS, r"s3cret w\xf6rd") if leak in done.stdout] == []
+
+
+@pytest.mark.parametrize("name", sasl.MECHANISMS)
+def test_no_fault_of_a_login_holds_the_password(name: str) -> None:
+    """Whatever ends it, and after how many answers."""
+    chosen = settings.build(
+        options.read(["-H", "mx.example", "-U", USER, "-A", name, "--auth-insecure"]),
+        (*NAMES, "time"),
+        "here",
+        PASSWORD,
+    )
+    ends = (
+        *(Disconnected("gone"), TimedOut("late"), Interrupted("stop"), RuntimeError("a bug")),
+        *(b"535 no\r\n", b"334 !!\r\n", b"334 eA==\r\n" * 9, b"no\r\n", b""),
+    )
+    for end, after_how_many in itertools.product(ends, range(5)):
+        visit = Visit(Target(chosen.hosts[0], None), chosen, Kit(mechanisms=(name,)))
+        visit.session.learn(Reply(250, (b"250-mx", b"250 AUTH " + name.encode())))
+        fault = ended(login.auth(visit), end, after_how_many)
+        while fault is not None:
+            told = f"{fault} {fault!r} {vars(fault)}"
+            assert [form for form in FORMS if form in told] == []
+            fault = fault.__cause__ or fault.__context__
+
+
+def ended(dialogue: Any, end: Any, after_how_many: int) -> BaseException | None:
+    """Serve a dialogue, ending it after so many wishes; return the fault that comes out."""
+    try:
+        wish = next(dialogue)
+        for _ in range(after_how_many):
+            if isinstance(wish, Write):
+                wish = dialogue.send(None)
+            elif isinstance(wish, Call):
+                wish = dialogue.send(wish.function(*wish.arguments))
+            else:
+                wish = dialogue.send(b"334 eA==\r\n")
+        while not isinstance(end, Exception) and not isinstance(wish, Read):
+            wish = dialogue.send(None)
+        if isinstance(end, Exception):
+            dialogue.throw(end)
+        dialogue.send(end)
+    except StopIteration:
+        return None
+    except Exception as fault:
+        return fault
+    return None
+
+
+def test_a_secret_shows_and_leaves_nothing() -> None:
+    secret = Secret(PASSWORD)
+    assert {str(secret), repr(secret), f"{secret}", f"{secret!s:>5}", format(secret)} == {
+        "Secret(***)"
+    }
+    for store in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match=r"^a Secret is not to be copied or stored$"):
+            store(secret)
+    with pytest.raises(TypeError):
+        json.dumps(secret)
+    assert not hasattr(secret, "__dict__")
+
+
+def test_no_password_for_a_stranger(tmp_path: Path) -> None:
+    """Neither where the handshake fails nor over the connection that only looks."""
+    server = MoodyServer(context=self_signed(tmp_path), password=PASSWORD)
+    with server.running():
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-t", "2"),
+            *("-S", "--sni", "mx.example", "-U", USER),
+            environment={"CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD},
+        )
+    assert (done.code, done.line, server.received) == (
+        2,
+        f"SMTP CRITICAL - 127.0.0.1:{server.port} tls: certificate self-signed, "
+        "try --ca-file or --no-verify (after # s)",
+        [*(b"EHLO me.example\r\n", b"STARTTLS\r\n") * 2, b"QUIT\r\n"],
+    )

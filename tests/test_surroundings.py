@@ -1,0 +1,332 @@
+"""Odd surroundings: files, limits, clocks and environments that a process can find itself in."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import check_smtp_health
+from tests import needs, plugin
+from tests.servers.authority import Authority, after
+from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
+from tests.servers.loopback import free_port
+from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
+
+HEALTHY = (Sleep(0.05), BANNER, *HELO, *QUIT)
+
+UNCOVERED = {"COVERAGE_PROCESS_CONFIG": ""}
+"""Where a run could not write what it covers, or has no room to note it."""
+
+GONE = ("sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh")
+"""Runs a command in a directory that is no more."""
+
+READ_ONLY = """\
+set -e
+for folder in / /tmp /var/tmp /dev/shm /run "$PWD"; do
+    if mountpoint -q "$folder"; then mount -o remount,bind,ro "$folder"; fi
+done
+if touch /tmp/x "$PWD/x" 2>/dev/null; then exit 99; fi
+exec "$@"
+"""
+
+UNPRIVILEGED = ("--bounding-set=-dac_override,-dac_read_search",)
+"""Root without these may read no more than another user."""
+
+NOBODY = (
+    *("--reuid=65534", "--regid=65534", "--clear-groups"),
+    *("--inh-caps=+dac_override,+dac_read_search", "--ambient-caps=+dac_override,+dac_read_search"),
+)
+"""A user whom limits hold, as they do not hold root; wherever the tests are, it may read them."""
+
+
+def arguments(server: ScriptedServer, *more: str) -> tuple[str, ...]:
+    """Return a command line for that server."""
+    return ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-t", "2", *more)
+
+
+def is_well(done: plugin.Outcome, server: ScriptedServer) -> bool:
+    """Whether the plugin said in full what a healthy server is worth."""
+    return (done.code, done.line, done.perfdata, done.stderr) == (
+        0,
+        f"SMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: banner # s)",
+        "time=#s;;;0;2 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        ("env", "-i"),
+        ("env", "-u", "HOME", "-u", "PATH", "-u", "TMPDIR", "-u", "LANG"),
+        ("env", "HOME=/nonexistent", "TMPDIR=/nonexistent", "LC_ALL=C", "TZ=nowhere"),
+        ("env", "PYTHONDEVMODE=1", "PYTHONWARNINGS=error"),
+        ("prlimit", "--fsize=0"),
+        ("env", "--ignore-signal=PIPE,CHLD,HUP"),
+        GONE,
+    ],
+    ids=["empty", "unset", "wrong", "strict", "no files", "signals ignored", "directory gone"],
+)
+def test_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefix: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ScriptedServer(HEALTHY).running() as server:
+        there = (needs.program(prefix[0]), *prefix[1:])
+        done = plugin.run(*arguments(server), prefix=there, environment=UNCOVERED)
+    assert is_well(done, server)
+
+
+def test_as_a_module_in_a_directory_that_is_gone(tmp_path: Path) -> None:
+    with ScriptedServer(HEALTHY).running() as server:
+        done = subprocess.run(
+            [*GONE, sys.executable, "-m", "check_smtp_health", *arguments(server)],
+            capture_output=True,
+            cwd=tmp_path,
+            check=False,
+        )
+    assert (done.returncode, done.stdout[:10], done.stderr) == (0, b"SMTP OK - ", b"")
+
+
+def test_a_user_whom_the_system_does_not_know() -> None:
+    needs.root()
+    who = (needs.program("setpriv"), "--reuid=54321", "--regid=54321", *NOBODY[2:])
+    with ScriptedServer(HEALTHY).running() as server:
+        assert is_well(plugin.run(*arguments(server), prefix=who, environment=UNCOVERED), server)
+
+
+def test_a_file_system_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs.root()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TMPDIR", raising=False)
+    prefix = (needs.program("unshare"), "--mount", "sh", "-c", READ_ONLY, "sh")
+    with ScriptedServer(HEALTHY).running() as server:
+        done = plugin.run(*arguments(server), prefix=prefix, environment=UNCOVERED)
+    assert is_well(done, server)
+
+
+@pytest.mark.parametrize(
+    ("mode", "problem"),
+    [
+        (0o640, ""),
+        (0o000, "cannot read 'password': Permission denied"),
+        (0o604, "'password' can be read by everyone, chmod o-r it"),
+        (None, "'password' can be read by everyone, chmod o-r it"),
+    ],
+    ids=["for the group", "for nobody", "for everyone", "a link to one for everyone"],
+)
+def test_password_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | None, problem: str
+) -> None:
+    needs.root()
+    monkeypatch.chdir(tmp_path)
+    where = Path("password" if mode is not None else "linked")
+    where.write_text("s3cret")
+    where.chmod(mode if mode is not None else 0o644)
+    if mode is None:
+        Path("password").symlink_to(where)
+    offer = b"250-mx.example\r\n250 AUTH PLAIN\r\n"
+    script = (Sleep(0.05), BANNER, EHLO, offer, Expect(b"AUTH"), b"235 in\r\n", *QUIT)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *arguments(server, "-U", "me", "--auth-insecure", "--authpass-file", "password"),
+            prefix=(needs.program("setpriv"), *UNPRIVILEGED),
+            environment=UNCOVERED,
+        )
+    if problem:
+        assert (done.code, done.stdout, done.stderr, server.connections) == (
+            *(3, f"SMTP UNKNOWN - --authpass-file: {problem}\n", ""),
+            0,
+        )
+    else:
+        line = f"SMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: banner # s)"
+        assert (done.code, done.line, done.stderr) == (0, line, "")
+
+
+def faketime(stamp: Path) -> dict[str, str]:
+    """Return the environment in which the wall clock differs by what a file says.
+
+    The monotonic clock stays what it is, as it does when somebody sets a real machine's clock.
+    """
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        needs.leave_out("needs libfaketime")
+    names = {"LD_PRELOAD": str(found[0]), "FAKETIME_TIMESTAMP_FILE": str(stamp)}
+    return {**names, "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+@pytest.mark.parametrize(
+    ("jump", "code", "said"),
+    [
+        ("+60d", 0, f"expires in 30 days, {after(90):%Y-%m-%d}"),
+        ("-40d", 2, f"is not valid before {after(-30):%Y-%m-%d}, in 9 days"),
+    ],
+)
+def test_a_clock_that_jumps(tmp_path: Path, jump: str, code: int, said: str) -> None:
+    """The certificate is judged by the new date; what takes 0.3 s takes 0.3 s."""
+    authority = Authority.made(tmp_path, "good")
+    stamp = tmp_path / "stamp"
+    stamp.write_text("+0")
+    context = authority.serving()
+
+    class Script:
+        """The clock jumps ahead of the banner."""
+
+        def __iter__(self) -> Iterator[Step]:
+            yield Sleep(0.3)
+            stamp.write_text(jump)
+            yield from (BANNER, EHLO, b"250-mx\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"))
+            yield from (b"220 go\r\n", Handshake(context), EHLO, b"250 mx\r\n", *QUIT)
+
+    with ScriptedServer(Script()).running() as server:
+        done = plugin.run(
+            *arguments(server, "-S", "--sni", "mx.example", "--ca-file", authority.path),
+            environment=faketime(stamp),
+        )
+    good = f"SMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: banner # s), TLS 1.3, "
+    bad = f"SMTP CRITICAL - 127.0.0.1:{server.port} tls: "
+    line = done.line if code == 0 else done.line.rpartition(" (after")[0]
+    assert (done.code, line, done.stderr) == (
+        code,
+        f"{bad if code else good}certificate {said}",
+        "",
+    )
+    assert 0.3 <= done.times()["banner"] <= done.times()["time"] < 0.8
+
+
+def test_a_clock_that_jumps_moves_no_deadline(tmp_path: Path) -> None:
+    stamp = tmp_path / "stamp"
+    stamp.write_text("+0")
+
+    def script() -> Iterator[Step]:
+        yield from (BANNER, HELO[0])
+        stamp.write_text("-1d")
+        yield Hang()
+
+    with ScriptedServer(script()).running() as server:
+        done = plugin.run(*arguments(server, "-t", "0.5"), environment=faketime(stamp))
+    assert (done.code, done.line, done.stderr) == (
+        2,
+        f"SMTP CRITICAL - 127.0.0.1:{server.port} helo: no answer within 0.5 s",
+        "",
+    )
+    assert 0.5 < done.seconds < 0.5 + plugin.SLACK
+
+
+def test_nagiosplugin_is_not_installed() -> None:
+    package = str(Path(check_smtp_health.__file__).parents[1])
+    script = (
+        f"import sys; sys.path.insert(0, {package!r}); "
+        "from check_smtp_health.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, "-H", "127.0.0.1", "-p", str(free_port())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - the Python package nagiosplugin is missing, "
+        "try: pip install nagiosplugin\n",
+        "",
+    )
+
+
+def test_a_package_that_cannot_be_loaded(tmp_path: Path) -> None:
+    (tmp_path / "nagiosplugin.py").write_text("from os import nothing|here".replace("|", "_"))
+    done = plugin.run("-H", "127.0.0.1", environment={"PYTHONPATH": str(tmp_path)})
+    assert (done.code, done.stderr) == (3, "")
+    said = "a Python package cannot be loaded: cannot import name 'nothing_here' from 'os' ("
+    assert done.stdout.startswith(f"SMTP UNKNOWN - {said}")
+
+
+def test_a_library_that_has_something_to_say(tmp_path: Path) -> None:
+    """What it logs, warns of or prints to standard error is lost, not shown."""
+    (tmp_path / "nagiosplugin.py").write_text(
+        "import logging, sys, warnings\n"
+        "logging.error('one')\n"
+        "warnings.warn('two')\n"
+        "print('three', file=sys.stderr)\n"
+        "raise KeyError('four')\n"
+    )
+    done = plugin.run("-H", "127.0.0.1", environment={"PYTHONPATH": str(tmp_path)})
+    assert (done.code, done.stdout, done.stderr) == (
+        3,
+        "SMTP UNKNOWN - internal error: KeyError at nagiosplugin.py:5: 'four'\n",
+        "",
+    )
+
+
+def test_too_few_threads() -> None:
+    """A name is resolved in one; everything else goes without."""
+    needs.root()
+    prefix = (needs.program("setpriv"), *NOBODY, "prlimit", "--nproc=1")
+    with ScriptedServer(HEALTHY).running() as server:
+        where = ("-p", str(server.port), "-F", "me.example", "-t", "2")
+        named = plugin.run("-H", "localhost", *where, prefix=prefix, environment=UNCOVERED)
+        done = plugin.run("-H", "127.0.0.1", *where, prefix=prefix, environment=UNCOVERED)
+    assert (named.code, named.line, named.perfdata, named.stderr) == (
+        3,
+        f"SMTP UNKNOWN - localhost:{server.port} resolve: "
+        "no further thread can be started here (after # s)",
+        "",
+        "",
+    )
+    assert is_well(done, server)
+
+
+def test_too_little_memory(tmp_path: Path) -> None:
+    """From where Python itself can start, whatever it takes, there is one line and a good code."""
+    prlimit = needs.program("prlimit")
+    authority = Authority.made(tmp_path, "good")
+    start = [sys.executable, "-c", "import check_smtp_health.cli"]
+    environment = {**os.environ, **UNCOVERED}
+    least = 8
+    while subprocess.run(
+        [prlimit, f"--as={least << 20}", *start], capture_output=True, env=environment, check=False
+    ).returncode:
+        least += 1
+    server = ScriptedServer((Handshake(authority.serving()), Sleep(0.05), *HEALTHY))
+    states = set()
+    with server.running():
+        tls = ("--ssl", "--sni", "mx.example", "--ca-file", authority.path, "-U", "me", "-P", "x")
+        # Where a run fits is at some 35 MiB.
+        for size in range(least + 4, least + 28, 2):
+            prefix = (prlimit, f"--as={size << 20}")
+            done = plugin.run(*arguments(server, *tls), prefix=prefix, environment=UNCOVERED)
+            assert (done.stderr, done.stdout.count("\n")) == ("", 1)
+            assert done.stdout.startswith("SMTP ")
+            states.add(done.code)
+    assert states == {2, 3}
+
+
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    """When a run ends, of all that it opened there is the end of a pipe that wakes its driver."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\n"
+        "leave = os._exit\n"
+        "def listing(code):\n"
+        "    paths = [f'/proc/self/fd/{number}' for number in os.listdir('/proc/self/fd')]\n"
+        "    names = [os.readlink(path) for path in paths if os.path.lexists(path)]\n"
+        "    open(os.environ['LISTING'], 'w').write('\\n'.join(names))\n"
+        "    leave(code)\n"
+        "os._exit = listing\n"
+    )
+    authority = Authority.made(tmp_path, "good")
+    listing = tmp_path / "listing"
+    script = (Handshake(authority.serving()), *HEALTHY)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *arguments(server, "--ssl", "--sni", "mx.example", "--ca-file", authority.path),
+            environment={**UNCOVERED, "PYTHONPATH": str(tmp_path), "LISTING": str(listing)},
+        )
+    assert (done.code, done.stderr) == (0, "")
+    kinds = sorted(re.sub(r":.*", "", name) for name in listing.read_text().split("\n"))
+    assert kinds == ["/dev/null", "pipe", "pipe", "pipe"]
