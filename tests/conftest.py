@@ -1,10 +1,16 @@
-"""Says at the end of a run how many tests were left out, and for want of what."""
+"""A fixture for all, and at the end of a run how many tests were left out, for want of what."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
+
+
+@pytest.fixture
+def uncovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the plugin without coverage: it could not write there, or would be in the way."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -64,7 +64,12 @@ def launcher() -> Iterator[Launcher]:
 
 
 def main() -> None:
-    """Read commands from standard input and write what came of them."""
+    """Read commands from standard input and write what came of them.
+
+    The tests that run at the same time have a say in how long things may take; these wait for them.
+    """
+    os.nice(10)
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
     for line in sys.stdin:
         command, environment = json.loads(line)
         print(json.dumps(_measured(command, environment)), flush=True)

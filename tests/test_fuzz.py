@@ -54,7 +54,7 @@ def test_under_atheris(tmp_path: Path) -> None:
         needs.leave_out("needs atheris, which this Python or machine has no wheel of")
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "fuzz", f"-max_total_time={SECONDS}", "-seed=1"),
+            *("nice", sys.executable, "-m", "fuzz", f"-max_total_time={SECONDS}", "-seed=1"),
             *(f"-artifact_prefix={tmp_path}/", str(tmp_path), str(CORPUS)),
         ],
         capture_output=True,

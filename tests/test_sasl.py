@@ -102,6 +102,7 @@ def test_what_scram_forbids_is_our_own_fault(user: str, password: str) -> None:
     assert caught.value.args == (FORBIDDEN, b"")
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_a_server_cannot_have_us_compute_beyond_the_deadline() -> None:
     server = ScriptedServer(())
 

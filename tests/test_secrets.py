@@ -84,6 +84,7 @@ BROKEN = {
 USES = {"scramp.py": "SCRAM-SHA-256", "hmac.py": "CRAM-MD5", "base64.py": "PLAIN"}
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("module", BROKEN)
 @pytest.mark.parametrize("form", ["-vvv", "--output-format=json"])
 def test_a_bug_in_the_login_does_not_tell_the_password(

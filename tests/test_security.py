@@ -184,6 +184,7 @@ def test_a_malformed_certificate_is_read_as_far_as_it_goes(data: st.DataObject) 
     assert read is None or isinstance(read.days, int)
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_session_tickets_without_end(tmp_path: Path) -> None:
     context = self_signed(tmp_path)
     context.num_tickets = 500_000
@@ -197,7 +198,8 @@ def test_session_tickets_without_end(tmp_path: Path) -> None:
         f"SMTP CRITICAL - 127.0.0.1:{server.port} banner: no answer within 0.5 s",
         "",
     )
-    assert done.seconds < 0.5 + plugin.SLACK
+    # The server keeps a processor busy.
+    assert done.seconds < 0.5 + 2 * plugin.SLACK
 
 
 # What a name server says

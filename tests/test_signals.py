@@ -161,6 +161,7 @@ os._exit = leave
 """Sends the process SIGTERM at one of its calls and returns; with 0 it only counts them."""
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize(
     ("more", "points"), [((), 24), (("-w", "bad"), 8), (("-V",), 4), (("-vvv",), 4)]
 )
@@ -170,11 +171,7 @@ def test_sigterm_at_any_moment(tmp_path: Path, more: tuple[str, ...], points: in
     with ScriptedServer((Sleep(0.05), BANNER, *HELO, *QUIT)).running() as server:
 
         def run(at: int) -> plugin.Outcome:
-            environment = {
-                "PYTHONPATH": str(tmp_path),
-                "AT": str(at),
-                "COVERAGE_PROCESS_CONFIG": "",
-            }
+            environment = {"PYTHONPATH": str(tmp_path), "AT": str(at)}
             return plugin.run(*arguments(server, *more), environment=environment)
 
         whole = run(0)
