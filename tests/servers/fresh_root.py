@@ -41,7 +41,14 @@ class FreshRoot:
         self, *command: str, user: str = "root", typed: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, with that on its standard input."""
-        inside = ("nsenter", "--mount", f"--target={self._holder}", "chroot", f"--userspec={user}")
+        inside = (
+            "nsenter",
+            "--mount",
+            "--root",
+            f"--target={self._holder}",
+            "chroot",
+            f"--userspec={user}",
+        )
         return subprocess.run(
             [*inside, str(self._folder), *command],
             input=typed,
