@@ -176,3 +176,9 @@ def test_any_command_line_is_taken_or_refused_in_one_good_line(
         problem = fault.problem
     assert problem.isprintable()
     assert "|" not in problem
+
+
+def test_dane_leaves_everybody_elses_certificate_to_be_verified() -> None:
+    """Its records vouch for the mail server alone, not for a mailbox's, nor that of a policy."""
+    assert settings("-S", "--dane").verify
+    assert not settings("-S", "--no-verify").verify
