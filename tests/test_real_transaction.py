@@ -322,9 +322,10 @@ def test_proxy_protocol_comes_before_tls(version: str, way: str, tmp_path: Path)
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_proxy_protocol_that_nobody_wants(version: str) -> None:
     with postfix.running(**STRICT) as server:
-        code, line, _ = answer(server, "-r", version, "-t", "2")
+        code, line, _ = answer(server, "-r", version)
     # Postfix takes it for a command, and refuses it before or after ours.
-    assert (code, "500 5.5.2 Error: " in line) == (2, True)
+    assert code == 2
+    assert "500 5.5.2 Error: " in line
 
 
 def test_proxy_protocol_that_is_missing() -> None:
