@@ -135,6 +135,7 @@ def _give_up(number: int, frame: object) -> None:
 def _run(arguments: list[str]) -> int:
     from check_smtp_health import credentials, options, settings, stages, targets
     from check_smtp_health.errors import UsageFault
+    from check_smtp_health.perfdata import DNSBL, HEALTHY, TIME
 
     given = options.Options()
     try:
@@ -151,7 +152,7 @@ def _run(arguments: list[str]) -> int:
             from check_smtp_health import definitions
 
             return _say(definitions.read(given.last("print-definition") or ""))
-        judged = (*stages.NAMES, "time", "dnsbl", "healthy")
+        judged = (*stages.NAMES, TIME, DNSBL, HEALTHY)
         chosen = settings.build(
             given,
             judged,

@@ -6,12 +6,12 @@ from check_smtp_health.nagios import (
     Context,
     Critical,
     Ok,
-    Performance,
     Range,
     Result,
     Unknown,
     Warn,
 )
+from check_smtp_health.perfdata import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.text import escaped, printable
 
 TYPE_CHECKING = False
@@ -60,15 +60,6 @@ FAILURES = {
 ``transient`` is a rejection with a 4yz code.
 """
 
-DAYS = "certificate_days"
-"""The label of the days that a certificate is still valid."""
-
-DNSBL = "dnsbl"
-"""The label of the number of listings in DNSBLs."""
-
-HEALTHY = "healthy"
-"""The label of the number of targets that are OK or WARNING."""
-
 REFUSALS = ("rejected", "transient", "open_relay")
 """Findings that mean that their stage failed, although the walk went on."""
 
@@ -80,12 +71,9 @@ _RANK = {Ok: 0, Unknown: 1, Warn: 2, Critical: 3}
 
 def contexts(settings: Settings, stages: tuple[str, ...]) -> tuple[Context, ...]:
     """Return the contexts, which the metrics name; ``stages`` are all names of stages."""
-    labels = ("time", *stages)
     return (
-        *(_SecondsContext(label, settings) for label in labels),
-        _TimesContext("times", settings, labels),
+        *(_SecondsContext(label, settings) for label in (TIME, *stages)),
         _CertificateContext(DAYS, settings),
-        _SettledCertificateContext(DAYS, settings, "settled_certificate"),
         _FailureContext("failure", settings),
         _FindingContext("finding", settings),
         _VerdictContext("verdict", settings),
@@ -107,8 +95,8 @@ def badness(state: State) -> int:
 class _RangeContext(Context):  # type: ignore[misc]
     """Holds seconds, or days, against the two ranges, if there are any."""
 
-    def __init__(self, label: str, settings: Settings, name: str = "") -> None:
-        super().__init__(name or label)
+    def __init__(self, label: str, settings: Settings) -> None:
+        super().__init__(label)
         self._warning = settings.warning.get(label)
         self._critical = settings.critical.get(label)
 
@@ -123,18 +111,13 @@ class _RangeContext(Context):  # type: ignore[misc]
 class _SecondsContext(_RangeContext):
     """Judges a time."""
 
-    def __init__(self, label: str, settings: Settings) -> None:
-        super().__init__(label, settings)
-        most = f";{settings.timeout:.6f}".rstrip("0").rstrip(".") if label == "time" else ""
-        self._limits = f"{self._warning or ''};{self._critical or ''};0{most}"
-
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         violated = self.violated(metric.value)
         if violated is None:
             return Result(Ok, None, metric)
         state, limit = violated
         text = f"{metric.value:.3f} s (limit {limit} s"
-        if metric.name == "time":
+        if metric.name == TIME:
             report = resource.report
             failed = any(seen.failure is not None for seen in session(report))
             verb = "session took" if failed else "answered in"
@@ -143,44 +126,8 @@ class _SecondsContext(_RangeContext):
             text = f"{metric.name} took {text})"
         return Result(state, text, metric)
 
-    def performance(self, metric: Metric, resource: MailServer) -> str:
-        """Return what nagiosplugin's Performance would print, at a fifth of its price."""
-        return self.text(metric.name, metric.value, resource)
 
-    def text(self, label: str, seconds: float, resource: MailServer) -> str:
-        """Return a time as perfdata."""
-        label = f"'{resource.prefix}{label}'" if resource.prefix else label
-        return f"{label}={seconds:.6f}s;{self._limits}"
-
-
-class _TimesContext(Context):  # type: ignore[misc]
-    """Tells all times of a target that no range judges: a metric each would double its cost."""
-
-    def __init__(self, name: str, settings: Settings, labels: tuple[str, ...]) -> None:
-        super().__init__(name)
-        self._each = {label: _SecondsContext(label, settings) for label in labels}
-
-    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
-        return Result(Ok, None, metric)
-
-    def performance(self, metric: Metric, resource: MailServer) -> str:
-        """Return a line for each."""
-        times = metric.value.items()
-        return "\n".join(self._each[label].text(label, one, resource) for label, one in times)
-
-
-class _SettledCertificateContext(_RangeContext):
-    """Tells the days left of a certificate of which all is said."""
-
-    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
-        return Result(Ok, None, metric)
-
-    def performance(self, metric: Metric, resource: MailServer) -> Performance:
-        label = resource.prefix + metric.name
-        return Performance(label, str(metric.value.days), "", self._warning, self._critical)
-
-
-class _CertificateContext(_SettledCertificateContext):
+class _CertificateContext(_RangeContext):
     """Judges the days left; an expired certificate is CRITICAL whatever the limits."""
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
@@ -252,10 +199,6 @@ class _ListingsContext(_RangeContext):
         state = self.state(resource)
         return Result(state, None if state == Ok else text, metric)
 
-    def performance(self, metric: Metric, resource: MailServer) -> Performance:
-        label = resource.prefix + metric.name
-        return Performance(label, str(metric.value), "", self._warning, self._critical, metric.min)
-
 
 class _HealthyContext(_RangeContext):
     """Judges how many targets are healthy."""
@@ -274,10 +217,6 @@ class _HealthyContext(_RangeContext):
             state, limit = violated
             return Result(state, f"{text} (limit {limit})", metric)
         return Result(Ok if least is None or metric.value == metric.max else Warn, text, metric)
-
-    def performance(self, metric: Metric, resource: MailService) -> Performance:
-        limits = (self._warning, self._critical)
-        return Performance(HEALTHY, str(metric.value), "", *limits, metric.min, metric.max)
 
 
 def _state(kind: str, settings: Settings) -> State:

@@ -1,9 +1,10 @@
-"""The observations as metrics, in our order: nagiosplugin's Resources, Results and Check."""
+"""The observations as metrics: nagiosplugin's Resources, Results and Check."""
 
 from __future__ import annotations
 
-from check_smtp_health.evaluation import DAYS, DNSBL, HEALTHY, REFUSALS, contexts, worst
+from check_smtp_health.evaluation import REFUSALS, contexts, worst
 from check_smtp_health.nagios import Check, Critical, Metric, Resource, Results, Unknown
+from check_smtp_health.perfdata import DAYS, DNSBL, HEALTHY, TIME, Perfdata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from check_smtp_health.nagios import Result
-    from check_smtp_health.observation import Observation, Report
+    from check_smtp_health.observation import Certificate, Observation, Report
     from check_smtp_health.settings import Settings
 
     State = Any
@@ -25,7 +26,7 @@ class HealthCheck(Check):  # type: ignore[misc]
     ) -> None:
         """Take the reports; ``stages`` are all names of stages in the order of a session."""
         self.targets = [MailServer(report, settings) for report in reports]
-        self._labels = (HEALTHY, "time", *stages, DAYS, DNSBL)
+        self._perfdata = Perfdata(settings, stages)
         self._results_of: dict[int, list[Result]] = {}
         super().__init__(*self.targets, *contexts(settings, stages))
         if settings.has_several:
@@ -33,18 +34,16 @@ class HealthCheck(Check):  # type: ignore[misc]
         self.add(_WorstResults(settings))
 
     def __call__(self) -> None:
-        """Evaluate, and put perfdata in our order: graphs of check_smtp draw the first metric."""
+        """Evaluate, and have the perfdata written."""
         super().__call__()
-        self.perfdata: list[str] = "\n".join(self.perfdata).splitlines()
-        prefixes = {target.prefix: place for place, target in enumerate(self.targets, 1)}
-
-        def place(item: str) -> tuple[int, int]:
-            prefix, colons, label = item.split("=", 1)[0].strip("'").rpartition("::")
-            return prefixes.get(prefix + colons, 0), self._labels.index(label)
-
-        self.perfdata.sort(key=place)
         for result in self.results:
             self._results_of.setdefault(id(result.resource), []).append(result)
+        self.perfdata: list[str] = []
+        if self.count is not None:
+            healthy = self.count.metric
+            self.perfdata.append(self._perfdata.of_service(healthy.value, healthy.max))
+        for target in self.targets:
+            self.perfdata += self._perfdata.of_target(target)
 
     def of_target(self, target: MailServer) -> list[Result]:
         """Return the results of a target, once the check has been called."""
@@ -57,7 +56,11 @@ class HealthCheck(Check):  # type: ignore[misc]
 
 
 class MailServer(Resource):  # type: ignore[misc]
-    """One report as metrics. Everything has been measured before nagiosplugin begins."""
+    """One report as metrics. Everything has been measured before nagiosplugin begins.
+
+    ``times`` are the seconds of each stage that completed, and of the session; ``certificate`` is
+    the one whose days count.
+    """
 
     name = "SMTP"
 
@@ -66,10 +69,14 @@ class MailServer(Resource):  # type: ignore[misc]
         # What would end a label, or begin a quoted one, is out of place in it.
         label = report.label.replace("'", "_").replace("=", "_")
         self.prefix = f"{label}::" if label else ""
-        self._settings = settings
+        self.times = _times(report)
+        self.certificate: Certificate | None = None
+        if report.tls is not None and settings.judge_expiry:
+            self.certificate = report.tls.certificate
+        self._limits = (settings.warning, settings.critical)
 
     def probe(self) -> Iterator[Metric]:
-        """Give a metric for each failure, finding and time, and for the days left."""
+        """Give a metric for each failure and finding, and for what is held against a range."""
         report = self.report
         for seen in report.observations:
             if seen.failure is not None and _matters(seen):
@@ -80,28 +87,23 @@ class MailServer(Resource):  # type: ignore[misc]
             for finding in verdict.findings:
                 yield Metric(verdict.name, finding, context="verdict")
             if verdict.listings is not None:
-                yield Metric(DNSBL, verdict.listings, min=0)
-        yield from self._days()
-        times = _stage_times(report)
-        if report.seconds is not None:
-            times["time"] = report.seconds
-        ranges = (self._settings.warning, self._settings.critical)
-        for label in [label for label in times if any(label in one for one in ranges)]:
-            yield Metric(label, round(times.pop(label), 6))
-        if times:
-            yield Metric("times", times)
+                yield Metric(DNSBL, verdict.listings)
+        if self.certificate is not None and not self._is_settled():
+            yield Metric(DAYS, self.certificate)
+        warning, critical = self._limits
+        for label, seconds in self.times.items():
+            if label in warning or label in critical:
+                yield Metric(label, round(seconds, 6))
 
-    def _days(self) -> Iterator[Metric]:
-        report = self.report
-        if report.tls is None or report.tls.certificate is None:
-            return
-        if self._settings.judge_expiry:
-            # One that was rejected is a problem already, and says whether it has expired; one
-            # that TLSA records vouch for may expire (RFC 7672 section 3.1.1).
-            failed = [seen.stage for seen in report.observations if seen.failure is not None]
-            is_settled = "tls" in failed or report.tls.is_pinned
-            context = "settled_certificate" if is_settled else DAYS
-            yield Metric(DAYS, report.tls.certificate, context=context)
+    def _is_settled(self) -> bool:
+        """Whether all is said about the certificate.
+
+        One that was rejected is a problem already, and says whether it has expired; one that TLSA
+        records vouch for may expire (RFC 7672 section 3.1.1).
+        """
+        assert self.report.tls is not None
+        failed = [seen.stage for seen in self.report.observations if seen.failure is not None]
+        return "tls" in failed or self.report.tls.is_pinned
 
 
 class MailService(Resource):  # type: ignore[misc]
@@ -127,7 +129,7 @@ class MailService(Resource):  # type: ignore[misc]
             if not target.report.is_domain or target.report.failure is not None
         ]
         healthy = sum(id(target) not in failing for target in counted)
-        yield Metric(HEALTHY, healthy, min=0, max=len(counted))
+        yield Metric(HEALTHY, healthy, max=len(counted))
 
 
 def of_stage(results: Sequence[Result], seen: Observation) -> list[Result]:
@@ -150,17 +152,16 @@ def _matters(seen: Observation) -> bool:
     return seen.stage != "quit" or seen.failure.kind == "interrupted"
 
 
-def _stage_times(report: Report) -> dict[str, float]:
-    """Return the seconds of each stage that completed, HELO before and after TLS added up."""
-    failed = {
-        seen.stage
-        for seen in report.observations
-        if seen.failure is not None or any(one.kind in REFUSALS for one in seen.findings)
-    }
+def _times(report: Report) -> dict[str, float]:
     times: dict[str, float] = {}
     for seen in report.observations:
-        if seen.stage not in failed:
-            times[seen.stage] = times.get(seen.stage, 0.0) + seen.seconds
+        # HELO counts before and after TLS.
+        times[seen.stage] = times.get(seen.stage, 0.0) + seen.seconds
+    for seen in report.observations:
+        if seen.failure is not None or any(one.kind in REFUSALS for one in seen.findings):
+            times.pop(seen.stage, None)
+    if report.seconds is not None:
+        times[TIME] = report.seconds
     return times
 
 

@@ -10,7 +10,6 @@ with Later("nagiosplugin", "traceback"):
     from nagiosplugin.check import Check
     from nagiosplugin.context import Context
     from nagiosplugin.metric import Metric
-    from nagiosplugin.performance import Performance
     from nagiosplugin.range import Range
     from nagiosplugin.resource import Resource
     from nagiosplugin.result import Result, Results
@@ -23,7 +22,6 @@ __all__ = [
     "Critical",
     "Metric",
     "Ok",
-    "Performance",
     "Range",
     "Resource",
     "Result",

@@ -42,7 +42,11 @@ class HealthSummary(Summary):  # type: ignore[misc]
         if self._check.count is None:
             return _joined([_healthy(targets[0].report), *map(str, said)], "")
         line = _healthy_all([target.report for target in targets], self._check.count)
-        return _joined([line, *self._texts()], "")
+        return _joined([line, *(self._texts() if said else ())], "")
+
+    def empty(self) -> str:
+        """Return the status line where nothing had to be judged."""
+        return self.ok(self._check.results)
 
     def problem(self, results: Results) -> str:
         """Return the status line with every problem, worst first."""

@@ -126,14 +126,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "later": set(),
     "nagios": {"later"},
-    "evaluation": {*LEAVES, "observation", "settings", "nagios", "metrics"},
-    "metrics": {*LEAVES, "observation", "settings", "nagios", "evaluation"},
+    "perfdata": {"settings", "metrics"},
+    "evaluation": {*LEAVES, "observation", "settings", "nagios", "metrics", "perfdata"},
+    "metrics": {*LEAVES, "observation", "settings", "nagios", "evaluation", "perfdata"},
     "summary": {*LEAVES, "observation", "nagios", "evaluation", "metrics"},
     "document": {*LEAVES, "__init__", "observation", "nagios", "evaluation", "metrics", "summary"},
     "cli": {
         *LEAVES, "__init__", "option_table", "options", "extra_opts", "credentials",
-        "definitions.__init__", "settings", "stages.__init__", "targets", "metrics", "summary",
-        "document",
+        "definitions.__init__", "settings", "stages.__init__", "targets", "perfdata", "metrics",
+        "summary", "document",
     },
 }  # fmt: skip
 
