@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from check_smtp_health.net.wishes import Answer, Dialogue, Wish
-    from check_smtp_health.observation import Verdict
+    from check_smtp_health.observation import Finding, Verdict
     from check_smtp_health.settings import Settings
     from check_smtp_health.stages import Stage
     from check_smtp_health.stages.visit import Kit, Target
@@ -59,7 +59,7 @@ def probe(
     is_sent = DELIVERY.applies(settings) and DELIVERY.is_due(walk.visit)
     is_awaited = is_sent and not isinstance(fault, Interrupted)
     verdicts: tuple[Verdict, ...] = ()
-    if settings.policies.asked:
+    if any(settings.policies):
         from check_smtp_health import verdicts as policies
 
         yield Close()
@@ -78,14 +78,12 @@ def probe(
         address=address.host if address is not None else "",
         seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
         observations=tuple(walk.observations),
-        transcript=tuple(
-            seen._replace(data=walk.visit.masked(seen.data)) if seen.sender == "S" else seen
-            for seen in walk.transcript
-        ),
+        transcript=tuple(map(walk.masked, walk.transcript)),
         tls=tls and tls._replace(is_pinned=any(verdict.is_pinned for verdict in verdicts)),
         delivery=walk.visit.delivery,
         verdicts=verdicts,
         label=target.label,
+        is_domain=False,
     )
 
 
@@ -111,6 +109,12 @@ class _Walk:
         """Seconds from the first wish to the last answer."""
         return self.ended - (self._origin or 0.0)
 
+    def masked(self, seen: Exchange) -> Exchange:
+        """Return what was sent or received without the secrets that the server repeats."""
+        if seen.sender != "S":
+            return seen
+        return seen._replace(data=self.visit.masked(seen.data))
+
     def through(self, stage: Stage, since: float | None = None) -> Dialogue[SessionFault | None]:
         """Run one stage and note what happened; return the fault that stopped it.
 
@@ -118,22 +122,23 @@ class _Walk:
         """
         clock = _Clock(self.ended, since)
         fault: SessionFault | None = None
-        self.visit.findings = []
+        visit = self.visit
+        visit.findings = []
         try:
-            yield from self._served(stage.run(self.visit), clock, stage.limit)
+            yield from self._served(stage.run(visit), clock, stage.limit)
         except SessionFault as stopped:
             fault = stopped
         self.ended = clock.ended
         seconds = clock.seconds
         began = self.seconds - seconds
-        if isinstance(fault, Untrusted) and stage.explain is not None:
-            aside = _Clock(self.ended)
-            fault = yield from self._served(stage.explain(self.visit, fault), aside, EXPLAIN_LIMIT)
-        failure = self._failure(fault) if fault is not None else None
-        findings = tuple(
-            [one._replace(said=self.visit.masked(one.said)) for one in self.visit.findings]
-        )
+        failure: Failure | None = None
+        if fault is not None:
+            if isinstance(fault, Untrusted) and stage.explain is not None:
+                aside = _Clock(self.ended)
+                fault = yield from self._served(stage.explain(visit, fault), aside, EXPLAIN_LIMIT)
+            failure = self._failure(fault)
         if stage.name:
+            findings = tuple(map(self._masked_finding, visit.findings))
             self.observations.append(Observation(stage.name, began, seconds, failure, findings))
         return fault
 
@@ -147,16 +152,20 @@ class _Walk:
                 if limit is not None and isinstance(wish, (Connect, Read, Write, StartTls)):
                     wish = wish._replace(limit=max(0.0, limit - clock.seconds))
                 answer = yield wish
+                value, began, ended = answer
                 if self._origin is None:
-                    self._origin = answer.began
-                clock.note(wish, answer)
-                fault = answer.fault
+                    self._origin = began
+                clock.note(wish, began, ended)
                 if self._keeps_transcript:
                     self._note(wish, answer)
-                wish = run.send(answer.value) if fault is None else run.throw(fault)
+                is_fault = isinstance(value, BaseException)
+                wish = run.throw(value) if is_fault else run.send(value)
         except StopIteration as stop:
-            value: _T = stop.value
-            return value
+            returned: _T = stop.value
+            return returned
+
+    def _masked_finding(self, finding: Finding) -> Finding:
+        return finding._replace(said=self.visit.masked(finding.said))
 
     def _failure(self, fault: SessionFault) -> Failure:
         code = fault.code if isinstance(fault, Rejected) else None
@@ -208,9 +217,9 @@ class _Clock:
         """Seconds taken so far; none before the first answer."""
         return 0.0 if self.began is None else self.ended - self.began
 
-    def note(self, wish: Wish, answer: Answer) -> None:
-        """Take an answer's moments."""
+    def note(self, wish: Wish, began: float, ended: float) -> None:
+        """Take the moments of a wish's answer."""
         if self.began is None:
             # Who only listens has been waiting since the stage before ended.
-            self.began = self.ended if isinstance(wish, Read) else answer.began
-        self.ended = answer.ended
+            self.began = self.ended if isinstance(wish, Read) else began
+        self.ended = ended

@@ -44,8 +44,9 @@ def test_what_a_further_target_costs(tmp_path: Path) -> None:
     _, ours = install(tmp_path)
     found = list(crowd.further(ours, 5))
     assert [one.targets for one in found] == [200, 1000]
-    # A tenth is what it is to be; how much of both is the kernel's work depends on the machine.
-    assert min(one.ratio for one in found) <= 0.17
+    # A tenth is what it is to be; how much of both is the kernel's work depends on the machine,
+    # and on what the other worker does meanwhile.
+    assert min(one.ratio for one in found) <= 0.13
     assert max(one.memory for one in found) <= 100
 
 

@@ -19,7 +19,9 @@ class Point(NamedTuple):
 
 
 def test_like_a_named_tuple() -> None:
-    assert Point(1) == Point(x=1, y=2) == Point(1, 2) == (1, 2)
+    assert Point(1) == Point(x=1, y=2) == Point(y=2, x=1) == Point(1, 2) == (1, 2)
+    assert Point._make((1, 2)) == Point(1)
+    assert {type(one) for one in (Point(1), Point(x=1, y=2), Point._make((1, 2)))} == {Point}
     assert repr(Point(1)) == "Point(x=1, y=2)"
     assert Point(1)._replace(y=5).both == 6
     x, y = Point(3, 4)

@@ -131,9 +131,12 @@ class _Driver:
 
     def _look(self) -> None:
         """Note what has happened; where no session can go on, wait for it."""
-        # A second look, at once: what came while this process was stopped has come in time.
-        ready = self._selector.select(0.0 if self._answered else self._patience())
-        for key, _ in ready or self._selector.select(0):
+        patience = 0.0 if self._answered else self._patience()
+        ready = self._selector.select(patience)
+        if patience and not ready:
+            # At once, again: what came while this process was stopped has come in time.
+            ready = self._selector.select(0)
+        for key, _ in ready:
             if isinstance(key.data, _Task):
                 self._ready(key.data)
             else:
@@ -174,7 +177,7 @@ class _Driver:
         if self._outliving:
             self._outliving.discard(task)
         ended = self._clock() if moment is None else moment
-        self._answered.append((task, Answer(value, task.began, ended)))
+        self._answered.append((task, Answer._make((value, task.began, ended))))
 
     def _go_on(self, task: _Task, answer: Answer | None) -> None:
         """Give the session its answer and take up its next wish."""
@@ -194,22 +197,21 @@ class _Driver:
         if isinstance(wish, Together):
             self._begin_together(task, wish)
             return
-        self._waiting.add(task)
-        if isinstance(wish, Call) and wish.outlives:
-            self._outliving.add(task)
         if isinstance(wish, Close):
             self._close(task)
             self._answer(task, None)
         elif self._signal:
             self._answer(task, Interrupted(f"interrupted by {signal.Signals(self._signal).name}"))
-        elif task.began >= self._deadline.expires and task not in self._outliving:
+        elif task.began >= self._deadline.expires and not _outlives(wish):
             self._answer(task, Expired(_no_answer(self._deadline.seconds)))
         else:
-            self._limit(task, wish)
             try:
-                self._begin(task, wish)
+                is_answered = self._begin(task, wish)
             except SessionFault as fault:
                 self._answer(task, fault)
+            else:
+                if not is_answered:
+                    self._wait(task, wish)
 
     def _end(self, task: _Task, result: Any) -> None:
         task.result = result
@@ -227,7 +229,10 @@ class _Driver:
         if not task.children:
             self._answer(task, [])
 
-    def _limit(self, task: _Task, wish: Connect | Read | Write | StartTls | Call | Pause) -> None:
+    def _wait(self, task: _Task, wish: Connect | Read | Write | StartTls | Call | Pause) -> None:
+        self._waiting.add(task)
+        if _outlives(wish):
+            self._outliving.add(task)
         limit = wish.limit
         if isinstance(wish, Connect) and wish.share < 1:
             share = wish.share * self._deadline.remaining()
@@ -238,12 +243,12 @@ class _Driver:
             entry = (task.began + limit, self._order, task.turn, task)
             bisect.insort(self._limits, entry)
 
-    def _begin(self, task: _Task, wish: Wish) -> None:
+    def _begin(self, task: _Task, wish: Wish) -> bool:
+        """Take a wish up; whether it has been answered already."""
         if isinstance(wish, (Read, Write)):  # most are
-            self._attempt(task, wish, is_first=True)
-            return
+            return self._attempt(task, wish, is_first=True)
         if isinstance(wish, Pause):
-            return
+            return False
         if isinstance(wish, Call):
             thread = threading.Thread(
                 target=self._call, args=(task, task.turn, wish), name="call", daemon=True
@@ -252,7 +257,7 @@ class _Driver:
                 thread.start()
             except RuntimeError as error:
                 raise LocalFault("no further thread can be started here") from error
-            return
+            return False
         if isinstance(wish, Connect):
             self._close(task)
             task.transport = Transport(wish.address, wish.source, datagrams=wish.datagrams)
@@ -260,10 +265,10 @@ class _Driver:
             self._watch(task, 0)
             task.transport = wish.trust.upgrade(task.transport.release(), wish.name)
         task.began = self._clock()  # making a socket ready is no part of any stage
-        self._attempt(task, wish, is_first=True)
+        return self._attempt(task, wish, is_first=True)
 
-    def _attempt(self, task: _Task, wish: Wish, *, is_first: bool) -> None:
-        """Do what can be done at once, and wait for the selector where that is not all."""
+    def _attempt(self, task: _Task, wish: Wish, *, is_first: bool) -> bool:
+        """Do what can be done at once; where that is all, answer, else have the socket watched."""
         transport = task.transport
         value: Any = None
         if isinstance(wish, Read):
@@ -277,13 +282,14 @@ class _Driver:
             done = transport.handshake()
         if not done:
             self._watch(task, transport.wants)
-            return
+            return False
         moment = self._clock()
         if isinstance(wish, Connect):
             value = transport.local()
         elif isinstance(wish, StartTls):
             value = transport.agreed()
         self._answer(task, value, moment)
+        return True
 
     def _ready(self, task: _Task) -> None:
         """The session's socket is ready: go on with what it waits for."""
@@ -334,6 +340,10 @@ class _Driver:
             os.write(self._wake, b"\0")
         except OSError:
             pass  # full of wake-ups already, or nobody waits for them any more
+
+
+def _outlives(wish: Wish) -> bool:
+    return isinstance(wish, Call) and wish.outlives
 
 
 def _no_answer(seconds: float) -> str:

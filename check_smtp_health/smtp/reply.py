@@ -32,7 +32,7 @@ class Reply(NamedTuple):
     @property
     def texts(self) -> tuple[bytes, ...]:
         """The text of each line, without code and separator."""
-        return tuple(line[4:] for line in self.lines)
+        return tuple([line[4:] for line in self.lines])
 
     @property
     def is_positive(self) -> bool:
@@ -50,7 +50,7 @@ class ReplyParser:
     __slots__ = ("_buffer", "_lines", "_size")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = b""
         self._lines: list[bytes] = []
         self._size = 0
 
@@ -63,7 +63,7 @@ class ReplyParser:
         """What has come and makes no complete reply yet, lines included."""
         if not (self._buffer or self._lines):
             return b""
-        return b"".join(line + b"\n" for line in self._lines) + bytes(self._buffer[:LINE_LIMIT])
+        return b"".join(line + b"\n" for line in self._lines) + self._buffer[:LINE_LIMIT]
 
     def next_reply(self) -> Reply | None:
         """Return the next complete reply, or None while one is still incomplete.
@@ -72,21 +72,17 @@ class ReplyParser:
             Violation: what came is no reply, differs in codes, or passes a limit.
         """
         while self._buffer:
+            data = self._buffer
             # A TLS record need not end in a newline: do not wait for one.
-            if self._buffer[1:2] == b"\x03" and self._buffer[0] in _TLS_CONTENT_TYPES:
-                raise Violation("TLS instead of SMTP, try --ssl", bytes(self._buffer[:2]))
-            end = self._buffer.find(b"\n", 0, LINE_LIMIT)
+            if data[1:2] == b"\x03" and data[0] in _TLS_CONTENT_TYPES:
+                raise Violation("TLS instead of SMTP, try --ssl", data[:2])
+            end = data.find(b"\n", 0, LINE_LIMIT)
             if end < 0:
-                if len(self._buffer) >= LINE_LIMIT:
-                    raise Violation(
-                        f"a line longer than {LINE_LIMIT} bytes", bytes(self._buffer[:LINE_LIMIT])
-                    )
+                if len(data) >= LINE_LIMIT:
+                    raise Violation(f"a line longer than {LINE_LIMIT} bytes", data[:LINE_LIMIT])
                 return None
-            line = bytes(self._buffer[:end])
-            del self._buffer[: end + 1]
-            if line.endswith(b"\r"):
-                line = line[:-1]
-            reply = self._take(line)
+            self._buffer = data[end + 1 :]
+            reply = self._take(data[: end - 1 if data[end - 1 : end] == b"\r" else end])
             if reply is not None:
                 return reply
         return None

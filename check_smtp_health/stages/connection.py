@@ -170,7 +170,7 @@ def banner(visit: Visit) -> Run:
     # A server that says no in its banner takes nothing but QUIT (section 3.1).
     visit.is_over = not reply.is_positive
     text = settings.expect.text.encode("utf-8", "surrogateescape")
-    if text in reply.raw or text in b"\n".join(reply.lines):
+    if not text or text in reply.raw or text in b"\n".join(reply.lines):
         return
     problem = f"lacks {quoted(settings.expect.text)}"
     if not reply.is_positive:

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     Run = Generator[Wish, Any, None]
 
 
+READ = Read()
+"""The wish that all make."""
+
+
 class Post(NamedTuple):
     """What it takes to send a message: ``stamp`` makes a token and a date, ``search`` finds it."""
 
@@ -122,7 +126,7 @@ class Visit:
 
 def ask(visit: Visit, verb: str, argument: str = "") -> Generator[Wish, Any, Reply]:
     """Send a command and return the reply to it."""
-    return (yield from send(visit, Write(command(verb, argument))))
+    return send(visit, Write(command(verb, argument)))
 
 
 def send(visit: Visit, line: Write) -> Generator[Wish, Any, Reply]:
@@ -142,7 +146,7 @@ def listen(visit: Visit) -> Generator[Wish, Any, Reply]:
         if reply is not None:
             return reply
         try:
-            data = yield Read()
+            data = yield READ
         except (Disconnected, TimedOut) as fault:
             if session.unread:
                 fault.problem = fault.problem.replace("no answer", "no complete answer")
