@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 READ = Read()
-"""The wish that all make."""
+"""The commonest of all wishes, made once."""
 
 
 class Post(NamedTuple):
