@@ -48,6 +48,7 @@ class Perfdata:
             if label in times
         ]
         if target.certificate is not None:
+            # Days may be less than 0, so there is no least; nothing follows the limits.
             limits = self._limits[DAYS].rstrip(";")
             items.append(f"{begin}{DAYS}{end}{target.certificate.days}{limits}")
         items += [

@@ -22,6 +22,11 @@ class Policies(NamedTuple):
     mta_sts: bool = False
 
     @property
+    def are_any(self) -> bool:
+        """Whether any is asked for: no field has a default that is true."""
+        return any(self)
+
+    @property
     def asked(self) -> tuple[str, ...]:
         """The options that ask for one, by their long names."""
         pairs = {

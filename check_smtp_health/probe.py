@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from check_smtp_health.net.wishes import Answer, Dialogue, Wish
-    from check_smtp_health.observation import Finding, Verdict
+    from check_smtp_health.observation import Verdict
     from check_smtp_health.settings import Settings
     from check_smtp_health.stages import Stage
     from check_smtp_health.stages.visit import Kit, Target
@@ -59,7 +59,7 @@ def probe(
     is_sent = DELIVERY.applies(settings) and DELIVERY.is_due(walk.visit)
     is_awaited = is_sent and not isinstance(fault, Interrupted)
     verdicts: tuple[Verdict, ...] = ()
-    if any(settings.policies):
+    if settings.policies.are_any:
         from check_smtp_health import verdicts as policies
 
         yield Close()
@@ -83,7 +83,7 @@ def probe(
         delivery=walk.visit.delivery,
         verdicts=verdicts,
         label=target.label,
-        is_domain=False,
+        is_domain=False,  # all fields in their order: see values for what that saves
     )
 
 
@@ -138,7 +138,7 @@ class _Walk:
                 fault = yield from self._served(stage.explain(visit, fault), aside, EXPLAIN_LIMIT)
             failure = self._failure(fault)
         if stage.name:
-            findings = tuple(map(self._masked_finding, visit.findings))
+            findings = tuple([one._replace(said=visit.masked(one.said)) for one in visit.findings])
             self.observations.append(Observation(stage.name, began, seconds, failure, findings))
         return fault
 
@@ -152,20 +152,17 @@ class _Walk:
                 if limit is not None and isinstance(wish, (Connect, Read, Write, StartTls)):
                     wish = wish._replace(limit=max(0.0, limit - clock.seconds))
                 answer = yield wish
-                value, began, ended = answer
+                _, began, ended = answer
                 if self._origin is None:
                     self._origin = began
                 clock.note(wish, began, ended)
                 if self._keeps_transcript:
                     self._note(wish, answer)
-                is_fault = isinstance(value, BaseException)
-                wish = run.throw(value) if is_fault else run.send(value)
+                fault = answer.fault
+                wish = run.send(answer.value) if fault is None else run.throw(fault)
         except StopIteration as stop:
-            returned: _T = stop.value
-            return returned
-
-    def _masked_finding(self, finding: Finding) -> Finding:
-        return finding._replace(said=self.visit.masked(finding.said))
+            value: _T = stop.value
+            return value
 
     def _failure(self, fault: SessionFault) -> Failure:
         code = fault.code if isinstance(fault, Rejected) else None

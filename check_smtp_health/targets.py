@@ -55,7 +55,7 @@ def check(
     settings: Settings, plan: tuple[Stage, ...], kit: Kit, signals: Sequence[Signals]
 ) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
-    if settings.policies.asked:
+    if settings.policies.are_any:
         from check_smtp_health import verdicts
 
         verdicts.load(settings.policies)

@@ -189,6 +189,11 @@ def test_two_domains_together(port: int) -> None:
     done = check(port, answers, "-H", other)
     assert done.code == 0
     assert done.line.startswith(f"SMTP OK - {DOMAIN}, {other}: 2 of 2 healthy, slowest: ")
+    stages = ("time", "resolve", "connect", "banner", "helo", "quit")
+    shared = metrics(ONE, *stages).replace(";0;1", ";0;3")
+    assert done.perfdata == (
+        f"healthy=2;;;0;2 '{DOMAIN}::resolve'=#s;;;0 {shared} '{other}::resolve'=#s;;;0 {shared}"
+    )
 
 
 def test_the_systems_name_server_is_asked_where_none_is_given(tmp_path: Path) -> None:

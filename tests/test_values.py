@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import subprocess
+import sys
+
 import pytest
 
 from check_smtp_health.values import NamedTuple
@@ -32,6 +37,25 @@ def test_like_a_named_tuple() -> None:
 def test_fields_are_held_to(values: tuple[int, ...], named: dict[str, int]) -> None:
     with pytest.raises(TypeError, match=r"^Point has the fields x, y$"):
         Point(*values, **named)
+
+
+def test_copies_and_pickles() -> None:
+    point = Point(3, 4)
+    assert copy.copy(point) == copy.deepcopy(point) == pickle.loads(pickle.dumps(point)) == point
+
+
+def test_without_what_is_private_to_python() -> None:
+    program = (
+        "import collections; del collections._tuplegetter\n"
+        "from check_smtp_health.values import NamedTuple\n"
+        "class Point(NamedTuple):\n    x: int\n    y: int = 2\n"
+        "point = Point(1)\n"
+        "print(point, point.x, point.y, point._replace(y=5))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("Point(x=1, y=2) 1 2 Point(x=1, y=5)\n", "")
 
 
 def test_inert() -> None:

@@ -46,12 +46,17 @@ def _another_follows(visit: Visit) -> bool:
 def offers(visit: Visit) -> list[Finding]:
     """Return what is missing of ``--require`` and what is there of ``--forbid``."""
     session, settings = visit.session, visit.settings
-    missing = [word for word in settings.require if not session.offers(*word)]
-    unwanted = [word for word in settings.forbid if session.offers(*word)]
-    return [
-        *[Finding("not_offered", f"{word} is not offered") for word in missing],
-        *[Finding("forbidden", f"{word} is offered") for word in unwanted],
+    missing = [
+        Finding("not_offered", f"{word} is not offered")
+        for word in settings.require
+        if not session.offers(*word)
     ]
+    unwanted = [
+        Finding("forbidden", f"{word} is offered")
+        for word in settings.forbid
+        if session.offers(*word)
+    ]
+    return missing + unwanted
 
 
 def _address_literal(local: Address | None) -> str:
