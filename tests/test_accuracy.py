@@ -15,7 +15,7 @@ from tests import plugin
 from tests.servers.authority import Authority
 
 RUNS = 12
-SERIES = 4
+SERIES = 12
 
 TOLERANCE = 0.0005
 """Seconds that may lie between the two ends of a loopback connection."""
