@@ -38,8 +38,8 @@ IMPORTS = {
     "our modules": (
         "from check_smtp_health import cli, credentials, options, settings, stages, targets"
     ),
-    "logging": "from check_smtp_health.later import Later\nwith Later('traceback'): import logging",
-    "nagiosplugin": "import check_smtp_health.nagios",
+    "logging": "from check_smtp_health.judge.later import deferred_imports\nwith deferred_imports('traceback'): import logging",
+    "nagiosplugin": "import check_smtp_health.judge.nagios",
     "our evaluation": "from check_smtp_health import evaluation, summary",
 }
 """What a run imports, part by part."""

@@ -1,4 +1,4 @@
-"""argv in, one status line and an exit code out, whatever happens.
+"""argv in, one answer and an exit code out, whatever happens.
 
 Exit codes are 0, 1, 2 and 3; nothing is written to standard error. What is imported here at the
 top cannot be missing; everything else is imported under the guard.
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from check_smtp_health.config.getopt import Options
+
 # This machine has run out of something: no bug, and no fault of the server.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -37,9 +39,11 @@ PREPARATION_LIMIT = 5.0
 GRACE = 1.0
 """Seconds after the deadline at which the last resort strikes."""
 
+TRACE_VERBOSITY = 3
+"""How often ``-v`` must be given for the traceback of a bug."""
+
 PROGRAM = "check_smtp_health"
 UNKNOWN = 3
-JSON_NAMES = ("json", "mp-test-json")
 
 
 class _Stopped(BaseException):
@@ -59,42 +63,13 @@ def main() -> NoReturn:
     """
     code = UNKNOWN
     gc.disable()  # 5 % of a run that ends before there is anything to collect
-    arguments = sys.argv[1:]
     try:
-        try:
-            code = _guarded(arguments)
-        except _Stopped:
-            code = _unknown(_interruption(), as_json=_wants_json(arguments))
+        code = _Run(sys.argv[1:]).guarded()
         sys.stdout.flush()
     except BaseException:
         code = UNKNOWN  # nobody is there to read why
     finally:
         os._exit(code)
-
-
-def _guarded(arguments: list[str]) -> int:
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
-    _on_signals(_stop)
-    # Whoever started us may have blocked them.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGALRM))
-    signal.setitimer(signal.ITIMER_REAL, PREPARATION_LIMIT)
-    try:
-        return _run(arguments)
-    except ModuleNotFoundError as error:
-        missing = error.name or error
-        problem = f"the Python package {missing} is missing, try: pip install {missing}"
-    except ImportError as error:
-        problem = f"a Python package cannot be loaded: {_words(error)}"
-    except MemoryError:
-        problem = "out of memory"
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-            problem = os.strerror(error.errno).lower()
-        else:
-            trace = any(word.startswith("-vvv") for word in arguments)
-            return _unknown(_bug(error), as_json=_wants_json(arguments), trace=trace)
-    return _unknown(problem, as_json=_wants_json(arguments))
 
 
 def _on_signals(action: signal.Handlers | Callable[[int, Any], None]) -> None:
@@ -132,72 +107,128 @@ def _give_up(number: int, frame: object) -> None:
     os._exit(UNKNOWN)
 
 
-def _run(arguments: list[str]) -> int:
-    from check_smtp_health import credentials, options, settings, stages, targets
-    from check_smtp_health.errors import UsageFault
-    from check_smtp_health.perfdata import DNSBL, HEALTHY, TIME
+class _Run:
+    """One run: what the command line says, as far as it could be read, and what comes of it."""
 
-    given = options.Options()
-    try:
-        given = options.read(arguments)
-        if given.count("extra-opts"):
-            from check_smtp_health import extra_opts
+    def __init__(self, arguments: list[str]) -> None:
+        self._arguments = arguments
+        self._options: Options | None = None
 
-            given = given.after(options.read(extra_opts.read(given.all("extra-opts"))))
-        if given.count("help"):
+    def guarded(self) -> int:
+        """Run, print the answer, whatever happens, and return the exit code."""
+        try:
+            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
+            _on_signals(_stop)
+            # Whoever started us may have blocked them.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (*SIGNALS, signal.SIGALRM))
+            signal.setitimer(signal.ITIMER_REAL, PREPARATION_LIMIT)
+            return self._protected()
+        except _Stopped:
+            return self._unknown(_interruption())
+
+    def _protected(self) -> int:
+        from check_smtp_health.errors import UsageFault
+
+        trace = ""
+        try:
+            return self._run()
+        except UsageFault as fault:
+            assert self._options is not None
+            option = f"{self._options.flag(fault.option)}: " if fault.option else ""
+            problem = option + fault.problem
+        except ModuleNotFoundError as error:
+            missing = error.name or error
+            problem = f"the Python package {missing} is missing, try: pip install {missing}"
+        except ImportError as error:
+            problem = f"a Python package cannot be loaded: {_words(error)}"
+        except MemoryError:
+            problem = "out of memory"
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+                problem = os.strerror(error.errno).lower()
+            else:
+                problem = _bug(error)
+                trace = self._trace()
+        return self._unknown(problem, trace)
+
+    def _run(self) -> int:
+        from check_smtp_health import output, stages
+        from check_smtp_health.config import build, credentials, getopt
+
+        options = self._options = getopt.read(self._arguments)
+        if options.fault is not None:
+            raise options.fault
+        if options.count("extra-opts"):
+            from check_smtp_health.config import ini
+
+            extra = getopt.read(ini.read(options.all("extra-opts")))
+            options = self._options = options.after(extra)
+            if options.fault is not None:
+                raise options.fault
+        if options.count("help"):
             return _say(parser().format_help())
-        if given.count("version"):
+        if options.count("version"):
             return _say(f"{PROGRAM} {__version__}\n")
-        if given.count("print-definition"):
+        if options.count("print-definition"):
             from check_smtp_health import definitions
 
-            return _say(definitions.read(given.last("print-definition") or ""))
-        judged = (*stages.NAMES, TIME, DNSBL, HEALTHY)
-        chosen = settings.build(
-            given,
-            judged,
+            return _say(definitions.read(options.last("print-definition") or ""))
+        form = output.find(options.last("output-format"))
+        settings = build.build(
+            options,
+            stages.NAMES,
             os.uname().nodename,
-            credentials.password(given, os.environ),
-            credentials.mailbox_password(given, os.environ),
+            credentials.password(options, os.environ),
+            credentials.mailbox_password(options, os.environ),
+            keeps_transcript=form.has_transcript,
         )
-        targets.make_room(chosen)
-        kit = stages.prepare(chosen)
-    except UsageFault as fault:
-        option = f"{given.flag(fault.option)}: " if fault.option else ""
-        wants_json = (given.last("output-format") or "").lower() in JSON_NAMES
-        return _unknown(option + fault.problem, as_json=wants_json or _wants_json(arguments))
+        from check_smtp_health.probing import targets
 
-    # Before any server is asked: what is missing must be known first, and no stage be blurred.
-    from check_smtp_health import metrics, summary
+        plan = targets.prepare(settings)
+        # Before any server is asked: what is missing must be known first, and no stage be blurred.
+        from check_smtp_health.judge.check import HealthCheck
+        from check_smtp_health.judge.text import HealthSummary
 
-    # From here on the driver takes the signals, whenever they come; once it is done the answer must
-    # not be lost to one.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    if _Stopped.by:
-        raise _Stopped
-    signal.signal(signal.SIGALRM, _give_up)
-    signal.setitimer(signal.ITIMER_REAL, chosen.longest + GRACE)
-    reports = targets.check(chosen, stages.plan(chosen), kit, SIGNALS)
-    check = metrics.HealthCheck(chosen, reports, stages.NAMES)
-    check.add(summary.HealthSummary(check, chosen.verbose, _bar()))
-    if chosen.output_format == "json":
-        from check_smtp_health.document import document
-
+        # From here on the driver takes the signals, whenever they come; once it is done the answer
+        # must not be lost to one.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        if _Stopped.by:
+            raise _Stopped
+        signal.signal(signal.SIGALRM, _give_up)
+        signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
+        check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
+        check.add(HealthSummary(check, settings.judging.verbose, _bar()))
         check()
-        print(document(check))
+        print(form.render(check, settings.judging.verbose), end="")
         return int(check.exitcode)
-    try:
-        check.main(verbose=chosen.verbose)
-    except SystemExit as done:
-        return int(done.code or 0)
-    raise AssertionError("nagiosplugin did not exit")
+
+    def _trace(self) -> str:
+        """Return the traceback of the exception under way, where the user wants to see it."""
+        if self._options is None or self._options.count("verbose") < TRACE_VERBOSITY:
+            return ""
+        import traceback
+
+        return traceback.format_exc().replace("|", "\\x7c")
+
+    def _unknown(self, problem: str, trace: str = "") -> int:
+        """Print the answer of a run that came to nothing, in the format that was asked for."""
+        from check_smtp_health import output
+        from check_smtp_health.errors import UsageFault
+
+        given = self._options.last("output-format") if self._options is not None else None
+        try:
+            form = output.find(given)
+        except UsageFault:
+            form = output.TEXT
+        return _say(form.unknown(problem, trace))
 
 
 def parser() -> ArgumentParser:
     """Return the options as an argparse parser: for help, man page and completions only."""
     import argparse
 
-    from check_smtp_health.option_table import GROUPS
+    from check_smtp_health.config.option_table import GROUPS
 
     made = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -229,7 +260,7 @@ def _bar() -> str:
 
 
 def _words(error: Exception) -> str:
-    from check_smtp_health.text import printable
+    from check_smtp_health.escaping import printable
 
     return printable(str(error))
 
@@ -244,27 +275,6 @@ def _bug(error: Exception) -> str:
     # The text of a UnicodeError quotes what it was about, which might be a password.
     what = "" if isinstance(error, UnicodeError) else f": {_words(error)}"
     return f"internal error: {type(error).__name__}{where}{what}"
-
-
-def _wants_json(arguments: list[str]) -> bool:
-    """Whether the arguments ask for JSON, also where they are wrong otherwise."""
-    words = " ".join(arguments).replace("--output-format ", "--output-format=").lower().split()
-    return any(f"--output-format={name}" in words for name in JSON_NAMES)
-
-
-def _unknown(problem: str, *, as_json: bool, trace: bool = False) -> int:
-    if as_json:
-        from check_smtp_health.document import unknown
-
-        return _say(f"{unknown(problem)}\n")
-    from check_smtp_health.text import STATUS_LIMIT, shortened
-
-    more = ""
-    if trace:
-        import traceback
-
-        more = traceback.format_exc().replace("|", "\\x7c")
-    return _say(f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}\n{more}")
 
 
 def _say(answer: str) -> int:

@@ -1,10 +1,53 @@
 """Everything that stops a check, as a tree whose branches say who is to blame.
 
-``UsageFault`` and ``LocalFault`` are ours (state UNKNOWN); a ``PeerFault`` is the server's, and
-its ``kind`` is what ``evaluation`` maps to a state. Stages raise, ``probe`` alone catches.
+``UsageFault`` and ``LocalFault`` are ours (state UNKNOWN); a ``PeerFault`` is the server's. The
+``kind`` of a fault is what ``judge.states`` maps to a state. Stages raise, ``probing.probe`` alone
+catches. Control never depends on the words of a fault: it has a type, a ``kind`` and a ``reason``.
 """
 
 from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar, Literal
+
+    Kind = Literal[
+        "bounced",
+        "disconnected",
+        "duplicated",
+        "forbidden",
+        "handshake_failed",
+        "insecure",
+        "interrupted",
+        "listed",
+        "local",
+        "misconfigured",
+        "misplaced",
+        "no_policy",
+        "not_offered",
+        "noted",
+        "open_relay",
+        "rejected",
+        "timed_out",
+        "transient",
+        "unanswered",
+        "unauthenticated",
+        "uncovered",
+        "undeleted",
+        "undelivered",
+        "unmatched",
+        "unreachable",
+        "unresolvable",
+        "untrusted",
+        "violation",
+    ]
+    Reason = Literal[
+        "",
+        "client certificate rejected",
+        "client certificate wanted",
+        "tls spoken",
+        "tls too old",
+    ]
 
 
 class CheckFault(Exception):
@@ -23,15 +66,38 @@ class UsageFault(CheckFault):
         self.problem = problem
 
 
+class UnusableFile(CheckFault):
+    """A file that is needed for TLS cannot be used; ``field`` is the field that names it."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(field, problem)
+        self.field = field
+        self.problem = problem
+
+
 class SessionFault(CheckFault):
-    """Something stopped a session. ``problem`` is our sentence, ``said`` what the server said."""
+    """Something stopped a session.
 
-    kind = ""
+    ``problem`` is our sentence, ``said`` what the server said. ``subject`` is what the problem is
+    about, where that is not the session's own server. ``reason`` is set where the remedy depends
+    on it, for whoever knows the options.
+    """
 
-    def __init__(self, problem: str, said: bytes = b"") -> None:
+    kind: ClassVar[Kind]
+
+    def __init__(
+        self, problem: str, said: bytes = b"", *, subject: str = "", reason: Reason = ""
+    ) -> None:
         super().__init__(problem, said)
         self.problem = problem
         self.said = said
+        self.subject = subject
+        self.reason = reason
+
+    @property
+    def sentence(self) -> str:
+        """The problem, and before it what it is about."""
+        return f"{self.subject}: {self.problem}" if self.subject else self.problem
 
 
 class LocalFault(SessionFault):
@@ -67,17 +133,23 @@ class Busy(Unreachable):
 
 
 class TimedOut(PeerFault):
-    """No (complete) answer in time."""
+    """No (complete) answer in time; ``seconds`` is the time that there was."""
 
     kind = "timed_out"
 
+    def __init__(self, seconds: float, unfinished: bytes = b"") -> None:
+        """Take what had come of an answer when the time was over, if anything had."""
+        adjective = "complete " if unfinished else ""
+        super().__init__(f"no {adjective}answer within {round(seconds, 3):g} s", unfinished)
+        self.seconds = seconds
+
 
 class Expired(TimedOut):
-    """The deadline of the whole run has passed, so that nothing further can be had."""
+    """The deadline of the whole run has passed: nothing further will be answered."""
 
 
-class Unanswered(PeerFault):
-    """No name server answers a question about the server, or all refuse to."""
+class DnsUnanswered(PeerFault):
+    """No name server answers a question, or all refuse to; the question is the ``subject``."""
 
     kind = "unanswered"
 
@@ -101,13 +173,13 @@ class Disconnected(PeerFault):
 
 
 class Violation(PeerFault):
-    """What came is not SMTP as RFC 5321 has it."""
+    """What came is not the protocol that was expected (RFC 5321, 3501, 1939)."""
 
     kind = "violation"
 
 
 class Rejected(PeerFault):
-    """A well-formed reply whose ``code`` was not the one due."""
+    """A well-formed reply whose ``code`` was not the one required."""
 
     kind = "rejected"
 
@@ -117,7 +189,7 @@ class Rejected(PeerFault):
 
 
 class Refused(PeerFault):
-    """A mailbox's no, which has no code: to a login, a folder, a command."""
+    """A mailbox refuses a login, a folder or a command; its replies have no code."""
 
     kind = "rejected"
 
@@ -135,19 +207,23 @@ class Bounced(PeerFault):
 
 
 class HandshakeFailed(PeerFault):
-    """TLS could not be agreed on."""
+    """The two sides could not agree on TLS."""
 
     kind = "handshake_failed"
 
 
+class NotTls(HandshakeFailed):
+    """What came in place of the handshake is not TLS."""
+
+
 class Untrusted(PeerFault):
-    """The certificate was rejected; ``reason`` is why, in two words at most."""
+    """The certificate was rejected; ``why`` says it in two words at most."""
 
     kind = "untrusted"
 
-    def __init__(self, problem: str, reason: str) -> None:
+    def __init__(self, problem: str, why: str) -> None:
         super().__init__(problem)
-        self.reason = reason
+        self.why = why
 
 
 class NotOffered(PeerFault):

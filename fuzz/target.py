@@ -1,6 +1,6 @@
 """One input is one run: a command line, and all that its server does and its certificate says.
 
-The wishes of ``probe`` are served from the input's bytes, with a clock that they move; the report
+The operations of ``probe`` are served from the input's bytes, with a clock that they move; the report
 is judged and printed as ``cli`` does. Whatever the bytes: no exception but our own faults, an end,
 and an output that harms nobody.
 """
@@ -16,15 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nagiosplugin.output import Output
 
-from check_smtp_health import (
-    document,
-    mailbox_url,
-    metrics,
-    options,
-    settings,
-    stages,
-    summary,
-)
+from check_smtp_health import stages
+from check_smtp_health.config import mailbox_url, settings
 from check_smtp_health.errors import (
     Bounced,
     Disconnected,
@@ -37,35 +30,37 @@ from check_smtp_health.errors import (
     Unresolvable,
     Untrusted,
 )
+from check_smtp_health.judge import metrics
 
 # Some only because modules that are imported later would not be instrumented.
-from check_smtp_health.net import resolver, search, tls  # noqa: F401
-from check_smtp_health.net.certificate import Agreed
-from check_smtp_health.net.wishes import (
+from check_smtp_health.net import addresses, tls  # noqa: F401
+from check_smtp_health.net.certificate import Handshake
+from check_smtp_health.net.operations import (
     Address,
-    Answer,
     Call,
     Connect,
+    Outcome,
     Read,
     StartTls,
     Write,
 )
-from check_smtp_health.probe import probe
+from check_smtp_health.probing.probe import probe
+from check_smtp_health.roundtrip import search
 from check_smtp_health.smtp import sasl
 from check_smtp_health.stages.connection import PROXY_SIGNATURE
-from check_smtp_health.stages.visit import Target
+from check_smtp_health.stages.state import Target
 from tests import harmless
 from tests.replies import parse
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from check_smtp_health.net.wishes import Wish
-    from check_smtp_health.observation import Report
+    from check_smtp_health.net.operations import Operation
+    from check_smtp_health.report import Report
 
 PASSWORD = "s3cret w\u00f6rd"
 
-WISHES_LIMIT = 5000
+OPERATIONS_LIMIT = 5000
 """More than any run wishes for: the input would have to say so with a byte each."""
 
 COMMAND_LINES: tuple[tuple[str, ...], ...] = (
@@ -136,7 +131,7 @@ class Source:
 
 
 class Server:
-    """Serves wishes from a source: 0 is what a good server does, anything else is not."""
+    """Serves operations from a source: 0 is what a good server does, anything else is not."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -146,29 +141,29 @@ class Server:
         self.sent = b""
         self.now = 100.0
 
-    def answer(self, wish: Wish) -> Answer:
-        """Return the answer to a wish, some time later."""
+    def answer(self, operation: Operation) -> Outcome:
+        """Return the answer to a operation, some time later."""
         began = self.now
-        value = self._value(wish)
+        value = self._value(operation)
         self.now += self._source.byte() / 100
-        return Answer(value, began, self.now)
+        return Outcome(value, began, self.now)
 
-    def _value(self, wish: Wish) -> Any:
-        if isinstance(wish, Read):
+    def _value(self, operation: Operation) -> Any:
+        if isinstance(operation, Read):
             return self._read()
-        if isinstance(wish, Write):
-            if not wish.data.startswith((b"PROXY ", PROXY_SIGNATURE)):
-                self._line, self._coming = wish.data, self._coming or b"?"
+        if isinstance(operation, Write):
+            if not operation.data.startswith((b"PROXY ", PROXY_SIGNATURE)):
+                self._line, self._coming = operation.data, self._coming or b"?"
             return self._or_a_fault(None)
-        if isinstance(wish, Connect):
+        if isinstance(operation, Connect):
             self._line, self._coming = b"", b"?"
             local = Address(socket.AF_INET, ("198.51.100.7", 40000))
             return self._or_a_fault(local)
-        if isinstance(wish, StartTls):
+        if isinstance(operation, StartTls):
             self._coming = self._coming or b"?"
             return self._shake_hands()
-        if isinstance(wish, Call):
-            return self._call(wish)
+        if isinstance(operation, Call):
+            return self._call(operation)
         return None
 
     def _or_a_fault(self, value: Any) -> Any:
@@ -181,16 +176,18 @@ class Server:
         }
         return faults.get(self._source.byte(), value)
 
-    def _call(self, wish: Call) -> Any:
-        if wish.function is resolver.addresses:
+    def _call(self, operation: Call) -> Any:
+        if operation.function is resolver.addresses:
             found = [Address(socket.AF_INET, (f"192.0.2.{n}", 25)) for n in (1, 2, 3, 4, 5, 6)]
             choices = {1: Unresolvable("no such host name"), 2: found}
             return self._or_a_fault(choices.get(self._source.byte(), found[:1]))
-        if isinstance(wish.function, search.Search):
+        if isinstance(operation.function, search.Search):
             return self._arrival()
-        assert wish.function is sasl.respond, f"{wish.function} would touch the world: play it"
+        assert operation.function is sasl.respond, (
+            f"{operation.function} would touch the world: play it"
+        )
         try:
-            return wish.function(*wish.arguments)
+            return operation.function(*operation.arguments)
         except Exception as error:
             return error
 
@@ -221,7 +218,7 @@ class Server:
         return piece
 
     def _reply(self) -> bytes:
-        """Return the reply that is due, or what has become of it."""
+        """Return the reply that is require_code, or what has become of it."""
         choice = self._source.byte()
         due = self._due()
         if choice < 100:
@@ -285,7 +282,7 @@ class Server:
             return Untrusted(f"certificate {reason}", reason)
         if choice == 4:
             return self._or_a_fault(Disconnected("connection closed by the server"))
-        return Agreed("TLSv1.3", ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256), self._certificate())
+        return Handshake("TLSv1.3", ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256), self._certificate())
 
     def _certificate(self) -> Any:
         """Return a certificate as OpenSSL hands it over: parsed, or unverified as it came."""
@@ -320,7 +317,7 @@ def certificate() -> bytes:
 
 @functools.lru_cache
 def prepared(number: int) -> tuple[settings.Settings, Any]:
-    """Return what a command line asks for, and the kit for it."""
+    """Return what a command line asks for, and the prepared for it."""
     words = ["-F", "me.example", *COMMAND_LINES[number]]
     chosen = settings.build(
         options.read(words), (*stages.NAMES, "time"), "here", PASSWORD, PASSWORD
@@ -328,22 +325,22 @@ def prepared(number: int) -> tuple[settings.Settings, Any]:
     return chosen, stages.prepare(chosen)
 
 
-def session(chosen: settings.Settings, kit: Any) -> Any:
+def session(chosen: settings.Settings, prepared: Any) -> Any:
     """Return the session with the only host of a command line."""
     (host,) = chosen.hosts
     walk = stages.plan(chosen)
     if host.kind == "name":
         walk = (stages.RESOLVE, *walk)
     name = None if host.kind == "socket" else host.ascii
-    return probe(Target(host, name), walk, chosen, kit)
+    return probe(Target(host, name), walk, chosen, prepared)
 
 
 def run(data: bytes) -> Outcome:
     """Make the run that the bytes describe."""
     source = Source(data)
-    chosen, kit = prepared(source.byte() % len(COMMAND_LINES))
+    chosen, prepared = prepared(source.byte() % len(COMMAND_LINES))
     server = Server(source)
-    report = _served(session(chosen, kit), server)
+    report = _served(session(chosen, prepared), server)
     check = metrics.HealthCheck(chosen, [report], stages.NAMES)
     check.add(summary.HealthSummary(check, chosen.verbose, "#"))
     check()
@@ -366,11 +363,11 @@ def one_input(data: bytes) -> None:
 
 def _served(dialogue: Any, server: Server) -> Report:
     answer = None
-    for _ in range(WISHES_LIMIT):
+    for _ in range(OPERATIONS_LIMIT):
         try:
-            wish = dialogue.send(answer)
+            operation = dialogue.send(answer)
         except StopIteration as stop:
             report: Report = stop.value
             return report
-        answer = server.answer(wish)
-    raise AssertionError("no end of wishes")
+        answer = server.answer(operation)
+    raise AssertionError("no end of operations")

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Union
 
-from check_smtp_health.text import escaped, shortened
+from check_smtp_health.escaping import escaped, shortened
 from tests import needs, plugin
 from tests.servers import wire
 from tests.servers.catalogue import CATALOGUE, GROUPS, NAME, Answer, Behaviour, Group

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Union
 
-from check_smtp_health.errors import Violation
 from check_smtp_health.smtp.reply import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, Reply, ReplyParser
+
+from check_smtp_health.errors import Violation
 
 Outcome = list[Union[Reply, tuple[str, bytes]]]
 

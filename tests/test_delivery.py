@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health.smtp.message import mark
+from check_smtp_health.roundtrip.message import mark
 from tests import plugin
 from tests.servers.authority import Authority
 from tests.servers.catalogue import BANNER, HELO, QUIT
@@ -839,8 +839,8 @@ def test_password_file(
     monkeypatch.chdir(tmp_path)
     Path("password").write_text(text)
     Path("password").chmod(mode)
-    sought = ("--deliver", "--rcpt", "a@x", "--mailbox", "imap://me@x")
-    done = plugin.run("-H", "127.0.0.1", *sought, "--mailbox-pass-file", "password")
+    query = ("--deliver", "--rcpt", "a@x", "--mailbox", "imap://me@x")
+    done = plugin.run("-H", "127.0.0.1", *query, "--mailbox-pass-file", "password")
     assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health import option_table
+from check_smtp_health.config import option_table
 from tests import documented, needs
 from tests.documented import ICINGA, NAGIOS, ROOT, STATES, World, blocks, coded, masked
 from tests.engines.icinga import Icinga

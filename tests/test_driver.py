@@ -16,30 +16,30 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from check_smtp_health.net.deadline import Deadline
 
 from check_smtp_health.errors import Disconnected, Expired, LocalFault, TimedOut, Unreachable
-from check_smtp_health.net import driver, resolver
-from check_smtp_health.net.deadline import Deadline
-from check_smtp_health.net.wishes import (
+from check_smtp_health.net import driver
+from check_smtp_health.net.operations import (
     Address,
-    Answer,
     Call,
     Close,
     Connect,
-    Dated,
+    Outcome,
     Pause,
     Read,
+    Timestamped,
     Together,
     Write,
-    answered,
+    untimed,
 )
 from tests.servers.loopback import free_port
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
 
 if TYPE_CHECKING:
-    from check_smtp_health.net.wishes import Run, Wish
+    from check_smtp_health.net.operations import Operation, Procedure
 
-    Session = Generator[Wish, Answer, Any]
+    Session = Generator[Operation, Outcome, Any]
 
 
 def address(server: ScriptedServer) -> Address:
@@ -47,15 +47,15 @@ def address(server: ScriptedServer) -> Address:
     return Address(socket.AF_INET, (server.address, server.port))
 
 
-def asks(server: ScriptedServer, *wishes: Wish) -> Session:
-    """A session that connects, wishes, and returns all answers."""
+def asks(server: ScriptedServer, *operations: Operation) -> Session:
+    """A session that connects, operations, and returns all answers."""
     answers = [(yield Connect(address(server)))]
-    for wish in wishes:
-        answers.append((yield wish))  # noqa: PERF401
+    for operation in operations:
+        answers.append((yield operation))  # noqa: PERF401
     return answers
 
 
-def values(answers: list[Answer]) -> list[Any]:
+def values(answers: list[Outcome]) -> list[Any]:
     """Return what came, faults as their text."""
     return [str(a.fault.args[0]) if a.fault is not None else a.value for a in answers]
 
@@ -169,7 +169,7 @@ def test_a_session_that_raises_is_a_bug() -> None:
 
 
 def test_a_run_that_wants_no_moments() -> None:
-    def run() -> Run[str]:
+    def run() -> Procedure[str]:
         value = yield Call(int, ("7",))
         try:
             yield Pause(9)
@@ -177,7 +177,7 @@ def test_a_run_that_wants_no_moments() -> None:
             return f"{value} in time"
         return ""
 
-    (result,) = driver.run([answered(run())], Deadline(0.05))
+    (result,) = driver.run([untimed(run())], Deadline(0.05))
     assert result == "7 in time"
 
 
@@ -307,7 +307,7 @@ def test_a_signal_ends_what_outlives_the_deadline() -> None:
 
 def test_a_call_may_return_what_is_older() -> None:
     def session() -> Session:
-        answer = yield Call(lambda: Dated("x", 17.0))
+        answer = yield Call(lambda: Timestamped("x", 17.0))
         return [answer]
 
     (answers,) = driver.run([session()], Deadline(5))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health import options
 from tests import needs, plugin
 from tests.servers.authority import Authority
 from tests.servers.loopback import free_port, has_ipv6

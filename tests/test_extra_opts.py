@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health import extra_opts, options, settings
+from check_smtp_health.config import settings
 from check_smtp_health.errors import UsageFault
 from tests import plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT

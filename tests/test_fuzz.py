@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from check_smtp_health.judge.evaluation import FAILURES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.evaluation import FAILURES
 from check_smtp_health.stages import NAMES
 from fuzz.target import COMMAND_LINES, run
 from tests import needs

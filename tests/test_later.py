@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from check_smtp_health.judge.later import deferred_imports
 
 from bench.installed import install
-from check_smtp_health.later import Later
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.scripted import ScriptedServer
 
@@ -43,7 +43,7 @@ def _modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def later(name: str) -> ModuleType:
     """Import a module that waits."""
-    with Later(name):
+    with deferred_imports(name):
         return import_module(name)
 
 
@@ -71,7 +71,7 @@ def test_used_it_is_what_it_would_have_been() -> None:
 
 
 def test_a_package_waits_while_its_parts_are_used() -> None:
-    with Later("package"):
+    with deferred_imports("package"):
         part = import_module("package.part")
     package = sys.modules["package"]
     assert part.value == 1
@@ -82,7 +82,7 @@ def test_a_package_waits_while_its_parts_are_used() -> None:
 
 
 def test_only_the_named_wait_and_only_in_the_block() -> None:
-    with Later("package"):
+    with deferred_imports("package"):
         assert vars(import_module("waiting"))["value"] == 1
     del sys.modules["waiting"]
     assert vars(import_module("waiting"))["value"] == 1
@@ -112,7 +112,7 @@ def test_what_fails_fails_at_its_first_use() -> None:
 
 IMPORTS = {
     "usual": "import nagiosplugin, logging",
-    "later": "import check_smtp_health.nagios, nagiosplugin, logging",
+    "later": "import check_smtp_health.judge.nagios, nagiosplugin, logging",
 }
 
 COOKIE = """

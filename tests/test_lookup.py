@@ -6,12 +6,12 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from check_smtp_health.errors import Expired, Unanswered, Unresolvable
-from check_smtp_health.net import driver, lookup, resolver
 from check_smtp_health.net.deadline import Deadline
-from check_smtp_health.net.lookup import Servers
-from check_smtp_health.net.wishes import Together, answered
+
+from check_smtp_health.errors import DnsUnanswered, Expired, Unresolvable
+from check_smtp_health.net import driver
+from check_smtp_health.net.dns import Servers
+from check_smtp_health.net.operations import Together, untimed
 from tests.servers.name_server import (
     GARBAGE,
     LOOP,
@@ -31,7 +31,7 @@ from tests.servers.name_server import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from check_smtp_health.net.wishes import Run
+    from check_smtp_health.net.operations import Procedure
 
 GOOD = records("A 127.0.0.9")
 
@@ -40,7 +40,7 @@ NAME = "mx.test"
 
 @contextmanager
 def serving(*answers: Answer, kind: str = "A", **options: Any) -> Iterator[Servers]:
-    """Run a name server for each answer, the first one at 127.0.0.1."""
+    """Procedure a name server for each answer, the first one at 127.0.0.1."""
     with ExitStack() as stack:
         found = []
         for number, answer in enumerate(answers, 1):
@@ -51,13 +51,13 @@ def serving(*answers: Answer, kind: str = "A", **options: Any) -> Iterator[Serve
         yield Servers(tuple(found), are_trusted=True)
 
 
-def outcome(run: Run[Any], seconds: float = 5) -> Any:
+def outcome(run: Procedure[Any], seconds: float = 5) -> Any:
     """Return what a look-up returns, or the fault that ends it."""
 
-    def both() -> Run[Any]:
-        return (yield Together([answered(run)]))[0]
+    def both() -> Procedure[Any]:
+        return (yield Together([untimed(run)]))[0]
 
-    return driver.run([answered(both())], Deadline(seconds))[0]
+    return driver.run([untimed(both())], Deadline(seconds))[0]
 
 
 def values(found: Any) -> list[str]:
@@ -82,7 +82,7 @@ def test_all_that_is_wrong_is_told() -> None:
     with serving(fails("SERVFAIL"), fails("REFUSED"), takes_tcp=False) as servers:
         found = outcome(lookup.ask(servers, NAME, "A"))
     assert (type(found), found.problem) == (
-        Unanswered,
+        DnsUnanswered,
         "A of mx.test: SERVFAIL from 127.0.0.1, REFUSED from 127.0.0.2",
     )
 
@@ -112,14 +112,14 @@ def test_a_loop_of_aliases() -> None:
     with serving(LOOP) as servers:
         found = outcome(lookup.ask(servers, NAME, "A"))
     assert (type(found), found.problem) == (
-        Unanswered,
+        DnsUnanswered,
         "mx.test: the aliases (CNAME) do not end",
     )
 
 
 def test_a_name_that_no_question_can_be_about() -> None:
     found = outcome(lookup.ask(Servers((), are_trusted=False), "a..b", "A"))
-    assert (type(found), found.problem) == (Unanswered, "a..b is no name that DNS could know")
+    assert (type(found), found.problem) == (DnsUnanswered, "a..b is no name that DNS could know")
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,24 @@ from __future__ import annotations
 import socket
 
 import pytest
+from check_smtp_health.net.deadline import Deadline
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from check_smtp_health.config.mailbox_url import parse
 from check_smtp_health.errors import Disconnected, LocalFault, SessionFault, TimedOut, Violation
-from check_smtp_health.mailbox_url import parse
-from check_smtp_health.net.deadline import Deadline
-from check_smtp_health.net.imap import Imap
-from check_smtp_health.net.mailbox import Access, Reader
-from check_smtp_health.net.pop3 import HEADERS_LIMIT, Pop3
+from check_smtp_health.net.operations import Address
 from check_smtp_health.net.wire import LINE_LIMIT, Wire
-from check_smtp_health.net.wishes import Address
-from check_smtp_health.smtp.message import RECIPIENTS, TOKEN
-from check_smtp_health.sought import Copy, Sought
+from check_smtp_health.roundtrip.imap import Imap
+from check_smtp_health.roundtrip.mailbox import Access, Reader
+from check_smtp_health.roundtrip.matching import FoundMessage, MessageQuery
+from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
+from check_smtp_health.roundtrip.pop3 import HEADERS_LIMIT, Pop3
 from tests.servers.loopback import free_port
 from tests.servers.roundtrip import CAPABLE, HI, SELECT
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep, Step, Tagged
 
-SOUGHT = Sought(TOKEN, "t0ken", RECIPIENTS, ("one",), 900)
+SOUGHT = MessageQuery(TOKEN, "t0ken", RECIPIENTS, ("one",), 900)
 
 
 def access(scheme: str, port: int, user: str = "me", password: str = "s3cret") -> Access:
@@ -36,8 +36,8 @@ def all_of(reader: Reader) -> str:
     try:
         copies = reader.look(SOUGHT)
         reader.bounce(SOUGHT)
-        reader.stale(SOUGHT, Copy("1", b""))
-        reader.remove(copies or [Copy("1", b"")])
+        reader.stale(SOUGHT, FoundMessage("1", b""))
+        reader.remove(copies or [FoundMessage("1", b"")])
     except SessionFault as fault:
         return fault.problem
     finally:

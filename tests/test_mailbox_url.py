@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from check_smtp_health.config.mailbox_url import PORTS, Mailbox, imap_name, parse
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.mailbox_url import PORTS, Mailbox, imap_name, parse
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health import header
-from check_smtp_health.observation import Hop
-from check_smtp_health.smtp.message import RECIPIENTS, TOKEN, compose, mark
+from check_smtp_health.report import Hop
+from check_smtp_health.roundtrip import header
+from check_smtp_health.roundtrip.matching import STALE_AFTER, FoundMessage, MessageQuery
+from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN, compose, mark
 from check_smtp_health.smtp.session import dotted
-from check_smtp_health.sought import STALE_AFTER, Copy, Sought
 
 ADDRESS = st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=0x2FF), min_size=1)
 ADDRESSES = ADDRESS.filter(lambda text: text.isprintable() and not set(text) & set("<>"))
@@ -136,17 +136,17 @@ def test_spam() -> None:
     assert header.spam(read) == (("x-spam-flag", "NO"), *[("x-rspamd-score", "1")] * 9)
 
 
-SOUGHT = Sought(TOKEN, "t0ken", RECIPIENTS, ("one", "two"), 900)
-NEWEST = Copy("9", b"", "")
+SOUGHT = MessageQuery(TOKEN, "t0ken", RECIPIENTS, ("one", "two"), 900)
+NEWEST = FoundMessage("9", b"", "")
 
 
-def copy(age: float, arrived: float | None, **fields: str) -> Copy:
+def copy(age: float, arrived: float | None, **fields: str) -> FoundMessage:
     """Return a message that is so old by its date, and by its arrival."""
     given = {TOKEN: fields.pop("token", "old"), RECIPIENTS: fields.pop("marks", "zero two")}
     lines = [f"{name}: {value}" for name, value in given.items()]
     text = "\n".join([f"Date: {formatdate(10 * STALE_AFTER - age)}", *lines])
     date = "" if arrived is None else formatdate(10 * STALE_AFTER - arrived)
-    return Copy("1", text.encode(), date)
+    return FoundMessage("1", text.encode(), date)
 
 
 @pytest.mark.parametrize(
@@ -158,10 +158,10 @@ def copy(age: float, arrived: float | None, **fields: str) -> Copy:
         (copy(STALE_AFTER + 1, None), False),
         (copy(STALE_AFTER + 1, STALE_AFTER + 1, marks="twofold"), False),
         (copy(STALE_AFTER + 1, STALE_AFTER + 1, token="t0ken"), False),
-        (Copy("1", f"{TOKEN}: old\n{RECIPIENTS}: two".encode(), formatdate(0)), False),
+        (FoundMessage("1", f"{TOKEN}: old\n{RECIPIENTS}: two".encode(), formatdate(0)), False),
     ],
 )
-def test_stale(one: Copy, is_stale: bool) -> None:
+def test_stale(one: FoundMessage, is_stale: bool) -> None:
     assert SOUGHT.is_stale(one, copy(0, 0, token="t0ken")) is is_stale
 
 
@@ -177,8 +177,8 @@ Status: 5.1.1
 
 def test_notification() -> None:
     kind = b'Content-Type: multipart/report;\n report-type=delivery-status; boundary="x"\n'
-    assert SOUGHT.is_notification(Copy("1", kind))
-    assert not SOUGHT.is_notification(Copy("1", b"Content-Type: multipart/report"))
+    assert SOUGHT.is_notification(FoundMessage("1", kind))
+    assert not SOUGHT.is_notification(FoundMessage("1", b"Content-Type: multipart/report"))
     assert SOUGHT.reason(NOTIFICATION % b"failed") == b"5.1.1"
     assert SOUGHT.reason((NOTIFICATION % b"failed").replace(b"\n", b"\r\n")) == b"5.1.1"
     assert SOUGHT.reason(NOTIFICATION % b"delayed") is None

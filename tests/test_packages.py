@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from check_smtp_health import __version__, definitions, option_table, options, settings, stages
+from check_smtp_health import __version__, definitions, stages
+from check_smtp_health.config import option_table, settings
 from tests import needs, plugin
 from tests.engines.icinga import Icinga
 from tests.servers.catalogue import BANNER, HELO, QUIT

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from check_smtp_health import stages
+from check_smtp_health.config.getopt import read
+from check_smtp_health.config.settings import Settings, build
 from check_smtp_health.errors import (
     Disconnected,
     Interrupted,
@@ -16,16 +18,13 @@ from check_smtp_health.errors import (
     Unreachable,
     Unresolvable,
 )
-from check_smtp_health.net import resolver
-from check_smtp_health.net.wishes import Address, Answer, Call, Connect, Read, Write
-from check_smtp_health.observation import Exchange, Failure, Observation, Report
-from check_smtp_health.options import read
-from check_smtp_health.probe import probe
-from check_smtp_health.settings import Settings, build
-from check_smtp_health.stages.visit import Kit, Target
+from check_smtp_health.net.operations import Address, Call, Connect, Outcome, Read, Write
+from check_smtp_health.probing.probe import probe
+from check_smtp_health.report import Exchange, Failure, Observation, Report
+from check_smtp_health.stages.state import Prepared, Target
 
 if TYPE_CHECKING:
-    from check_smtp_health.net.wishes import Dialogue, Wish
+    from check_smtp_health.net.operations import Operation, TimedProcedure
 
 FIRST, SECOND = (Address(socket.AF_INET, (f"192.0.2.{n}", 25)) for n in (1, 2))
 LOCAL = Address(socket.AF_INET, ("198.51.100.7", 40000))
@@ -37,26 +36,26 @@ def settings(*arguments: str) -> Settings:
     return build(read(["-vv", *arguments]), (*stages.NAMES, "time"), "here")
 
 
-def begun(chosen: Settings) -> Dialogue[Report]:
+def begun(chosen: Settings) -> TimedProcedure[Report]:
     """Return the session that these settings ask for."""
     (host,) = chosen.hosts
     walk = stages.plan(chosen)
     if host.kind == "name":
         walk = (stages.RESOLVE, *walk)
-    return probe(Target(host, host.ascii), walk, chosen, Kit())
+    return probe(Target(host, host.ascii), walk, chosen, Prepared())
 
 
-def serve(chosen: Settings, script: Sequence[tuple[Wish, Any, float]]) -> Report:
-    """Serve a session: each row is the wish that must come, its value, and how long it takes.
+def serve(chosen: Settings, script: Sequence[tuple[Operation, Any, float]]) -> Report:
+    """Serve a session: each row is the operation that must come, its value, and how long it takes.
 
-    Ten seconds have passed before the first wish, and one second passes between two.
+    Ten seconds have passed before the first operation, and one second passes between two.
     """
     dialogue = begun(chosen)
     now = 10.0
     answer: Any = None
-    for wish, value, seconds in script:
-        assert dialogue.send(answer) == wish
-        answer = Answer(value, now, now + seconds)
+    for operation, value, seconds in script:
+        assert dialogue.send(answer) == operation
+        answer = Outcome(value, now, now + seconds)
         now += seconds + 1
     with pytest.raises(StopIteration) as stop:
         dialogue.send(answer)
@@ -228,12 +227,12 @@ def test_port_465_awaits_tls() -> None:
 def test_a_host_without_a_name_says_its_address(local: Address, name: bytes) -> None:
     dialogue = begun(settings("192.0.2.1"))
     next(dialogue)
-    dialogue.send(Answer(local, 0, 0))
-    assert dialogue.send(Answer(b"220 mx\r\n", 0, 0)) == Write(b"HELO %s\r\n" % name)
+    dialogue.send(Outcome(local, 0, 0))
+    assert dialogue.send(Outcome(b"220 mx\r\n", 0, 0)) == Write(b"HELO %s\r\n" % name)
 
 
 def test_a_bug_in_a_call_is_no_fault_of_the_server() -> None:
     dialogue = begun(settings("mx.example"))
     next(dialogue)
     with pytest.raises(KeyError):
-        dialogue.send(Answer(KeyError("x"), 0, 0))
+        dialogue.send(Outcome(KeyError("x"), 0, 0))

@@ -11,9 +11,10 @@ import ssl
 from pathlib import Path
 
 import pytest
+from check_smtp_health.judge.evaluation import FAILURES
 
-from check_smtp_health import __version__, errors, options, settings
-from check_smtp_health.evaluation import FAILURES
+from check_smtp_health import __version__, errors
+from check_smtp_health.config import settings
 from check_smtp_health.stages import NAMES
 from tests import documented
 from tests.documented import (

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health.smtp.message import RECIPIENTS, SUBJECT, TOKEN, mark
+from check_smtp_health.roundtrip.message import RECIPIENTS, SUBJECT, TOKEN, mark
 from tests import needs, plugin
 from tests.servers import mailbox, postfix
 from tests.servers.authority import Authority

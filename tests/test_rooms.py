@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "observation": {"values"},
     "header": {"observation"},
-    "sought": {*LEAVES, "header"},
+    "query": {*LEAVES, "header"},
     "option_table": LEAVES,
     "definitions.__init__": LEAVES,
     "options": {*LEAVES, "option_table"},
@@ -71,16 +71,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "net.stamp": set(),
     "net.wire": {*LEAVES, "net.deadline", "net.tls", "net.transport", "net.wishes"},
     "net.mailbox": {
-        *LEAVES, "mailbox_url", "sought", "net.deadline", "net.resolver", "net.tls", "net.wire",
+        *LEAVES, "mailbox_url", "query", "net.deadline", "net.resolver", "net.tls", "net.wire",
     },
-    "net.imap": {*LEAVES, "mailbox_url", "sought", "net.mailbox", "net.wire"},
-    "net.pop3": {*LEAVES, "sought", "net.mailbox", "net.wire"},
+    "net.imap": {*LEAVES, "mailbox_url", "query", "net.mailbox", "net.wire"},
+    "net.pop3": {*LEAVES, "query", "net.mailbox", "net.wire"},
     "net.search": {
-        *LEAVES, "mailbox_url", "sought", "net.deadline", "net.imap", "net.mailbox", "net.pop3",
+        *LEAVES, "mailbox_url", "query", "net.deadline", "net.imap", "net.mailbox", "net.pop3",
         "net.tls", "net.wishes",
     },
     "stages.visit": {
-        *LEAVES, "arguments", "observation", "settings", "sought", "smtp.reply", "smtp.session",
+        *LEAVES, "arguments", "observation", "settings", "query", "smtp.reply", "smtp.session",
         "net.certificate", "net.lookup", "net.tls", "net.wishes",
     },
     "stages.connection": {
@@ -100,7 +100,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *LEAVES, "observation", "settings", "smtp.reply", "stages.visit", "net.wishes",
     },
     "stages.delivery": {
-        *LEAVES, "observation", "settings", "header", "sought", "smtp.__init__", "smtp.message",
+        *LEAVES, "observation", "settings", "header", "query", "smtp.__init__", "smtp.message",
         "smtp.reply", "smtp.sasl", "smtp.session", "stages.visit", "stages.greeting",
         "stages.transaction", "net.search", "net.stamp", "net.tls", "net.wishes",
     },

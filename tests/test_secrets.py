@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from check_smtp_health import options, settings
-from check_smtp_health.errors import Disconnected, Interrupted, TimedOut
-from check_smtp_health.net.wishes import Call, Read, Write
-from check_smtp_health.settings import Secret
-from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.reply import Reply
+
+from check_smtp_health.config import settings
+from check_smtp_health.config.settings import Secret
+from check_smtp_health.errors import Disconnected, Interrupted, TimedOut
+from check_smtp_health.net.operations import Call, Read, Write
+from check_smtp_health.smtp import sasl
 from check_smtp_health.stages import NAMES, login
-from check_smtp_health.stages.visit import Kit, Target, Visit
+from check_smtp_health.stages.state import Prepared, ProbeState, Target
 from tests import plugin
 from tests.servers.authority import self_signed
 from tests.servers.catalogue import BANNER, EHLO
@@ -120,9 +120,9 @@ def test_no_fault_of_a_login_holds_the_password(name: str) -> None:
         *(b"535 no\r\n", b"334 !!\r\n", b"334 eA==\r\n" * 9, b"no\r\n", b""),
     )
     for end, after_how_many in itertools.product(ends, range(5)):
-        visit = Visit(Target(chosen.hosts[0], None), chosen, Kit(mechanisms=(name,)))
-        visit.session.learn(Reply(250, (b"250-mx", b"250 AUTH " + name.encode())))
-        fault = ended(login.auth(visit), end, after_how_many)
+        state = ProbeState(Target(chosen.hosts[0], None), chosen, Prepared(mechanisms=(name,)))
+        state.session.learn(Reply(250, (b"250-mx", b"250 AUTH " + name.encode())))
+        fault = ended(login.auth(state), end, after_how_many)
         while fault is not None:
             told = f"{fault} {fault!r} {vars(fault)}"
             assert [form for form in FORMS if form in told] == []
@@ -130,18 +130,18 @@ def test_no_fault_of_a_login_holds_the_password(name: str) -> None:
 
 
 def ended(dialogue: Any, end: Any, after_how_many: int) -> BaseException | None:
-    """Serve a dialogue, ending it after so many wishes; return the fault that comes out."""
+    """Serve a dialogue, ending it after so many operations; return the fault that comes out."""
     try:
-        wish = next(dialogue)
+        operation = next(dialogue)
         for _ in range(after_how_many):
-            if isinstance(wish, Write):
-                wish = dialogue.send(None)
-            elif isinstance(wish, Call):
-                wish = dialogue.send(wish.function(*wish.arguments))
+            if isinstance(operation, Write):
+                operation = dialogue.send(None)
+            elif isinstance(operation, Call):
+                operation = dialogue.send(operation.function(*operation.arguments))
             else:
-                wish = dialogue.send(b"334 eA==\r\n")
-        while not isinstance(end, Exception) and not isinstance(wish, Read):
-            wish = dialogue.send(None)
+                operation = dialogue.send(b"334 eA==\r\n")
+        while not isinstance(end, Exception) and not isinstance(operation, Read):
+            operation = dialogue.send(None)
         if isinstance(end, Exception):
             dialogue.throw(end)
         dialogue.send(end)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nagiosplugin import Range
 
-from check_smtp_health.arguments import Expect, Host, Keyword
+from check_smtp_health.config.getopt import read
+from check_smtp_health.config.option_table import OPTIONS
+from check_smtp_health.config.parsers import Expect, Host, Keyword
+from check_smtp_health.config.settings import Settings, build
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.option_table import OPTIONS
-from check_smtp_health.options import read
-from check_smtp_health.settings import Settings, build
 
 KEYS = ("banner", "helo", "time")
 

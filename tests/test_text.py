@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.text import REPLY_LIMIT, printable, quoted, shortened
+from check_smtp_health.escaping import REPLY_LIMIT, printable, quoted, shortened
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from check_smtp_health.net.deadline import Deadline
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from check_smtp_health import options, settings
+from check_smtp_health.config import settings
 from check_smtp_health.net import driver, tls
-from check_smtp_health.net.deadline import Deadline
-from check_smtp_health.net.wishes import Address, Connect, StartTls, Write
+from check_smtp_health.net.operations import Address, Connect, StartTls, Write
 from tests import needs, plugin
 from tests.servers.authority import after
 from tests.servers.catalogue import BANNER, EHLO, QUIT

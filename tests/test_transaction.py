@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health.net.wishes import Address
+from check_smtp_health.net.operations import Address
 from check_smtp_health.stages.connection import PROXY_SIGNATURE, proxy_header
 from tests import plugin
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
@@ -183,8 +183,8 @@ UNIX = Address(socket.AF_UNIX, "/run/lmtp")
     ],
 )
 def test_proxy_header(version: str, source: Address, destination: Address, header: bytes) -> None:
-    wish = proxy_header(version, source, destination)
-    assert (wish.data, wish.shown) == (header, f"(PROXY header, {version})".encode())
+    operation = proxy_header(version, source, destination)
+    assert (operation.data, operation.shown) == (header, f"(PROXY header, {version})".encode())
 
 
 @pytest.mark.parametrize(

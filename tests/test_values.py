@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from check_smtp_health.values import NamedTuple
+from check_smtp_health.namedtuple import NamedTuple
 
 
 class Point(NamedTuple):
@@ -47,7 +47,7 @@ def test_copies_and_pickles() -> None:
 def test_without_what_is_private_to_python() -> None:
     program = (
         "import collections; del collections._tuplegetter\n"
-        "from check_smtp_health.values import NamedTuple\n"
+        "from check_smtp_health.namedtuple import NamedTuple\n"
         "class Point(NamedTuple):\n    x: int\n    y: int = 2\n"
         "point = Point(1)\n"
         "print(point, point.x, point.y, point._replace(y=5))"

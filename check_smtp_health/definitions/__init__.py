@@ -6,7 +6,7 @@ A build puts the files themselves in the links' place, and a zipapp has them ins
 from __future__ import annotations
 
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.text import quoted
+from check_smtp_health.escaping import quoted
 
 FILES = {
     "icinga2": "icinga2-commands.conf",

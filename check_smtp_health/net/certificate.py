@@ -5,8 +5,8 @@ from __future__ import annotations
 import ssl
 import time
 
-from check_smtp_health.observation import Certificate, TlsFacts
-from check_smtp_health.values import NamedTuple
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.report import Certificate, TlsFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ TITLES = ("commonName", "organizationName", "organizationalUnitName")
 """Parts of a distinguished name as OpenSSL calls them, the most telling first."""
 
 
-class Agreed(NamedTuple):
+class Handshake(NamedTuple):
     """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER.
 
     ``chain`` has all certificates that the server showed, its own first, as DER; empty where

@@ -1,4 +1,30 @@
-"""The one loop that touches the world: it serves the wishes of all sessions with one selector."""
+"""The one loop that touches the world: it serves the operations of all sessions with one selector.
+
+Theory of operation
+-------------------
+
+A session is a generator (``TimedProcedure``). It never touches a socket or a clock: it yields an
+operation (``net.operations``) and sleeps until it is sent the ``Outcome``, which has the value, or
+the fault, and the two moments at which the operation began and ended.
+
+The driver keeps a ``_Task`` per session. A task is always in one of three places:
+
+* in ``_ready``: its last outcome is known, and it can go on;
+* in ``_waiting``: its operation has begun and is not done. Its socket is watched, or a thread
+  works for it, or it pauses;
+* nowhere: its generator has returned.
+
+``_serve`` is one turn of the loop. It first looks at everything that has happened (``_look``):
+sockets that became ready, threads that returned, a signal, the deadline, limits that have passed.
+Each gives an outcome, whose moment is taken at once. Only then do some of the ready sessions go on
+(``_continue``), because what one session computes must not distort the times of another; ``BATCH``
+bounds how many, until the next look. A session's next operation is begun immediately, and most are
+done immediately, without the selector.
+
+Once the deadline has passed, or a signal has come, every operation but ``Close`` fails at once.
+So each session ends by itself, with whatever it has learned, and the loop with the last of them.
+A ``Call`` runs in a thread, which nobody can end: the driver leaves it behind.
+"""
 
 from __future__ import annotations
 
@@ -8,48 +34,64 @@ import os
 import selectors
 import signal
 import threading
+import time
 
 from check_smtp_health.errors import Expired, Interrupted, LocalFault, SessionFault, TimedOut
-from check_smtp_health.net.transport import Transport
-from check_smtp_health.net.wishes import (
-    Answer,
+from check_smtp_health.net.operations import (
     Call,
     Close,
     Connect,
-    Dated,
+    Outcome,
     Pause,
     Read,
     StartTls,
+    Timestamped,
     Together,
     Write,
 )
+from check_smtp_health.net.transport import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from typing import Any, TypeVar
 
-    from check_smtp_health.net.deadline import Deadline
-    from check_smtp_health.net.wishes import Dialogue, Wish
+    from check_smtp_health.net.operations import Operation, TimedProcedure
 
     _T = TypeVar("_T")
 
 BATCH = 8
-"""Sessions that go on before the next look at what has come meanwhile: it blurs a time by no more
-than they take, some 0.03 ms each."""
+"""Sessions that go on before the next look at what has come meanwhile: a time is wrong by no more
+than they take, about 0.03 ms each."""
+
+
+class Deadline:
+    """One moment that ends everything: ``seconds`` from now, on a clock that nobody sets."""
+
+    __slots__ = ("clock", "expires", "seconds")
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self.clock = clock
+        self.expires = clock() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds left, 0.0 where there are none."""
+        return max(0.0, self.expires - self.clock())
 
 
 def run(
-    sessions: Sequence[Dialogue[_T]], deadline: Deadline, signals: Sequence[signal.Signals] = ()
+    sessions: Sequence[TimedProcedure[_T]],
+    deadline: Deadline,
+    signals: Sequence[signal.Signals] = (),
 ) -> list[_T]:
     """Run all sessions at the same time and return what each returned, in the same order.
 
-    Once the deadline has passed, or one of the ``signals`` came, every wish but ``Close`` is
-    answered with a fault, so that each session can still return what it has learned. A ``Call``
-    that outlives the deadline has its limit instead. Signals that are blocked are taken here all
-    the same, and blocked again when this returns. Connections that sessions leave open are closed.
-    A thread that a ``Call`` left behind may still be blocked: the process should end by
-    ``os._exit``.
+    Once the deadline has passed, or one of the ``signals`` came, every operation but ``Close``
+    fails, so that each session can still return what it has learned. A ``Call`` that outlives the
+    deadline has its limit instead. Signals are taken even if they were blocked, and are blocked
+    again when this returns. Connections that sessions leave open are closed. A thread that a
+    ``Call`` left behind may still be blocked: the process should end by ``os._exit``.
     """
     return _Driver(deadline).run(sessions, signals)
 
@@ -58,18 +100,20 @@ class _Task:
     """One session, and what it waits for."""
 
     __slots__ = (
-        *("began", "children", "dialogue", "limit", "parent", "result", "running", "transport"),
-        *("turn", "watched", "wish"),
+        *("began", "children", "limit", "operation", "parent", "procedure", "result", "running"),
+        *("transport", "turn", "watched"),
     )
 
-    def __init__(self, dialogue: Dialogue[Any], parent: _Task | None = None) -> None:
-        self.dialogue = dialogue
+    def __init__(self, procedure: TimedProcedure[Any], parent: _Task | None = None) -> None:
+        self.procedure = procedure
         self.parent = parent
         self.children: list[_Task] = []
         self.running = 0  # how many of the children
         self.result: Any = None
-        self.wish: Wish | None = None
-        self.turn = 0  # counts wishes, so that a late answer to an older one is known as such
+        self.operation: Operation | None = None
+        self.turn = (
+            0  # counts operations, so that the late outcome of an older one is known as such
+        )
         self.began = 0.0
         self.limit = 0.0
         self.transport: Any = None  # a Transport, or a TlsTransport once TLS has begun
@@ -84,13 +128,15 @@ class _Driver:
         self._waiting: set[_Task] = set()
         self._outliving: set[_Task] = set()  # those of them that the deadline does not end
         self._limits: list[tuple[float, int, int, _Task]] = []
-        self._answered: collections.deque[tuple[_Task, Answer | None]] = collections.deque()
+        self._ready: collections.deque[tuple[_Task, Outcome | None]] = collections.deque()
         self._returned: list[tuple[_Task, int, Any, float]] = []
         self._order = 0
         self._signal = 0
         self._is_crowded = False
 
-    def run(self, sessions: Sequence[Dialogue[_T]], signals: Sequence[signal.Signals]) -> list[_T]:
+    def run(
+        self, sessions: Sequence[TimedProcedure[_T]], signals: Sequence[signal.Signals]
+    ) -> list[_T]:
         tasks = [_Task(session) for session in sessions]
         # Threads and signal handlers write here to wake the selector.
         wake_out, self._wake = os.pipe()
@@ -101,8 +147,8 @@ class _Driver:
         before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         try:
-            self._answered += [(task, None) for task in tasks]
-            while self._answered or self._waiting:
+            self._ready += [(task, None) for task in tasks]
+            while self._ready or self._waiting:
                 self._serve()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -119,42 +165,39 @@ class _Driver:
         self._signal = number
 
     def _serve(self) -> None:
-        """Let some sessions go on, having noted everything that has happened until now.
-
-        Moments are noted first, so that what one session does next blurs nobody else's times.
-        """
-        if self._is_crowded or not self._answered:
+        """Note everything that has happened, then let some sessions go on."""
+        if self._is_crowded or not self._ready:
             self._look()
-        for _ in range(min(BATCH, len(self._answered))):
-            self._go_on(*self._answered.popleft())
-        self._is_crowded = bool(self._answered)
+        for _ in range(min(BATCH, len(self._ready))):
+            self._continue(*self._ready.popleft())
+        self._is_crowded = bool(self._ready)
 
     def _look(self) -> None:
         """Note what has happened; where no session can go on, wait for it."""
-        patience = 0.0 if self._answered else self._patience()
+        patience = 0.0 if self._ready else self._patience()
         ready = self._selector.select(patience)
         if patience and not ready:
             # At once, again: what came while this process was stopped has come in time.
             ready = self._selector.select(0)
         for key, _ in ready:
             if isinstance(key.data, _Task):
-                self._ready(key.data)
+                self._on_ready(key.data)
             else:
                 os.read(key.fd, 4096)
         self._collect_returned()
         if self._signal:
-            self._answer_all(Interrupted(f"interrupted by {signal.Signals(self._signal).name}"))
+            self._complete_all(self._interrupted)
         now = self._clock()
         if now >= self._deadline.expires:
-            self._answer_all(Expired(_no_answer(self._deadline.seconds)), self._outliving)
+            self._complete_all(self._expired, self._outliving)
         while self._limits and self._limits[0][0] <= now:
             _, _, turn, task = self._limits.pop(0)
             if turn == task.turn and task in self._waiting:
-                is_over = isinstance(task.wish, Pause)
-                self._answer(task, None if is_over else TimedOut(_no_answer(task.limit)))
+                is_over = isinstance(task.operation, Pause)
+                self._complete(task, None if is_over else TimedOut(task.limit))
 
     def _patience(self) -> float:
-        """Return the seconds until the next limit, or the deadline where somebody is held to it."""
+        """Return the seconds until the next limit, or the deadline where it holds for somebody."""
         while self._limits and self._limits[0][2] != self._limits[0][3].turn:
             self._limits.pop(0)
         expires = [self._limits[0][0]] if self._limits else []
@@ -162,27 +205,34 @@ class _Driver:
             expires.append(self._deadline.expires)
         return max(0.0, min(expires) - self._clock())
 
-    def _answer_all(self, fault: SessionFault, but: Collection[_Task] = ()) -> None:
+    def _complete_all(self, fault: Callable[[], SessionFault], but: Collection[_Task] = ()) -> None:
+        """Fail all operations under way, each by a fault of its own: sessions add to them."""
         for task in [task for task in self._waiting if task not in but]:
-            self._answer(task, fault)
+            self._complete(task, fault())
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(f"interrupted by {signal.Signals(self._signal).name}")
+
+    def _expired(self) -> Expired:
+        return Expired(self._deadline.seconds)
 
     def _collect_returned(self) -> None:
         while self._returned:
             task, turn, value, moment = self._returned.pop()
             if turn == task.turn and task in self._waiting:
-                self._answer(task, value, moment)
+                self._complete(task, value, moment)
 
-    def _answer(self, task: _Task, value: Any, moment: float | None = None) -> None:
+    def _complete(self, task: _Task, value: Any, moment: float | None = None) -> None:
         self._waiting.discard(task)
         if self._outliving:
             self._outliving.discard(task)
         ended = self._clock() if moment is None else moment
-        self._answered.append((task, Answer._make((value, task.began, ended))))
+        self._ready.append((task, Outcome._make((value, task.began, ended))))
 
-    def _go_on(self, task: _Task, answer: Answer | None) -> None:
-        """Give the session its answer and take up its next wish."""
+    def _continue(self, task: _Task, outcome: Outcome | None) -> None:
+        """Send the session its outcome and begin its next operation."""
         try:
-            wish = task.dialogue.send(answer)  # type: ignore[arg-type]
+            operation = task.procedure.send(outcome)  # type: ignore[arg-type]
         except StopIteration as stop:
             self._end(task, stop.value)
             return
@@ -191,27 +241,27 @@ class _Driver:
                 raise
             self._end(task, fault)
             return
-        task.wish = wish
+        task.operation = operation
         task.turn += 1
         task.began = self._clock()
-        if isinstance(wish, Together):
-            self._begin_together(task, wish)
+        if isinstance(operation, Together):
+            self._begin_together(task, operation)
             return
-        if isinstance(wish, Close):
+        if isinstance(operation, Close):
             self._close(task)
-            self._answer(task, None)
+            self._complete(task, None)
         elif self._signal:
-            self._answer(task, Interrupted(f"interrupted by {signal.Signals(self._signal).name}"))
-        elif task.began >= self._deadline.expires and not _outlives(wish):
-            self._answer(task, Expired(_no_answer(self._deadline.seconds)))
+            self._complete(task, self._interrupted())
+        elif task.began >= self._deadline.expires and not _outlives(operation):
+            self._complete(task, self._expired())
         else:
             try:
-                is_answered = self._begin(task, wish)
+                is_done = self._begin(task, operation)
             except SessionFault as fault:
-                self._answer(task, fault)
+                self._complete(task, fault)
             else:
-                if not is_answered:
-                    self._wait(task, wish)
+                if not is_done:
+                    self._wait(task, operation)
 
     def _end(self, task: _Task, result: Any) -> None:
         task.result = result
@@ -220,22 +270,24 @@ class _Driver:
         if parent is not None:
             parent.running -= 1
             if not parent.running:
-                self._answer(parent, [child.result for child in parent.children])
+                self._complete(parent, [child.result for child in parent.children])
 
-    def _begin_together(self, task: _Task, wish: Together) -> None:
-        task.children = [_Task(dialogue, task) for dialogue in wish.dialogues]
+    def _begin_together(self, task: _Task, operation: Together) -> None:
+        task.children = [_Task(procedure, task) for procedure in operation.procedures]
         task.running = len(task.children)
-        self._answered += [(child, None) for child in task.children]
+        self._ready += [(child, None) for child in task.children]
         if not task.children:
-            self._answer(task, [])
+            self._complete(task, [])
 
-    def _wait(self, task: _Task, wish: Connect | Read | Write | StartTls | Call | Pause) -> None:
+    def _wait(
+        self, task: _Task, operation: Connect | Read | Write | StartTls | Call | Pause
+    ) -> None:
         self._waiting.add(task)
-        if _outlives(wish):
+        if _outlives(operation):
             self._outliving.add(task)
-        limit = wish.limit
-        if isinstance(wish, Connect) and wish.share < 1:
-            share = wish.share * self._deadline.remaining()
+        limit = operation.limit
+        if isinstance(operation, Connect) and operation.share < 1:
+            share = operation.share * self._deadline.remaining()
             limit = share if limit is None else min(limit, share)
         if limit is not None:
             task.limit = limit
@@ -243,70 +295,72 @@ class _Driver:
             entry = (task.began + limit, self._order, task.turn, task)
             bisect.insort(self._limits, entry)
 
-    def _begin(self, task: _Task, wish: Wish) -> bool:
-        """Take a wish up; whether it has been answered already."""
-        if isinstance(wish, (Read, Write)):  # most are
-            return self._attempt(task, wish, is_first=True)
-        if isinstance(wish, Pause):
+    def _begin(self, task: _Task, operation: Operation) -> bool:
+        """Begin an operation; return whether it is done already."""
+        if isinstance(operation, (Read, Write)):  # most are
+            return self._attempt(task, operation, is_first=True)
+        if isinstance(operation, Pause):
             return False
-        if isinstance(wish, Call):
+        if isinstance(operation, Call):
             thread = threading.Thread(
-                target=self._call, args=(task, task.turn, wish), name="call", daemon=True
+                target=self._call, args=(task, task.turn, operation), name="call", daemon=True
             )
             try:
                 thread.start()
             except RuntimeError as error:
                 raise LocalFault("no further thread can be started here") from error
             return False
-        if isinstance(wish, Connect):
+        if isinstance(operation, Connect):
             self._close(task)
-            task.transport = Transport(wish.address, wish.source, datagrams=wish.datagrams)
-        elif isinstance(wish, StartTls):
+            task.transport = Transport(
+                operation.address, operation.source, datagrams=operation.datagrams
+            )
+        elif isinstance(operation, StartTls):
             self._watch(task, 0)
-            task.transport = wish.trust.upgrade(task.transport.release(), wish.name)
+            task.transport = operation.trust.upgrade(task.transport.release(), operation.name)
         task.began = self._clock()  # making a socket ready is no part of any stage
-        return self._attempt(task, wish, is_first=True)
+        return self._attempt(task, operation, is_first=True)
 
-    def _attempt(self, task: _Task, wish: Wish, *, is_first: bool) -> bool:
+    def _attempt(self, task: _Task, operation: Operation, *, is_first: bool) -> bool:
         """Do what can be done at once, and have the socket watched where that is not all.
 
-        Return whether the wish has been answered.
+        Return whether the operation is done.
         """
         transport = task.transport
         value: Any = None
-        if isinstance(wish, Read):
+        if isinstance(operation, Read):
             value = transport.receive()
             done = value is not None
-        elif isinstance(wish, Write):
-            done = transport.send(wish.data if is_first else None)
-        elif isinstance(wish, Connect):
-            done = transport.connect(wish.address) if is_first else transport.connected()
+        elif isinstance(operation, Write):
+            done = transport.send(operation.data if is_first else None)
+        elif isinstance(operation, Connect):
+            done = transport.connect(operation.address) if is_first else transport.connected()
         else:
             done = transport.handshake()
         if not done:
             self._watch(task, transport.wants)
             return False
         moment = self._clock()
-        if isinstance(wish, Connect):
+        if isinstance(operation, Connect):
             value = transport.local()
-        elif isinstance(wish, StartTls):
-            value = transport.agreed()
-        self._answer(task, value, moment)
+        elif isinstance(operation, StartTls):
+            value = transport.result()
+        self._complete(task, value, moment)
         return True
 
-    def _ready(self, task: _Task) -> None:
+    def _on_ready(self, task: _Task) -> None:
         """The session's socket is ready: go on with what it waits for."""
-        if task not in self._waiting or isinstance(task.wish, (Call, Pause)):
+        if task not in self._waiting or isinstance(task.operation, (Call, Pause)):
             self._watch(task, 0)
             return
-        assert task.wish is not None
+        assert task.operation is not None
         try:
-            self._attempt(task, task.wish, is_first=False)
+            self._attempt(task, task.operation, is_first=False)
         except SessionFault as fault:
-            self._answer(task, fault)
+            self._complete(task, fault)
 
     def _watch(self, task: _Task, events: int) -> None:
-        """Have the selector watch for these events; kept from wish to wish, for that is cheap."""
+        """Have the selector watch for these events; a socket stays watched between operations."""
         if events == task.watched:
             return
         if not task.watched:
@@ -328,15 +382,15 @@ class _Driver:
             self._close(task)
             self._close_all(task.children)
 
-    def _call(self, task: _Task, turn: int, wish: Call) -> None:
+    def _call(self, task: _Task, turn: int, operation: Call) -> None:
         """Run in a thread of its own; the moment is taken here, before the loop wakes up."""
         value: Any
         try:
-            value = wish.function(*wish.arguments)
+            value = operation.function(*operation.arguments)
         except BaseException as error:
             value = error
         moment = self._clock()
-        if isinstance(value, Dated):
+        if isinstance(value, Timestamped):
             value, moment = value
         self._returned.append((task, turn, value, moment))
         try:
@@ -345,9 +399,5 @@ class _Driver:
             pass  # full of wake-ups already, or nobody waits for them any more
 
 
-def _outlives(wish: Wish) -> bool:
-    return isinstance(wish, Call) and wish.outlives
-
-
-def _no_answer(seconds: float) -> str:
-    return f"no answer within {round(seconds, 3):g} s"
+def _outlives(operation: Operation) -> bool:
+    return isinstance(operation, Call) and operation.outlives

@@ -1,4 +1,4 @@
-"""TLS: the context that settings ask for, and a connection that shakes hands with it.
+"""TLS: the context that options ask for, and a connection that shakes hands with it.
 
 Loaded only by runs that use TLS.
 """
@@ -9,18 +9,23 @@ import os
 import selectors
 import ssl
 
-from check_smtp_health.errors import Disconnected, HandshakeFailed, Untrusted, UsageFault
-from check_smtp_health.net.certificate import Agreed
+from check_smtp_health.errors import (
+    Disconnected,
+    HandshakeFailed,
+    NotTls,
+    Untrusted,
+    UnusableFile,
+)
+from check_smtp_health.escaping import quoted
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.certificate import Handshake
 from check_smtp_health.net.transport import CHUNK, lost
-from check_smtp_health.text import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
     from typing import TypeVar
-
-    from check_smtp_health.settings import Settings
 
     _T = TypeVar("_T")
 
@@ -60,29 +65,45 @@ _REJECTS_CERTIFICATE = {
 }
 
 
-class Trust:
-    """What to trust and what to show: made once, before the clock runs, used for every target.
+class TlsOptions(NamedTuple):
+    """What to trust, what to show, what to insist on. Files are PEM; ``minimum`` as in ``1.2``.
 
-    ``despite`` is a reason for which a certificate was rejected: it is left unchecked, so that
-    the certificate can be read.
+    ``tells_chain`` says that somebody needs all certificates that the server shows.
     """
 
-    __slots__ = ("_context", "_settings")
+    verify: bool = True
+    ca_file: str | None = None
+    ca_path: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    minimum: str = "1.2"
+    judge_expiry: bool = True
+    tells_chain: bool = False
 
-    def __init__(self, settings: Settings, despite: str = "", anchor: bytes | None = None) -> None:
-        """Read all files that the settings name, but for an ``anchor``, which replaces them.
+
+class Trust:
+    """What to trust and what to show: made once, before the clock runs, used for every target."""
+
+    __slots__ = ("_context", "_options")
+
+    def __init__(
+        self, options: TlsOptions, unchecked: str = "", anchor: bytes | None = None
+    ) -> None:
+        """Read all files that the options name, unless an ``anchor`` replaces them.
+
+        ``unchecked`` is why a certificate was rejected: that is left unchecked then.
 
         Raises:
-            UsageFault: one is unreadable, or holds no certificate or no key.
+            UnusableFile: one is unreadable, or holds no certificate or no key.
         """
-        self._settings = settings
-        self._context = _context(settings, anchor)
-        if not settings.verify or despite not in ("", "wrong name", "expired", "not yet valid"):
+        self._options = options
+        self._context = _context(options, anchor)
+        if not options.verify or unchecked not in ("", "wrong name", "expired", "not yet valid"):
             self._context.check_hostname = False
             self._context.verify_mode = ssl.CERT_NONE
-        elif despite == "wrong name":
+        elif unchecked == "wrong name":
             self._context.check_hostname = False
-        if despite or not settings.judge_expiry:
+        if unchecked or not options.judge_expiry:
             self._context.verify_flags |= _NO_CHECK_TIME
 
     def upgrade(self, plain: socket.socket, name: str | None) -> TlsTransport:
@@ -99,15 +120,15 @@ class Trust:
             )
         except OSError as error:
             raise _failed(error) from error
-        return TlsTransport(wrapped, tells_chain=self._settings.policies.dane)
+        return TlsTransport(wrapped, tells_chain=self._options.tells_chain)
 
     def anchored(self, anchor: bytes) -> Trust:
         """Return a trust in what leads up to one certificate (DER), wherever that comes from."""
-        return Trust(self._settings._replace(verify=True), anchor=anchor)
+        return Trust(self._options._replace(verify=True), anchor=anchor)
 
-    def despite(self, reason: str) -> Trust:
-        """Return a trust that does not mind what the certificate was rejected for."""
-        return Trust(self._settings, reason)
+    def without_checking(self, why: str) -> Trust:
+        """Return a trust that ignores what the certificate was rejected for."""
+        return Trust(self._options, why)
 
 
 class TlsTransport:
@@ -131,14 +152,14 @@ class TlsTransport:
 
         Raises:
             Untrusted: the certificate was rejected.
-            HandshakeFailed: there is no TLS to be had here.
+            HandshakeFailed: the two sides could not agree on TLS.
             Disconnected: the connection ended meanwhile.
         """
         try:
             self._is_up = self._unless_waiting(self._shake_hands) is True
         except ssl.SSLCertVerificationError as error:
-            reason = _REASONS.get(error.verify_code, error.verify_message)
-            raise Untrusted(f"certificate {reason}", reason) from error
+            why = _REASONS.get(error.verify_code, error.verify_message)
+            raise Untrusted(f"certificate {why}", why) from error
         except OSError as error:
             raise _failed(error) from error
         return self._is_up
@@ -147,13 +168,13 @@ class TlsTransport:
         self._socket.do_handshake()
         return True
 
-    def agreed(self) -> Agreed:
+    def result(self) -> Handshake:
         """Return what the handshake has agreed on; reading it takes time, and so waits."""
         try:
             parsed = self._socket.getpeercert()
         except ValueError:  # trusted, although a name in it is not UTF-8
             parsed = None
-        return Agreed(
+        return Handshake(
             self._socket.version() or "",
             self._socket.cipher(),
             parsed or self._socket.getpeercert(binary_form=True),
@@ -212,31 +233,31 @@ def _chain(connection: ssl.SSLSocket) -> tuple[bytes, ...]:
     return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in hidden())
 
 
-def _context(settings: Settings, anchor: bytes | None = None) -> ssl.SSLContext:
+def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = VERSIONS[settings.tls_min]
+    context.minimum_version = VERSIONS[options.minimum]
     if anchor is not None:
         context.load_verify_locations(cadata=anchor)
         context.verify_flags |= _PARTIAL_CHAIN
-    elif settings.verify:
-        _load_authorities(context, settings)
-    if settings.certfile is not None:
-        _load_own(context, settings.certfile, settings.keyfile)
+    elif options.verify:
+        _load_authorities(context, options)
+    if options.certfile is not None:
+        _load_own(context, options.certfile, options.keyfile)
     return context
 
 
-def _load_authorities(context: ssl.SSLContext, settings: Settings) -> None:
-    if settings.ca_file is None and settings.ca_path is None:
+def _load_authorities(context: ssl.SSLContext, options: TlsOptions) -> None:
+    if options.ca_file is None and options.ca_path is None:
         _load_system_authorities(context)
-    if settings.ca_file is not None:
+    if options.ca_file is not None:
         try:
-            context.load_verify_locations(cafile=settings.ca_file)
+            context.load_verify_locations(cafile=options.ca_file)
         except (OSError, ValueError) as error:
-            raise _unusable("ca-file", settings.ca_file, error, "certificate") from error
-    if settings.ca_path is not None:
-        if not os.path.isdir(settings.ca_path):
-            raise UsageFault("ca-path", f"{quoted(settings.ca_path)} is not a directory")
-        context.load_verify_locations(capath=settings.ca_path)
+            raise _unusable("ca_file", options.ca_file, error, "certificate") from error
+    if options.ca_path is not None:
+        if not os.path.isdir(options.ca_path):
+            raise UnusableFile("ca_path", f"{quoted(options.ca_path)} is not a directory")
+        context.load_verify_locations(capath=options.ca_path)
 
 
 def _load_system_authorities(context: ssl.SSLContext) -> None:
@@ -255,7 +276,7 @@ def _is_hashed(path: str) -> bool:
 
 def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
     def encrypted() -> str:
-        raise UsageFault("key", f"{quoted(keyfile or certfile)} is encrypted")
+        raise UnusableFile("keyfile", f"{quoted(keyfile or certfile)} is encrypted")
 
     try:
         context.load_cert_chain(certfile, keyfile, encrypted)
@@ -263,14 +284,14 @@ def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> No
         # Of a path with a NUL, os.path alone says that it is not there.
         is_there = keyfile is None or (os.path.exists(keyfile) and os.access(keyfile, os.R_OK))
         path = certfile if is_there or keyfile is None else keyfile
-        option = "key" if path == keyfile else "cert"
-        raise _unusable(option, path, error, "certificate and key that fit") from error
+        field = "keyfile" if path == keyfile else "certfile"
+        raise _unusable(field, path, error, "certificate and key that fit") from error
 
 
-def _unusable(option: str, path: str, error: Exception, wanted: str) -> UsageFault:
+def _unusable(field: str, path: str, error: Exception, wanted: str) -> UnusableFile:
     if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
-        return UsageFault(option, f"{quoted(path)} holds no {wanted}")
-    return UsageFault(option, f"cannot read {quoted(path)}: {error.strerror}")
+        return UnusableFile(field, f"{quoted(path)} holds no {wanted}")
+    return UnusableFile(field, f"cannot read {quoted(path)}: {error.strerror}")
 
 
 def _failed(error: OSError) -> HandshakeFailed | Disconnected:
@@ -282,13 +303,15 @@ def _failed(error: OSError) -> HandshakeFailed | Disconnected:
     if not isinstance(error, ssl.SSLError):
         return lost(error)
     if reason in _NOT_TLS:
-        return HandshakeFailed("the server does not speak TLS here")
+        return NotTls("the server does not speak TLS here")
     if reason in _TOO_OLD:
-        return HandshakeFailed("the server's TLS is older than --tls-min")
+        return HandshakeFailed("the server's TLS is too old", reason="tls too old")
     if reason in _NOTHING_SHARED:
         return HandshakeFailed("the server found no common cipher, or wants a client certificate")
     if reason in _REJECTS_CERTIFICATE:
-        return HandshakeFailed("the server rejects the client certificate of --cert")
+        return HandshakeFailed(
+            "the server rejects the client certificate", reason="client certificate rejected"
+        )
     return HandshakeFailed(f"handshake failed: {_words(reason, error)}")
 
 
@@ -297,9 +320,13 @@ def _broken(error: OSError) -> Disconnected:
         return lost(error)
     reason = error.reason or ""
     if reason in _WANTS_CERTIFICATE:
-        return Disconnected("the server wants a client certificate, give --cert and --key")
+        return Disconnected(
+            "the server wants a client certificate", reason="client certificate wanted"
+        )
     if reason in _REJECTS_CERTIFICATE:
-        return Disconnected("the server rejects the client certificate of --cert")
+        return Disconnected(
+            "the server rejects the client certificate", reason="client certificate rejected"
+        )
     return Disconnected(f"TLS broke: {_words(reason, error)}")
 
 

@@ -7,15 +7,17 @@ them for ever; and what they read has no bound. Here both have one.
 from __future__ import annotations
 
 import selectors
+import time
 
 from check_smtp_health.errors import (
     Disconnected,
-    HandshakeFailed,
     LocalFault,
+    NotTls,
     PeerFault,
     TimedOut,
     Violation,
 )
+from check_smtp_health.net.addresses import with_shares
 from check_smtp_health.net.transport import Transport
 
 TYPE_CHECKING = False
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from check_smtp_health.net.deadline import Deadline
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.driver import Deadline
     from check_smtp_health.net.tls import Trust
-    from check_smtp_health.net.wishes import Address
 
 REPLY_LIMIT = 4 * 1024 * 1024
 """Bytes that may follow a command: UIDL of 100,000 messages has 2.5 MB."""
@@ -58,10 +60,9 @@ class Wire:
         self._transport: Any = None  # a Transport, or a TlsTransport once TLS has begun
         self.last = b""
         fault: PeerFault | LocalFault | None = None
-        for index, address in enumerate(addresses):
-            share = deadline.remaining() / (len(addresses) - index)
+        for address, share in with_shares(addresses):
             try:
-                self._connect(address, deadline.clock() + share)
+                self._connect(address, deadline.clock() + share * deadline.remaining())
                 return
             except (PeerFault, LocalFault) as refused:
                 fault = refused
@@ -80,13 +81,13 @@ class Wire:
         with selectors.DefaultSelector() as selector:
             selector.register(self._transport, wants)
             if remaining <= 0 or not selector.select(remaining):
-                raise TimedOut(f"no answer within {round(self._deadline.seconds, 3):g} s")
+                raise TimedOut(self._deadline.seconds)
 
     def _until(self, done: Callable[[], Any]) -> Any:
         """Repeat what cannot be done at once until it is done, and return its result."""
         while True:
             if not self._deadline.remaining():
-                raise TimedOut(f"no answer within {round(self._deadline.seconds, 3):g} s")
+                raise TimedOut(self._deadline.seconds)
             result = done()
             if result is not None and result is not False:
                 return result
@@ -104,8 +105,8 @@ class Wire:
         self._transport = trust.upgrade(self._transport.release(), name)
         try:
             self._until(self._transport.handshake)
-        except HandshakeFailed as fault:
-            if is_upgrade and "does not speak TLS" in fault.problem:
+        except NotTls as fault:
+            if is_upgrade:
                 raise Violation("plaintext in place of the handshake, injected") from fault
             raise
 
@@ -164,3 +165,8 @@ class Wire:
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+
+def pause(seconds: float) -> None:
+    """Do nothing for so long. Blocks."""
+    time.sleep(seconds)

@@ -1,1 +1,111 @@
-"""What DNS and the web say of a server and its domain. No socket, no clock."""
+"""THE POLICY TABLE: what DNS and the web say about a server, or about its domain.
+
+A policy is a module and its row. The module has ``prepare``, which turns the option's words into
+what ``check`` needs, before anything is sent, and ``check``, a procedure that returns what was
+found. Nothing in this room opens a socket or reads a clock.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import SessionFault, UsageFault
+from check_smtp_health.escaping import quoted
+from check_smtp_health.loading import load
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.report import Finding, PolicyResult
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Literal
+
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.policy.mx import MxSet
+    from check_smtp_health.report import Host
+    from check_smtp_health.stages.state import ProbeState
+
+    Scope = Literal["server", "domain"]
+
+
+class Row(NamedTuple):
+    """A row. ``option`` asks for it and is its name; ``module`` is the one in this package.
+
+    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile.
+    ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one.
+    """
+
+    option: str
+    scope: Scope
+    module: str
+    on_mx_set: str = ""
+
+
+POLICIES = (
+    Row("dnsbl", "server", "dnsbl"),
+    Row("reverse", "server", "reverse"),
+    Row("dane", "server", "dane", on_mx_set="of_domain"),
+    Row("mta-sts", "domain", "mta_sts"),
+)
+
+
+class Domain(NamedTuple):
+    """A mail domain. ``hosts`` are its MX hosts, None where they are not known yet."""
+
+    servers: Servers
+    host: Host
+    hosts: Sequence[Host] | None
+    family: int | None
+
+
+class Policy(NamedTuple):
+    """A policy that a run asks about: its row, what was prepared for it, and its functions."""
+
+    name: str
+    scope: Scope
+    prepared: Any
+    check: Callable[[Any, Any], Procedure[PolicyResult | None]]
+    on_mx_set: Callable[[Host, MxSet], PolicyResult] | None
+
+
+def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
+    """Return the policies that the settings ask about, imported and made ready.
+
+    Raises:
+        UsageFault: one cannot be asked about in this run.
+    """
+    asked = [row for row in POLICIES if settings.policies.asks(row.option)]
+    return tuple(_prepared(row, settings, servers) for row in asked)
+
+
+def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
+    values = settings.policies.given[row.option]
+    prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
+    on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
+    check = load(f"policy.{row.module}:check")
+    return Policy(row.option, row.scope, prepared, check, on_mx_set)
+
+
+def result(policy: Policy, about: ProbeState | Domain) -> Procedure[PolicyResult | None]:
+    """Check a policy; whatever stops it becomes its result."""
+    try:
+        return (yield from policy.check(policy.prepared, about))
+    except SessionFault as fault:
+        return PolicyResult(policy.name, (Finding(fault.kind, fault.sentence, fault.said),))
+
+
+def need_addresses(option: str, hosts: Iterable[Host]) -> None:
+    """See to it that each host has an IP address.
+
+    Raises:
+        UsageFault: one is a Unix socket; ``option`` is to blame.
+    """
+    for host in hosts:
+        if host.kind == "socket":
+            raise UsageFault(option, f"{quoted(host.given)} has no IP address")
+
+
+def server_address(state: ProbeState) -> str:
+    """Return the address of the server that was probed, empty where none was reached."""
+    address = state.connection.address
+    return address.host.partition("%")[0] if address is not None else ""

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
-from check_smtp_health.errors import Insecure, LocalFault, NoPolicy, PeerFault, Unanswered
-from check_smtp_health.observation import Finding, Verdict
-from check_smtp_health.policy.asking import ask, together
-from check_smtp_health.text import printable
-from check_smtp_health.values import NamedTuple
+from check_smtp_health.errors import (
+    DnsUnanswered,
+    Insecure,
+    LocalFault,
+    NoPolicy,
+    PeerFault,
+    UsageFault,
+)
+from check_smtp_health.escaping import printable, quoted
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.certificate import key_information
+from check_smtp_health.net.dns import ask, together
+from check_smtp_health.report import Finding, PolicyResult
+from check_smtp_health.stages.encryption import verify_again
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Union
 
-    from check_smtp_health.net.lookup import Records, Servers
-    from check_smtp_health.net.wishes import Run
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.dns import Records, Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.policy.mx import MxSet
+    from check_smtp_health.report import Host
+    from check_smtp_health.stages.state import ProbeState
 
     Answer = Union[Records, PeerFault]
-    Verify = Callable[[bytes, str], Run[None]]
+    Verify = Callable[[bytes, str], Procedure[None]]
 
 TRUST_ANCHOR, END_ENTITY = 2, 3
 """The usages that a mail server's record may have (RFC 7672 section 3.1)."""
@@ -66,13 +81,54 @@ class Shown(NamedTuple):
     key: bytes
 
 
-def look_up(servers: Servers, host: str, port: int) -> Run[Published]:
+def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Servers:
+    """Return whom to ask.
+
+    Raises:
+        UsageFault: there is no TLS, no name to ask about, or no resolver whose word counts.
+    """
+    tls = settings.tls
+    if not tls.mode:
+        raise UsageFault("dane", "needs TLS, add -S or --ssl")
+    if not tls.verify:
+        raise UsageFault("dane", "contradicts --no-verify")
+    if tls.sni is None:
+        for host in settings.endpoint.hosts:
+            if host.kind != "name":
+                problem = f"{quoted(host.given)} is not a name that DNS knows, add --sni NAME"
+                raise UsageFault("dane", problem)
+    if not servers.are_trusted:
+        others = ", ".join(address.host for address in servers.addresses)
+        raise UsageFault(
+            "dane",
+            f"needs a resolver whose word on DNSSEC counts, on this host or by --nameserver; "
+            f"/etc/resolv.conf has {others}",
+        )
+    return servers
+
+
+def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]:
+    """Hold the certificates that the server showed against its TLSA records."""
+    host = state.target.host
+    name = host.dns_name if host.kind == "name" else state.target.server_name
+    assert name is not None
+    published = yield from look_up(servers, name, state.settings.endpoint.port)
+    tls = state.connection.tls
+    if tls is None:
+        # There was no handshake, which its stage tells.
+        return PolicyResult("dane", notes=tuple(f"TLSA {record}" for record in published.records))
+    chain = [Shown(der, key_information(der)) for der in tls.chain or (tls.certificate,)]
+    verify = functools.partial(verify_again, state)
+    return (yield from judge(published, chain, verify, is_whole=bool(tls.chain)))
+
+
+def look_up(servers: Servers, host: str, port: int) -> Procedure[Published]:
     """Return the TLSA records of a server, of those of its name and its alias that count.
 
     Raises:
         NoPolicy: there is none.
         Insecure: DNSSEC does not vouch for them.
-        Unanswered: nobody tells.
+        DnsUnanswered: nobody tells.
     """
     own, *addresses = yield from together(
         [
@@ -90,12 +146,12 @@ def look_up(servers: Servers, host: str, port: int) -> Run[Published]:
     return (yield from _accepted(servers, own, host, port))
 
 
-def of_domain(domain: str, *, is_secure: bool) -> Verdict:
+def of_domain(domain: Host, found: MxSet) -> PolicyResult:
     """Say whether senders use TLSA records at all (RFC 7672 section 2.2.1)."""
-    if is_secure:
-        return Verdict("dane", notes=("the MX set is DNSSEC-secure",))
-    problem = f"the MX set of {domain} is not DNSSEC-secure, so that no TLSA record counts"
-    return Verdict("dane", (Finding("insecure", problem),))
+    if found.is_secure:
+        return PolicyResult("dane", notes=("the MX set is DNSSEC-secure",))
+    problem = f"the MX set of {domain.given} is not DNSSEC-secure, so that no TLSA record counts"
+    return PolicyResult("dane", (Finding("insecure", problem),))
 
 
 def _owner(port: int, name: str) -> str:
@@ -106,14 +162,14 @@ def _alias(host: str, addresses: Sequence[Answer]) -> str:
     """Return the name that the host is a secure alias of, if it is one."""
     for answer in addresses:
         if not isinstance(answer, PeerFault) and answer.is_secure and answer.values:
-            name = answer.canonical.rstrip(".").lower()
-            return "" if name == host.rstrip(".").lower() else name
+            name = plain_name(answer.canonical)
+            return "" if name == plain_name(host) else name
     return ""
 
 
-def _accepted(servers: Servers, answer: Answer, name: str, port: int) -> Run[Published]:
+def _accepted(servers: Servers, answer: Answer, name: str, port: int) -> Procedure[Published]:
     owner = _owner(port, name)
-    if isinstance(answer, Unanswered):
+    if isinstance(answer, DnsUnanswered):
         # A resolver that validates withholds what is forged; asked not to, it tells.
         (unchecked,) = yield from together([ask(servers, owner, "TLSA", unchecked=True)])
         if not isinstance(unchecked, PeerFault):
@@ -128,9 +184,9 @@ def _accepted(servers: Servers, answer: Answer, name: str, port: int) -> Run[Pub
     return Published(name, port, tuple(sorted(records)))
 
 
-def check(
+def judge(
     published: Published, chain: Sequence[Shown], verify: Verify, *, is_whole: bool
-) -> Run[Verdict]:
+) -> Procedure[PolicyResult]:
     """Hold the chain that a server showed, its own certificate first, against the records.
 
     ``verify`` has the server's certificate verified again, with the certificate that it is given
@@ -160,14 +216,14 @@ def check(
     notes = tuple(_note(record, usable, matched) for record in published.records)
     if matched:
         is_pinned = any(record.usage == END_ENTITY for record in matched)
-        return Verdict("dane", (), notes, is_pinned=is_pinned)
+        return PolicyResult("dane", (), notes, is_pinned=is_pinned)
     if not (findings or is_whole) and any(one.usage == TRUST_ANCHOR for one in usable):
         raise LocalFault("TLSA records of usage 2 need Python 3.10, which can tell the whole chain")
     if not findings:
         listed = ", ".join(map(str, usable))
         problem = f"the certificate matches no TLSA record at {published.owner}: {listed}"
         findings.append(Finding("uncovered", problem))
-    return Verdict("dane", tuple(findings), notes)
+    return PolicyResult("dane", tuple(findings), notes)
 
 
 def _is_usable(record: Tlsa) -> bool:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import ipaddress
 
-from check_smtp_health.errors import PeerFault
-from check_smtp_health.observation import Finding, Verdict
-from check_smtp_health.policy.asking import ask, together
-from check_smtp_health.values import NamedTuple
+from check_smtp_health.config import parsers
+from check_smtp_health.errors import PeerFault, UsageFault
+from check_smtp_health.escaping import quoted
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.dns import ask, together
+from check_smtp_health.policy import need_addresses, server_address
+from check_smtp_health.report import Finding, PolicyResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from check_smtp_health.arguments import Dnsbl
-    from check_smtp_health.net.lookup import Records, Servers
-    from check_smtp_health.net.wishes import Run
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.errors import Kind
+    from check_smtp_health.net.dns import Records, Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.stages.state import ProbeState
 
 TEST_POINTS = {4: ("127.0.0.2", "127.0.0.1"), 6: ("::ffff:7f00:2", "::ffff:7f00:1")}
 """The address that every list has to list, and the one that none may (RFC 5782 section 5)."""
@@ -27,6 +32,13 @@ REFUSALS = "127.255.255."
 """How it begins where the list refuses this resolver: it is public, or asks too much (Spamhaus)."""
 
 CODES_SHOWN = 8
+
+
+class Dnsbl(NamedTuple):
+    """A DNS blocklist, and the ``address`` to look up in it; empty for the server's own."""
+
+    zone: str
+    address: str = ""
 
 
 class Opinion(NamedTuple):
@@ -42,16 +54,57 @@ class Opinion(NamedTuple):
     trouble: str = ""
 
 
-def check(servers: Servers, lists: Sequence[Dnsbl], address: str) -> Run[Verdict]:
-    """Ask all lists at the same time, about ``address``, the server's, or one of their own."""
+class Lists(NamedTuple):
+    """The lists to ask, and whom to ask about them."""
+
+    servers: Servers
+    lists: tuple[Dnsbl, ...]
+
+
+def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Lists:
+    """Return the lists that the option names.
+
+    Raises:
+        UsageFault: one is no list, or has no address to look up.
+    """
+    lists = tuple(dict.fromkeys(map(parse, values)))
+    if not all(one.address for one in lists):
+        need_addresses("dnsbl", settings.endpoint.hosts)
+    return Lists(servers, lists)
+
+
+def parse(given: str) -> Dnsbl:
+    """Return the list of ``--dnsbl``, and the address to look up in it, where one is given.
+
+    Raises:
+        UsageFault: it is none.
+    """
+    zone, slash, address = given.partition("/")
+    zone = zone.rstrip(".").lower()
+    # The name of an IPv6 address, 64 octets, comes before it.
+    if not parsers.is_name(zone) or len(zone) > parsers.FQDN_LIMIT - 64:
+        raise UsageFault("dnsbl", f"{quoted(given)} is not a zone of DNS")
+    if slash and (parsers.ip_version(address) is None or "%" in address):
+        raise UsageFault("dnsbl", f"{quoted(address)} is not an IP address")
+    return Dnsbl(zone, address)
+
+
+def check(asked: Lists, state: ProbeState) -> Procedure[PolicyResult | None]:
+    """Ask all lists at the same time, about the server's address or one of their own.
+
+    None is returned where the server's address is needed and not known.
+    """
+    address = server_address(state)
+    if not (address or all(one.address for one in asked.lists)):
+        return None
     opinions: list[Opinion] = yield from together(
-        _consult(servers, one.zone, one.address or address) for one in lists
+        _consult(asked.servers, one.zone, one.address or address) for one in asked.lists
     )
     listings = [one for one in opinions if one.codes]
     troubled = [one for one in opinions if one.trouble]
     # A list is somebody else's service: it is to alarm nobody, unless there is no other.
-    kind = "unanswered" if len(troubled) == len(opinions) else "noted"
-    return Verdict(
+    kind: Kind = "unanswered" if len(troubled) == len(opinions) else "noted"
+    return PolicyResult(
         "dnsbl",
         (
             *(Finding("listed", _listing(one), one.reason) for one in listings),
@@ -81,7 +134,7 @@ def name(zone: str, address: str) -> str:
     return f"{reverse.rsplit('.', 2)[0]}.{zone}"
 
 
-def _consult(servers: Servers, zone: str, address: str) -> Run[Opinion]:
+def _consult(servers: Servers, zone: str, address: str) -> Procedure[Opinion]:
     points = (address, *TEST_POINTS[ipaddress.ip_address(address).version])
     answers = yield from together(ask(servers, name(zone, one), "A") for one in points)
     trouble = _trouble(zone, points, answers)
@@ -106,8 +159,7 @@ def _codes(answer: Records | PeerFault) -> tuple[str, ...]:
 def _trouble(zone: str, points: Sequence[str], answers: Sequence[Records | PeerFault]) -> str:
     """Return why a list's word on the first of the points does not count, if it does not."""
     if isinstance(answers[0], PeerFault):
-        why = answers[0].problem.removeprefix(f"A of {name(zone, points[0])}: ")
-        return f"gives no answer ({why})"
+        return f"gives no answer ({answers[0].problem})"
     codes, listed, unlisted = map(_codes, answers)
     for code in codes + listed:
         if code.startswith(REFUSALS):

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import re
 
+from check_smtp_health.config import parsers
 from check_smtp_health.errors import NoPolicy, PeerFault, TimedOut
-from check_smtp_health.net import web
-from check_smtp_health.observation import Finding, Verdict
-from check_smtp_health.policy import mx
-from check_smtp_health.policy.asking import ask, together
-from check_smtp_health.text import printable
-from check_smtp_health.values import NamedTuple
+from check_smtp_health.escaping import printable
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.dns import ask, together
+from check_smtp_health.policy import https, mx
+from check_smtp_health.report import Finding, PolicyResult
+from check_smtp_health.stages.encryption import made, tls_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from check_smtp_health.arguments import Host
-    from check_smtp_health.net.lookup import Records, Servers
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.dns import Records, Servers
+    from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.tls import Trust
-    from check_smtp_health.net.wishes import Run
+    from check_smtp_health.policy import Domain
+    from check_smtp_health.report import Host
 
 PATH = "/.well-known/mta-sts.txt"
 
@@ -44,28 +48,40 @@ class Policy(NamedTuple):
     patterns: tuple[str, ...]
 
 
-def check(
-    servers: Servers, trust: Trust, domain: Host, hosts: Sequence[Host] | None, family: int | None
-) -> Run[Verdict]:
-    """Hold a domain's policy against its MX set: ``hosts``, where that is known already.
+def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Trust:
+    """Return what to trust when a policy is fetched: never nothing, and shown nothing of ours.
+
+    Raises:
+        UsageFault: a host is no domain, or a file cannot be used.
+    """
+    parsers.need_names("mta-sts", settings.endpoint.hosts)
+    return made(
+        tls_options(settings)._replace(
+            verify=True, judge_expiry=True, minimum="1.2", certfile=None, keyfile=None
+        )
+    )
+
+
+def check(trust: Trust, domain: Domain) -> Procedure[PolicyResult | None]:
+    """Hold a domain's policy against its MX set.
 
     Raises:
         NoPolicy: there is no policy that senders could go by.
         PeerFault: the domain's DNS gives no answer, or the deadline came first.
     """
-    name = domain.ascii.rstrip(".")
+    servers, name = domain.servers, domain.host.dns_name
     record, report, found = yield from together(
         [
             ask(servers, f"_mta-sts.{name}", "TXT"),
             ask(servers, f"_smtp._tls.{name}", "TXT"),
-            _hosts(servers, domain, hosts),
+            _hosts(domain),
         ]
     )
     for answer in (record, found):
         if isinstance(answer, PeerFault):
             raise answer
     identity = policy_id(texts(record), name)
-    policy = yield from _policy(servers, trust, name, family)
+    policy = yield from _policy(servers, trust, name, domain.family)
     findings = []
     if policy.mode != "none":
         findings += [
@@ -78,24 +94,26 @@ def check(
     notes = (
         f"policy {identity}, mode {policy.mode}, max_age {policy.max_age}",
         *(f"mx {pattern}" for pattern in policy.patterns),
-        reporting(report.problem if isinstance(report, PeerFault) else texts(report)),
+        reporting(report.sentence if isinstance(report, PeerFault) else texts(report)),
     )
-    return Verdict("mta-sts", tuple(findings), notes)
+    return PolicyResult("mta-sts", tuple(findings), notes)
 
 
-def _hosts(servers: Servers, domain: Host, known: Sequence[Host] | None) -> Run[Sequence[Host]]:
-    return known if known is not None else (yield from mx.find(servers, domain)).hosts
+def _hosts(domain: Domain) -> Procedure[Sequence[Host]]:
+    known = domain.hosts
+    return known if known is not None else (yield from mx.find(domain.servers, domain.host)).hosts
 
 
-def _policy(servers: Servers, trust: Trust, domain: str, family: int | None) -> Run[Policy]:
+def _policy(servers: Servers, trust: Trust, domain: str, family: int | None) -> Procedure[Policy]:
     host = f"mta-sts.{domain}"
     try:
-        page = yield from web.fetch(servers, trust, host, PATH, family)
+        page = yield from https.fetch(servers, trust, host, PATH, family)
     except PeerFault as fault:
-        fault.problem = f"no policy from {host}: {fault.problem}"
+        about = f"no policy from {host}"
+        fault.subject = f"{about}: {fault.subject}" if fault.subject else about
         if isinstance(fault, TimedOut):
             raise  # -t says what that means
-        raise NoPolicy(fault.problem, fault.said) from fault
+        raise NoPolicy(fault.problem, fault.said, subject=fault.subject) from fault
     if page.media_type != "text/plain":
         # RFC 8461 section 3.2: it might be a page that anybody can put on that host.
         raise NoPolicy(
@@ -159,12 +177,12 @@ def parsed(body: bytes) -> Policy:
             raise NoPolicy("the policy has an mx that is no host name", pattern.encode())
     if mode != "none" and not patterns:
         raise NoPolicy("the policy has no mx")
-    return Policy(mode, int(max_age), tuple(_plain(pattern) for pattern in patterns))
+    return Policy(mode, int(max_age), tuple(plain_name(pattern) for pattern in patterns))
 
 
 def covers(pattern: str, host: str) -> bool:
     """Whether a policy's pattern covers a host; ``*`` is one label (RFC 8461 section 4.1)."""
-    host = _plain(host)
+    host = plain_name(host)
     if pattern.startswith("*."):
         return host.partition(".")[2] == pattern[2:]
     return host == pattern
@@ -182,7 +200,3 @@ def reporting(found: Sequence[bytes] | str) -> str:
         if key == b"rua" and value:
             return f"TLSRPT to {printable(value)}"
     return f"TLSRPT record without rua: '{printable(own[0])}'"
-
-
-def _plain(name: str) -> str:
-    return name.rstrip(".").lower()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from check_smtp_health import arguments
-from check_smtp_health.errors import SessionFault, Unanswered, Unresolvable, UsageFault
-from check_smtp_health.net import lookup
-from check_smtp_health.net.wishes import Together, answered
-from check_smtp_health.observation import Finding, Verdict
-from check_smtp_health.text import printable
-from check_smtp_health.values import NamedTuple
+from check_smtp_health.config import parsers
+from check_smtp_health.errors import DnsUnanswered, SessionFault, Unresolvable, UsageFault
+from check_smtp_health.escaping import printable
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net import dns
+from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.operations import Together, untimed
+from check_smtp_health.report import Finding, PolicyResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.arguments import Host
-    from check_smtp_health.net.lookup import Records, Servers
-    from check_smtp_health.net.wishes import Run
+    from check_smtp_health.net.dns import Records, Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.report import Host
 
 
 class MxSet(NamedTuple):
@@ -24,26 +25,26 @@ class MxSet(NamedTuple):
     """
 
     hosts: tuple[Host, ...]
-    verdict: Verdict
+    result: PolicyResult
     is_secure: bool = False
 
 
-def find(servers: Servers, domain: Host) -> Run[MxSet]:
+def find(servers: Servers, domain: Host) -> Procedure[MxSet]:
     """Return the MX set of a domain; without one, the domain is its own host.
 
     Raises:
         Unresolvable: the domain does not exist, takes no mail, or cannot be asked about.
     """
     try:
-        records = yield from lookup.ask(servers, domain.ascii, "MX")
-    except Unanswered as fault:
-        raise Unresolvable(fault.problem) from fault
+        records = yield from dns.query(servers, domain.ascii, "MX")
+    except DnsUnanswered as fault:
+        raise Unresolvable(fault.sentence) from fault
     if not records.exists:
         raise Unresolvable("no such domain")
     if not records.values:
         # Section 5.1: the implicit MX.
-        verdict = Verdict("mx", notes=(f"{domain.given} has no MX record",))
-        return MxSet((domain,), verdict, records.is_secure)
+        result = PolicyResult("mx", notes=(f"{domain.given} has no MX record",))
+        return MxSet((domain,), result, records.is_secure)
     rows = sorted((one.preference, _text(one.exchange)) for one in records.values)
     named = [(preference, name) for preference, name in rows if name]
     if not named:
@@ -61,24 +62,24 @@ def find(servers: Servers, domain: Host) -> Run[MxSet]:
             hosts.append(host)
     if not hosts:
         raise Unresolvable(f"the MX is {printable(named[0][1])}, which is no host name")
-    aliases = yield Together([answered(lookup.ask(servers, one.ascii, "CNAME")) for one in hosts])
+    aliases = yield Together([untimed(dns.query(servers, one.ascii, "CNAME")) for one in hosts])
     findings += [
         Finding("misconfigured", f"{host.given} is an alias (CNAME)")
         for host, alias in zip(hosts, aliases)
         if _is_alias(alias)
     ]
     notes = tuple(f"{preference} {printable(name)}" for preference, name in named)
-    return MxSet(tuple(hosts), Verdict("mx", tuple(findings), notes), records.is_secure)
+    return MxSet(tuple(hosts), PolicyResult("mx", tuple(findings), notes), records.is_secure)
 
 
 def _text(name: object) -> str:
-    return str(name).rstrip(".").lower()
+    return plain_name(str(name))
 
 
 def _host(name: str) -> Host | None:
     """Return the host of an MX; an address, for which many take it, is none (section 5.1)."""
     try:
-        host = arguments.host(name)
+        host = parsers.host(name)
     except UsageFault:
         return None
     return host if host.kind == "name" else None

@@ -5,16 +5,20 @@ from __future__ import annotations
 import ipaddress
 
 from check_smtp_health.errors import PeerFault
-from check_smtp_health.observation import Finding, Verdict
-from check_smtp_health.policy.asking import ask, together
-from check_smtp_health.text import printable
+from check_smtp_health.escaping import printable
+from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.dns import ask, together
+from check_smtp_health.policy import need_addresses, server_address
+from check_smtp_health.report import Finding, PolicyResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from check_smtp_health.net.lookup import Records, Servers
-    from check_smtp_health.net.wishes import Run
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.dns import Records, Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.stages.state import ProbeState
 
 NAMES_LIMIT = 16
 """Names of one address that are looked up: some addresses have hundreds, and mail servers one."""
@@ -22,26 +26,37 @@ NAMES_LIMIT = 16
 NAMES_SHOWN = 3
 
 
-def check(servers: Servers, address: str, said: Mapping[str, bytes]) -> Run[Verdict]:
-    """Look up the names of an address, and hold those that the server says against them.
-
-    ``said`` has the text of the banner and of the reply to HELO, as far as they came.
+def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Servers:
+    """Return whom to ask.
 
     Raises:
-        Unanswered: nobody tells the names of the address.
+        UsageFault: a host has no address.
     """
+    need_addresses("reverse", settings.endpoint.hosts)
+    return servers
+
+
+def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]:
+    """Look up the names of the server's address, and hold what the server says against them.
+
+    Raises:
+        DnsUnanswered: nobody tells the names of the address.
+    """
+    address = server_address(state)
+    if not address:
+        return None
     ip = ipaddress.ip_address(address)
     records = yield from ask(servers, ip.reverse_pointer, "PTR")
-    names = sorted(_plain(str(value.target)) for value in records.values)
+    names = sorted(plain_name(str(value.target)) for value in records.values)
     if not names:
-        return Verdict("reverse", (Finding("misconfigured", f"{address} has no PTR record"),))
+        return PolicyResult("reverse", (Finding("misconfigured", f"{address} has no PTR record"),))
     kind = "A" if ip.version == 4 else "AAAA"
     asked = names[:NAMES_LIMIT]
     answers = yield from together(ask(servers, one, kind) for one in asked)
     findings = list(_confirmation(ip, asked, answers))
-    for where, text in said.items():
+    for where, text in state.names.items():
         findings += _agreement(where, text, names)
-    return Verdict("reverse", tuple(findings), (f"{address} is {_listed(names)}",))
+    return PolicyResult("reverse", tuple(findings), (f"{address} is {_listed(names)}",))
 
 
 def _confirmation(
@@ -57,7 +72,7 @@ def _confirmation(
             return ()
     for answer in answers:
         if isinstance(answer, PeerFault):
-            return (Finding("unanswered", answer.problem),)
+            return (Finding("unanswered", answer.sentence),)
     leads = "does not lead" if len(names) == 1 else "do not lead"
     return (Finding("misconfigured", f"{_listed(names)} {leads} back to {ip}"),)
 
@@ -65,14 +80,10 @@ def _confirmation(
 def _agreement(where: str, text: bytes, names: Sequence[str]) -> Sequence[Finding]:
     """Return a finding where the server calls itself what its address is not called."""
     own = (*text.decode("utf-8", "replace").split(), "")[0]
-    if _plain(own) in names:
+    if plain_name(own) in names:
         return ()
     said = f"says '{printable(own, 80)}'" if own else "says no name"
     return (Finding("misconfigured", f"{where} {said}, the PTR record {_listed(names)}"),)
-
-
-def _plain(name: str) -> str:
-    return name.rstrip(".").lower()
 
 
 def _listed(names: Sequence[str]) -> str:

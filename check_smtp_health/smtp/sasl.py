@@ -1,35 +1,59 @@
 """SASL mechanisms (RFC 4954) as generators: they yield responses and are sent challenges, decoded.
 
 The first response yielded is the initial one, or None where the mechanism lets the server begin.
+``MECHANISMS`` is the table: a mechanism is a generator and its row.
 """
 
 from __future__ import annotations
 
 from check_smtp_health.errors import LocalFault, Violation
+from check_smtp_health.escaping import octets
+from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
 
-    Mechanism = Generator["bytes | None", bytes, None]
+    Exchange = Generator["bytes | None", bytes, None]
 
 ITERATIONS_LEAST = 4096
 """RFC 7677 section 4. With fewer, passwords could be tried the faster on what a server was sent."""
 
+ITERATION_DIGITS = 10
+"""Digits of an iteration count: with more, no client would ever finish."""
 
-def plain(user: str, password: str) -> Mechanism:
+
+class Mechanism(NamedTuple):
+    """A row. ``run`` takes user and password, and is the exchange.
+
+    ``responses`` are needed before a server's 235 counts: an earlier yes proves nothing.
+    ``is_clear`` says that the password is sent in plain text; ``is_slow`` that computing takes as
+    long as the server likes; ``takes_token`` that the password is an access token, so that the
+    mechanism must be asked for by name. ``package`` is what it needs, with its extra.
+    """
+
+    name: str
+    run: Callable[[str, str], Exchange]
+    responses: int
+    is_clear: bool = False
+    is_slow: bool = False
+    takes_token: bool = False
+    package: tuple[str, str] | None = None
+
+
+def plain(user: str, password: str) -> Exchange:
     """RFC 4616: all at once, in clear."""
     yield octets(f"\0{user}\0{password}")
 
 
-def login(user: str, password: str) -> Mechanism:
+def login(user: str, password: str) -> Exchange:
     """Never standardised (draft-murchison-sasl-login): user, then password, in clear."""
     yield None
     yield octets(user)
     yield octets(password)
 
 
-def cram_md5(user: str, password: str) -> Mechanism:
+def cram_md5(user: str, password: str) -> Exchange:
     """RFC 2195: a keyed digest of the server's challenge."""
     import hmac
 
@@ -38,14 +62,14 @@ def cram_md5(user: str, password: str) -> Mechanism:
     yield octets(f"{user} {digest}")
 
 
-def xoauth2(user: str, password: str) -> Mechanism:
+def xoauth2(user: str, password: str) -> Exchange:
     """Google's and Microsoft's: the password is an OAuth 2.0 access token."""
     yield octets(f"user={user}\1auth=Bearer {password}\1\1")
     # A challenge here is the reason of a refusal; the empty response asks for the reply to it.
     yield b""
 
 
-def scram_sha_256(user: str, password: str) -> Mechanism:
+def scram_sha_256(user: str, password: str) -> Exchange:
     """RFC 7677: neither side learns what it did not know; the server proves itself, too."""
     from scramp import ScramClient, ScramException, ScramMechanism
 
@@ -53,16 +77,18 @@ def scram_sha_256(user: str, password: str) -> Mechanism:
     try:
         client = ScramClient(["SCRAM-SHA-256"], user, password)
         first = client.get_client_first()
-        ScramMechanism("SCRAM-SHA-256").make_auth_info(password, iteration_count=1, salt=b"-")
+        # Nothing else tells before the server's turn that a character of the password is forbidden.
+        ScramMechanism("SCRAM-SHA-256").make_auth_info(
+            password, iteration_count=ITERATIONS_LEAST, salt=bytes(16)
+        )
     except (ScramException, ValueError, AssertionError):
         raise LocalFault(
             "SCRAM-SHA-256 forbids a character of the user name or password (RFC 4013)"
         ) from None
     try:
         challenge = yield first.encode()
+        _need_iterations(challenge)
         client.set_server_first(challenge.decode("utf-8", "replace"))
-        if client.iterations < ITERATIONS_LEAST:
-            raise Violation(f"SCRAM-SHA-256 with less than {ITERATIONS_LEAST} iterations")
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
     except (ScramException, ValueError):
@@ -70,48 +96,49 @@ def scram_sha_256(user: str, password: str) -> Mechanism:
     yield b""
 
 
-MECHANISMS: dict[str, Callable[[str, str], Mechanism]] = {
-    "SCRAM-SHA-256": scram_sha_256,
-    "CRAM-MD5": cram_md5,
-    "PLAIN": plain,
-    "LOGIN": login,
-    "XOAUTH2": xoauth2,
-}
-"""Best first."""
+def _need_iterations(challenge: bytes) -> None:
+    """Refuse an iteration count (RFC 5802 section 5.1) that is too small to protect the password.
 
-RESPONSES = {"SCRAM-SHA-256": 3, "CRAM-MD5": 1, "PLAIN": 1, "LOGIN": 2, "XOAUTH2": 1}
-"""What a server must have been sent before it can know who we are, and we that it does."""
-
-CLEAR = ("PLAIN", "LOGIN", "XOAUTH2")
-"""Mechanisms that show the password to whoever listens."""
-
-SLOW = ("SCRAM-SHA-256",)
-"""Mechanisms that compute for as long as the server likes: it says how many iterations."""
-
-ONLY_IF_ASKED = ("XOAUTH2",)
-"""Mechanisms whose password is something else, so that they must be asked for by name."""
+    Raises:
+        Violation: it is.
+    """
+    _, found, rest = challenge.partition(b",i=")
+    digits = rest.partition(b",")[0]
+    is_number = found and digits.isdigit() and len(digits) <= ITERATION_DIGITS
+    if is_number and int(digits) < ITERATIONS_LEAST:
+        raise Violation(f"SCRAM-SHA-256 with less than {ITERATIONS_LEAST} iterations")
 
 
-def best(offered: Iterable[str], usable: Sequence[str]) -> str | None:
+# THE MECHANISM TABLE, best first.
+MECHANISMS = (
+    Mechanism("SCRAM-SHA-256", scram_sha_256, 3, is_slow=True, package=("scramp", "scram")),
+    Mechanism("CRAM-MD5", cram_md5, 1),
+    Mechanism("PLAIN", plain, 1, is_clear=True),
+    Mechanism("LOGIN", login, 2, is_clear=True),
+    Mechanism("XOAUTH2", xoauth2, 1, is_clear=True, takes_token=True),
+)
+
+
+def named(name: str) -> Mechanism | None:
+    """Return the row of that name, None where there is none."""
+    return next((one for one in MECHANISMS if one.name == name), None)
+
+
+def best(offered: Iterable[str], usable: Sequence[Mechanism]) -> Mechanism | None:
     """Return the best mechanism that is offered and usable, None where there is none."""
     known = {name.upper() for name in offered}
-    return next((name for name in MECHANISMS if name in known and name in usable), None)
+    return next((one for one in MECHANISMS if one.name in known and one in usable), None)
 
 
-def respond(mechanism: Mechanism, challenge: bytes | None) -> bytes | None:
+def respond(exchange: Exchange, challenge: bytes | None) -> bytes | None:
     """Return what a mechanism says to a challenge, None where it has nothing more to say.
 
     The first challenge is None, and begins it.
     """
     try:
-        return mechanism.send(challenge)  # type: ignore[arg-type]
+        return exchange.send(challenge)  # type: ignore[arg-type]
     except StopIteration:
         return None
-
-
-def octets(text: str) -> bytes:
-    """Return a user name or password as bytes: UTF-8, and what was not UTF-8 as it was given."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 def encode(response: bytes) -> bytes:

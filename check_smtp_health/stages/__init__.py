@@ -1,24 +1,24 @@
 """THE STAGE TABLE. Each stage is a dialogue that reads from top to bottom.
 
-A stage yields wishes (``net.wishes``), is sent their values, raises a ``SessionFault`` where it
-cannot go on and returns its findings. It touches nothing and reads no clock.
+A stage yields operations (``net.operations``), is sent their values, raises a ``SessionFault``
+where it cannot go on and adds its findings to the state. It touches nothing and reads no clock.
+Rows name their functions, which are imported while planning: a run loads what it is going to do.
 """
 
 from __future__ import annotations
 
-from check_smtp_health.stages import connection, encryption, greeting, login, transaction
-from check_smtp_health.stages.visit import Kit, Visit
-from check_smtp_health.values import NamedTuple
+from check_smtp_health.loading import load
+from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
     from typing import Any
 
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Untrusted
-    from check_smtp_health.net.wishes import Wish
-    from check_smtp_health.settings import Settings
-    from check_smtp_health.stages.visit import Post, Run
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.stages.state import Prepared, ProbeState, StageRun
 
 QUIT_LIMIT = 1.0
 """Seconds that QUIT may take: what it could tell is not worth a wait."""
@@ -27,60 +27,45 @@ EXPLAIN_LIMIT = 2.0
 """Seconds that finding out more about a rejected certificate may take."""
 
 
-class Stage(NamedTuple):
-    """A row. ``name`` is threshold key, perfdata label and ``-v`` label; ``limit`` in seconds.
+class Row(NamedTuple):
+    """A row. ``name`` is threshold key, perfdata label and ``-v`` label; without one, unreported.
 
-    One without name is not reported.
-
+    ``run`` and ``explain`` are ``"module:function"`` below this package; ``limit`` is in seconds.
     ``explain`` finds out more about a fault of this stage, while no clock runs. ``is_due`` says, of
     what has been learned, whether there is anything to do.
     """
 
     name: str
     applies: Callable[[Settings], bool]
-    run: Callable[[Visit], Run]
+    run: str
     limit: float | None = None
-    explain: Callable[[Visit, Untrusted], Generator[Wish, Any, Untrusted]] | None = None
-    is_due: Callable[[Visit], bool] = lambda visit: True
+    explain: str = ""
+    is_due: Callable[[ProbeState], bool] = lambda state: True
 
 
-def plan(settings: Settings) -> tuple[Stage, ...]:
-    """Return the stages that the settings ask for, in their order, from ``connect`` on."""
-    return tuple(stage for stage in STAGES if stage.applies(settings))
+class Stage(NamedTuple):
+    """A stage that is going to be run: its row, with the functions themselves."""
+
+    name: str
+    run: Callable[[ProbeState], StageRun]
+    limit: float | None = None
+    explain: Callable[[ProbeState, Untrusted], Procedure[Untrusted]] | None = None
+    is_due: Callable[[ProbeState], bool] = lambda state: True
 
 
-def prepare(settings: Settings) -> Kit:
-    """Import what the stages need, read all files, and return what came of it.
+class Plan(NamedTuple):
+    """What a run is going to do with each target: ``session`` from ``connect`` on, in this order.
 
-    Raises:
-        UsageFault: a file cannot be used, a package is missing.
+    ``resolve`` comes first where the target is a name whose addresses are not known yet, ``reset``
+    follows where a transaction was begun, ``quit`` wherever the connection still stands, and
+    ``delivery``, which has a time limit of its own, after it.
     """
-    return Kit(
-        trust=encryption.trust(settings) if settings.tls else None,
-        mechanisms=login.mechanisms(settings) if settings.user is not None else (),
-        servers=connection.servers(settings) if settings.asking_dns else None,
-        web_trust=encryption.web_trust(settings) if settings.policies.mta_sts else None,
-        post=_post(settings) if settings.deliver else None,
-    )
 
-
-# What a run needs that sends a message is loaded by no other.
-def _post(settings: Settings) -> Post:
-    from check_smtp_health.stages import delivery
-
-    return delivery.post(settings)
-
-
-def _data(visit: Visit) -> Run:
-    from check_smtp_health.stages import delivery
-
-    return delivery.data(visit)
-
-
-def _delivery(visit: Visit) -> Run:
-    from check_smtp_health.stages import delivery
-
-    return delivery.delivery(visit)
+    resolve: Stage
+    session: tuple[Stage, ...]
+    reset: Stage | None
+    quit: Stage
+    delivery: Stage | None
 
 
 def _always(settings: Settings) -> bool:
@@ -88,50 +73,97 @@ def _always(settings: Settings) -> bool:
 
 
 def _implicit_tls(settings: Settings) -> bool:
-    return settings.tls == "implicit"
+    return settings.tls.mode == "implicit"
 
 
 def _starttls(settings: Settings) -> bool:
-    return settings.tls == "starttls"
+    return settings.tls.mode == "starttls"
 
 
-STAGES = (
-    Stage("connect", _always, connection.connect),
-    Stage("tls", _implicit_tls, encryption.handshake, explain=encryption.explain),
-    Stage("banner", _always, connection.banner),
-    Stage("helo", _always, greeting.helo),
-    Stage("starttls", _starttls, encryption.starttls),
-    Stage("tls", _starttls, encryption.handshake, explain=encryption.explain),
-    Stage("helo", _starttls, greeting.helo),
-    Stage("auth", lambda settings: settings.user is not None, login.auth),
-    Stage("mail", lambda settings: settings.has_transaction, transaction.mail),
-    Stage("rcpt", lambda settings: bool(settings.recipients), transaction.rcpt),
-    Stage("relay", lambda settings: bool(settings.no_relay), transaction.relay),
-    Stage("command", lambda settings: bool(settings.commands), transaction.command),
-    Stage(
+_RESOLVE = Row("resolve", _always, "connection:resolve")
+
+_SESSION = (
+    Row("connect", _always, "connection:connect"),
+    Row("tls", _implicit_tls, "encryption:handshake", explain="encryption:explain"),
+    Row("banner", _always, "connection:banner"),
+    Row("helo", _always, "greeting:helo"),
+    Row("starttls", _starttls, "encryption:starttls"),
+    Row("tls", _starttls, "encryption:handshake", explain="encryption:explain"),
+    Row("helo", _starttls, "greeting:helo"),
+    Row("auth", lambda settings: settings.login is not None, "login:auth"),
+    Row("mail", lambda settings: settings.transaction.is_wanted, "transaction:mail"),
+    Row("rcpt", lambda settings: bool(settings.transaction.recipients), "transaction:rcpt"),
+    Row("relay", lambda settings: bool(settings.transaction.no_relay), "transaction:relay"),
+    Row("command", lambda settings: bool(settings.transaction.commands), "transaction:command"),
+    Row(
         "data",
-        lambda settings: settings.deliver,
-        _data,
-        is_due=lambda visit: bool(visit.accepted),
+        lambda settings: settings.roundtrip is not None,
+        "delivery:data",
+        is_due=lambda state: bool(state.transaction.accepted),
     ),
 )
 
-RESOLVE = Stage("resolve", _always, connection.resolve)
-"""Not in the plan: it comes first where the target is a name whose addresses are not known yet."""
-
-RESET = Stage("", _always, transaction.reset, QUIT_LIMIT)
-"""Not in the plan: it follows where a transaction was begun."""
-
-QUIT = Stage("quit", _always, connection.leave, QUIT_LIMIT)
-"""Not in the plan: it follows wherever the connection still stands."""
-
-DELIVERY = Stage(
-    "delivery",
-    lambda settings: bool(settings.mailboxes),
-    _delivery,
-    is_due=lambda visit: visit.sent is not None,
+_RESET = Row(
+    "",
+    lambda settings: settings.transaction.is_wanted,
+    "transaction:reset",
+    QUIT_LIMIT,
+    is_due=lambda state: state.transaction.is_open,
 )
-"""Not in the plan: it follows QUIT, and has a time limit of its own."""
 
-NAMES = tuple(dict.fromkeys(stage.name for stage in (RESOLVE, *STAGES, QUIT, DELIVERY)))
+_QUIT = Row("quit", _always, "connection:leave", QUIT_LIMIT)
+
+_DELIVERY = Row(
+    "delivery",
+    lambda settings: settings.roundtrip is not None and bool(settings.roundtrip.mailboxes),
+    "delivery:delivery",
+    is_due=lambda state: state.transaction.sent is not None,
+)
+
+NAMES = tuple(dict.fromkeys(row.name for row in (_RESOLVE, *_SESSION, _QUIT, _DELIVERY)))
 """All stage names, in the order of a session."""
+
+
+def plan(settings: Settings) -> Plan:
+    """Return the stages that the settings ask for, imported."""
+
+    def wanted(row: Row) -> Stage | None:
+        return _stage(row) if row.applies(settings) else None
+
+    return Plan(
+        resolve=_stage(_RESOLVE),
+        session=tuple(_stage(row) for row in _SESSION if row.applies(settings)),
+        reset=wanted(_RESET),
+        quit=_stage(_QUIT),
+        delivery=wanted(_DELIVERY),
+    )
+
+
+def prepare(settings: Settings) -> Prepared:
+    """Import what the stages need, read all files, and return what came of it.
+
+    Raises:
+        UsageFault: a file cannot be used, a package is missing.
+    """
+    from check_smtp_health.stages.state import Prepared
+
+    return Prepared(
+        trust=_call("encryption:trust", settings) if settings.tls.mode else None,
+        mechanisms=_call("login:mechanisms", settings) if settings.login is not None else (),
+        servers=_call("connection:servers", settings) if _asks_dns(settings) else None,
+        roundtrip=_call("delivery:tools", settings) if settings.roundtrip is not None else None,
+    )
+
+
+def _asks_dns(settings: Settings) -> bool:
+    """Whether something is to be looked up that the system's resolver cannot look up."""
+    return bool(settings.endpoint.mx or settings.policies.given or settings.endpoint.nameservers)
+
+
+def _stage(row: Row) -> Stage:
+    explain = load(f"stages.{row.explain}") if row.explain else None
+    return Stage(row.name, load(f"stages.{row.run}"), row.limit, explain, row.is_due)
+
+
+def _call(function: str, settings: Settings) -> Any:
+    return load(f"stages.{function}")(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from check_smtp_health.config.settings import SUBMISSIONS_PORT
 from check_smtp_health.errors import (
     Busy,
     Disconnected,
@@ -12,22 +13,20 @@ from check_smtp_health.errors import (
     Unreachable,
     UsageFault,
 )
-from check_smtp_health.net import resolver
-from check_smtp_health.net.wishes import Call, Connect, Pause, Write
-from check_smtp_health.observation import Finding
-from check_smtp_health.stages.visit import ask, due, listen
-from check_smtp_health.text import quoted
+from check_smtp_health.escaping import octets, quoted
+from check_smtp_health.net import addresses
+from check_smtp_health.net.operations import Call, Connect, Pause, Write
+from check_smtp_health.report import Finding
+from check_smtp_health.stages.state import ask, listen, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import Any
-
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import SessionFault
-    from check_smtp_health.net.lookup import Servers
-    from check_smtp_health.net.wishes import Address, Wish
-    from check_smtp_health.settings import Settings
-    from check_smtp_health.stages.visit import Run, Visit
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.stages.state import ProbeState, StageRun
 
 ADDRESSES_SHOWN = 4
 """Addresses that a status line names when none of them answers."""
@@ -38,9 +37,6 @@ PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 BUSY_PAUSE = 0.05
 """Seconds before a Unix socket whose backlog is full is tried again."""
 
-IMPLICIT_TLS_PORT = 465
-"""RFC 8314 section 3.3: a server there waits for the client to begin TLS."""
-
 
 def servers(settings: Settings) -> Servers:
     """Return the name servers to ask.
@@ -48,66 +44,61 @@ def servers(settings: Settings) -> Servers:
     Raises:
         UsageFault: the extra ``dns`` is missing, or this host has no name server.
     """
-    option = settings.asking_dns[0]
+    option = "mx" if settings.endpoint.mx else next(iter(settings.policies.given), "nameserver")
     try:
-        from check_smtp_health.net import lookup
+        from check_smtp_health.net import dns
     except ImportError as error:
         raise UsageFault(
             option, "needs the package dnspython: pip install 'check-smtp-health[dns]'"
         ) from error
     try:
-        found = lookup.servers(settings.nameservers)
+        return dns.servers(settings.endpoint.nameservers)
     except LocalFault as fault:
-        raise UsageFault(option, fault.problem) from fault
-    if settings.policies.dane and not found.are_trusted:
-        others = ", ".join(address.host for address in found.addresses)
-        raise UsageFault(
-            "dane",
-            f"needs a resolver whose word on DNSSEC counts, on this host or by --nameserver; "
-            f"/etc/resolv.conf has {others}",
-        )
-    return found
+        raise UsageFault(option, f"{fault.problem}, use --nameserver") from fault
 
 
-def resolve(visit: Visit) -> Run:
+def resolve(state: ProbeState) -> StageRun:
     """Look up the host name."""
-    settings = visit.settings
-    wanted = (visit.target.host.ascii, settings.port, settings.family)
-    if settings.nameservers:
-        from check_smtp_health.net import lookup
+    endpoint = state.settings.endpoint
+    wanted = (state.target.host.ascii, endpoint.port, endpoint.family)
+    if endpoint.nameservers:
+        from check_smtp_health.net import dns
 
-        assert visit.kit.servers is not None
-        visit.addresses = yield from lookup.addresses(visit.kit.servers, *wanted)
+        assert state.prepared.servers is not None
+        found = yield from dns.resolve(state.prepared.servers, *wanted)
     else:
-        visit.addresses = yield Call(resolver.addresses, wanted)
+        found = yield Call(addresses.resolve, wanted)
+    state.connection.addresses = found
 
 
-def connect(visit: Visit) -> Run:
+def connect(state: ProbeState) -> StageRun:
     """Try the addresses in turn; each gets its share of the time left (RFC 5321 section 5.1)."""
-    settings = visit.settings
-    addresses = visit.addresses or (resolver.literal(visit.target.host.ascii, settings.port),)
+    endpoint, connection = state.settings.endpoint, state.connection
+    if not connection.addresses:
+        connection.addresses = (addresses.literal(state.target.host.ascii, endpoint.port),)
     faults: list[tuple[Address, SessionFault]] = []
-    for index, address in enumerate(addresses):
-        visit.address = address
-        share = 1 / (len(addresses) - index)
+    for address, share in addresses.with_shares(connection.addresses):
+        connection.address = address
         try:
-            visit.local = yield from _reach(address, settings.source, share)
+            connection.local = yield from _reach(address, endpoint.source, share)
         except (Unreachable, TimedOut, LocalFault) as fault:
             faults.append((address, fault))
         else:
-            visit.is_connected = True
-            if settings.proxy:
-                yield proxy_header(settings.proxy, visit.local, address)
+            connection.is_up = True
+            if endpoint.proxy:
+                yield proxy_header(endpoint.proxy, connection.local, address)
             return
-    if len(faults) == 1:
-        raise faults[0][1]
-    visit.address = None
     # What a peer did outweighs what this machine could not do.
-    deciding = sorted((fault for _, fault in faults), key=lambda one: isinstance(one, PeerFault))
-    raise type(deciding[-1])(_listed(faults))
+    *_, deciding = sorted(
+        (fault for _, fault in faults), key=lambda one: isinstance(one, PeerFault)
+    )
+    if len(faults) > 1:
+        connection.address = None
+        deciding.problem = _listed(faults)
+    raise deciding
 
 
-def _reach(address: Address, source: str | None, share: float) -> Generator[Wish, Any, Address]:
+def _reach(address: Address, source: str | None, share: float) -> Procedure[Address]:
     while True:
         try:
             local: Address = yield Connect(address, source, share)
@@ -128,7 +119,7 @@ def _listed(faults: list[tuple[Address, SessionFault]]) -> str:
 
 
 def proxy_header(version: str, source: Address | None, destination: Address) -> Write:
-    """Return the wish to send a PROXY header (HAProxy's proxy-protocol.txt, section 2).
+    """Return the operation that sends a PROXY header (HAProxy's proxy-protocol.txt, section 2).
 
     It bears the connection's real ends; over a Unix socket there are none.
     """
@@ -150,39 +141,39 @@ def _proxy_v1(*ends: Address) -> bytes:
 def _proxy_v2(*ends: Address) -> bytes:
     if not ends:
         return PROXY_SIGNATURE + b"\x20\x00\x00\x00"  # LOCAL, of no family
-    addresses = b"".join(resolver.packed(end.host) for end in ends)
-    addresses += b"".join(end.sockaddr[1].to_bytes(2, "big") for end in ends)
+    packed = b"".join(addresses.packed(end.host) for end in ends)
+    packed += b"".join(end.sockaddr[1].to_bytes(2, "big") for end in ends)
     family = b"\x21" if ":" in ends[0].host else b"\x11"
-    return PROXY_SIGNATURE + b"\x21" + family + len(addresses).to_bytes(2, "big") + addresses
+    return PROXY_SIGNATURE + b"\x21" + family + len(packed).to_bytes(2, "big") + packed
 
 
-def banner(visit: Visit) -> Run:
+def banner(state: ProbeState) -> StageRun:
     """Wait for the server to speak first (RFC 5321 section 3.1)."""
-    settings = visit.settings
+    settings, expect = state.settings, state.settings.greeting.expect
     try:
-        reply = yield from listen(visit)
+        reply = yield from listen(state)
     except TimedOut as fault:
-        if settings.port == IMPLICIT_TLS_PORT and not (settings.tls or fault.said):
-            fault.problem += f" (port {IMPLICIT_TLS_PORT} awaits TLS, try --ssl)"
+        if settings.endpoint.port == SUBMISSIONS_PORT and not (settings.tls.mode or fault.said):
+            fault.problem += f" (port {SUBMISSIONS_PORT} awaits TLS, try --ssl)"
         raise
-    due(reply, settings.expect.code)
-    visit.names["banner"] = reply.texts[0]
+    require_code(reply, expect.code)
+    state.names["banner"] = reply.texts[0]
     # A server that says no in its banner takes nothing but QUIT (section 3.1).
-    visit.is_over = not reply.is_positive
-    text = settings.expect.text.encode("utf-8", "surrogateescape")
+    state.is_over = not reply.is_positive
+    text = octets(expect.text)
     if not text or text in reply.raw or text in b"\n".join(reply.lines):
         return
-    problem = f"lacks {quoted(settings.expect.text)}"
+    problem = f"lacks {quoted(expect.text)}"
     if not reply.is_positive:
         raise Rejected(f"({problem})", reply.raw, reply.code)
-    visit.findings.append(Finding("unmatched", problem, reply.raw))
+    state.findings.append(Finding("unmatched", problem, reply.raw))
 
 
-def leave(visit: Visit) -> Run:
+def leave(state: ProbeState) -> StageRun:
     """Say QUIT and wait for the reply or the connection's end."""
     try:
-        reply = yield from ask(visit, "QUIT")
+        reply = yield from ask(state, "QUIT")
         if reply.code != 421:  # a farewell as good as any
-            due(reply, 221)
+            require_code(reply, 221)
     except Disconnected:
         pass  # that is an answer, too

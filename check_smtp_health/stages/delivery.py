@@ -5,140 +5,152 @@ Loaded only by runs that send a message.
 
 from __future__ import annotations
 
-from check_smtp_health import header
 from check_smtp_health.errors import TimedOut, Undelivered
-from check_smtp_health.net.stamp import stamp
-from check_smtp_health.net.wishes import Call, Write
-from check_smtp_health.observation import Delivery, Finding
-from check_smtp_health.smtp import message, sasl
+from check_smtp_health.escaping import octets
+from check_smtp_health.net.operations import Call, Write
+from check_smtp_health.report import Delivery, Finding
+from check_smtp_health.roundtrip import header, message
+from check_smtp_health.roundtrip.matching import MessageQuery
+from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import dotted
-from check_smtp_health.sought import Sought
 from check_smtp_health.stages.greeting import own_name
+from check_smtp_health.stages.state import RoundTripTools, ask, listen, require_code, send
 from check_smtp_health.stages.transaction import begin_again, refused
-from check_smtp_health.stages.visit import Post, ask, due, listen, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.net.search import Arrival
-    from check_smtp_health.settings import Settings
-    from check_smtp_health.smtp.reply import Reply
-    from check_smtp_health.stages.visit import Run, Visit
+    from check_smtp_health.config.settings import RoundTrip, Settings
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.roundtrip.search import Arrival
+    from check_smtp_health.smtp.session import Reply
+    from check_smtp_health.stages.state import ProbeState, StageRun
 
 MARGIN = 0.2
 """Seconds by which the search may overrun: its own word tells more than that it was cut short."""
 
 
-def post(settings: Settings) -> Post:
-    """Return what it takes to send a message and find it again, all imports done.
+def tools(settings: Settings) -> RoundTripTools:
+    """Return what sending a message and finding it again takes, all imports done.
 
     Raises:
         UsageFault: a file of authorities cannot be used.
     """
-    if not settings.mailboxes:
-        return Post(stamp)
-    from check_smtp_health.net.search import Search
-    from check_smtp_health.net.tls import Trust
+    roundtrip = _roundtrip(settings)
+    if not roundtrip.mailboxes:
+        return RoundTripTools(message.stamp)
+    from check_smtp_health.roundtrip.search import Search
+    from check_smtp_health.stages.encryption import made, tls_options
 
-    assert settings.mailbox_password is not None
+    assert roundtrip.password is not None
     search = Search(
-        settings.mailboxes,
-        settings.mailbox_password.reveal(),
-        Trust(settings),
-        may_show_password=settings.auth_insecure,
+        roundtrip.mailboxes,
+        roundtrip.password,
+        made(tls_options(settings)),
+        may_show_password=roundtrip.may_show_password,
     )
-    return Post(stamp, search)
+    return RoundTripTools(message.stamp, search)
 
 
-def data(visit: Visit) -> Run:
+def _roundtrip(settings: Settings) -> RoundTrip:
+    assert settings.roundtrip is not None
+    return settings.roundtrip
+
+
+def data(state: ProbeState) -> StageRun:
     """Hand the message over, to the recipients that were accepted."""
-    settings, session = visit.settings, visit.session
-    assert visit.kit.post is not None
-    if visit.is_tainted:
-        yield from begin_again(visit)
-    reply = yield from ask(visit, "DATA")
-    due(reply, 354)
-    visit.is_in_transaction = False
-    token, date = visit.kit.post.stamp()
-    sender, name = settings.reverse_path or "", own_name(visit)
-    text = message.compose(token, date, sender, visit.accepted, name)
-    if settings.greeting == "LHLO":
+    settings, transaction = state.settings, state.transaction
+    assert state.prepared.roundtrip is not None
+    if transaction.is_tainted:
+        yield from begin_again(state)
+    reply = yield from ask(state, "DATA")
+    require_code(reply, 354)
+    transaction.is_open = False
+    token, date = state.prepared.roundtrip.stamp()
+    sender, name = settings.transaction.reverse_path or "", own_name(state)
+    text = message.compose(token, date, sender, transaction.accepted, name)
+    is_lmtp = settings.greeting.verb == "LHLO"
+    if is_lmtp:
         # RFC 2033 section 4.2: a reply for each recipient, in their order.
-        session.further = len(visit.accepted) - 1
-    reply = yield from send(visit, Write(dotted(text)))
-    if settings.greeting != "LHLO":
-        due(reply, 250)
+        state.connection.session.extra_replies_expected = len(transaction.accepted) - 1
+    reply = yield from send(state, Write(dotted(text)))
+    if is_lmtp:
+        yield from _each(state, reply)
     else:
-        yield from _each(visit, reply)
-    if visit.accepted:
-        visit.sent = Sought(
+        require_code(reply, 250)
+    if transaction.accepted:
+        transaction.sent = MessageQuery(
             message.TOKEN,
             token,
             message.RECIPIENTS,
-            tuple(message.mark(address) for address in settings.recipients),
+            tuple(message.mark(address) for address in settings.transaction.recipients),
             len(text),
         )
-        visit.receipt = reply.raw
+        transaction.receipt = reply.raw
 
 
-def _each(visit: Visit, first: Reply) -> Run:
+def _each(state: ProbeState, first: Reply) -> StageRun:
     """Take LMTP's replies; those who were refused after all are no recipients any more."""
-    for index, address in enumerate(tuple(visit.accepted)):
-        reply = first if index == 0 else (yield from listen(visit))
+    for index, address in enumerate(tuple(state.transaction.accepted)):
+        reply = first if index == 0 else (yield from listen(state))
         if reply.code != 250:
-            visit.accepted.remove(address)
-            refused(visit, reply, address)
+            state.transaction.accepted.remove(address)
+            refused(state, reply, address)
 
 
-def delivery(visit: Visit) -> Run:
+def delivery(state: ProbeState) -> StageRun:
     """Wait until the message is in its mailbox."""
-    settings, sought = visit.settings, visit.sent
-    assert visit.kit.post is not None
-    assert visit.kit.post.search is not None
-    assert settings.mailbox_password is not None
-    assert sought is not None
-    password = settings.mailbox_password.reveal()
-    visit.secrets += [sasl.octets(password)]
-    visit.secrets += [
-        sasl.encode(sasl.octets(f"\0{mailbox.user}\0{password}")) for mailbox in settings.mailboxes
+    roundtrip = _roundtrip(state.settings)
+    assert roundtrip.password is not None
+    password = roundtrip.password.reveal()
+    state.secrets += [octets(password)]
+    state.secrets += [
+        sasl.encode(octets(f"\0{mailbox.user}\0{password}")) for mailbox in roundtrip.mailboxes
     ]
-    seconds = settings.delivery_timeout
-    try:
-        arrival: Arrival = yield Call(
-            visit.kit.post.search, (sought, seconds), limit=seconds + MARGIN, outlives=True
-        )
-    except TimedOut as fault:
-        problem = f"no answer within {seconds:g} s, although accepted"
-        raise Undelivered(problem, visit.receipt) from fault
-    except Undelivered as fault:
-        if not fault.said:
-            fault.problem += ", although accepted"
-            fault.said = visit.receipt
-        raise
-    fields = header.fields(visit.masked(arrival.header))
-    verdicts = header.verdicts(fields)
-    visit.delivery = Delivery(
+    arrival = yield from _found(state, roundtrip.timeout)
+    fields = header.fields(state.masked(arrival.header))
+    results = header.authentication_results(fields)
+    state.delivery = Delivery(
         tuple(str(place) for place in dict.fromkeys(arrival.places)),
         header.hops(fields),
-        verdicts,
+        results,
         header.spam(fields),
         arrival.notes,
     )
-    visit.findings += _findings(visit, arrival, dict(verdicts))
+    state.findings += _findings(state, arrival, dict(results))
 
 
-def _findings(visit: Visit, arrival: Arrival, verdicts: dict[str, str]) -> list[Finding]:
-    settings, places = visit.settings, arrival.places
+def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
+    tools, transaction = state.prepared.roundtrip, state.transaction
+    assert tools is not None
+    assert tools.search is not None
+    try:
+        arrival: Arrival = yield Call(
+            tools.search, (transaction.sent, seconds), limit=seconds + MARGIN, outlives=True
+        )
+    except TimedOut as fault:
+        problem = f"no answer within {seconds:g} s, although accepted"
+        raise Undelivered(problem, transaction.receipt) from fault
+    except Undelivered as fault:
+        if not fault.said:
+            fault.problem += ", although accepted"
+            fault.said = transaction.receipt
+        raise
+    return arrival
+
+
+def _findings(state: ProbeState, arrival: Arrival, results: dict[str, str]) -> list[Finding]:
+    roundtrip, places = _roundtrip(state.settings), arrival.places
     found = []
-    home = {mailbox.account: mailbox for mailbox in reversed(settings.mailboxes)}
+    home = {mailbox.account: mailbox for mailbox in reversed(roundtrip.mailboxes)}
     misplaced = [str(place) for place in places if home[place.account] != place]
     if misplaced:
         found.append(Finding("misplaced", f"came into {', '.join(dict.fromkeys(misplaced))}"))
     # Several recipients may have one mailbox, and each account has a right to a copy.
-    if len(places) > max(len(visit.accepted), len(home)):
+    if len(places) > max(len(state.transaction.accepted), len(home)):
         names = ", ".join(dict.fromkeys(map(str, places)))
         found.append(Finding("duplicated", f"came {len(places)} times into {names}"))
-    for method in settings.require_auth_results:
-        result = verdicts.get(method)
+    for method in roundtrip.require_auth_results:
+        result = results.get(method)
         if result != "pass":
             problem = f"no result of {method}" if result is None else f"{method} is {result}"
             found.append(Finding("unauthenticated", problem))

@@ -5,33 +5,35 @@ from __future__ import annotations
 from check_smtp_health.errors import (
     HandshakeFailed,
     NotOffered,
+    NotTls,
     Rejected,
     SessionFault,
     Untrusted,
+    UnusableFile,
     UsageFault,
     Violation,
 )
-from check_smtp_health.net.wishes import Connect, StartTls
+from check_smtp_health.escaping import printable
+from check_smtp_health.net.operations import Connect, StartTls
+from check_smtp_health.net.tls import TlsOptions, Trust
 from check_smtp_health.smtp.session import Session
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
-from check_smtp_health.stages.visit import Visit, ask, due, listen
-from check_smtp_health.text import printable
+from check_smtp_health.stages.state import ProbeState, ask, listen, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import Any
-
-    from check_smtp_health.net.certificate import Agreed
-    from check_smtp_health.net.tls import Trust
-    from check_smtp_health.net.wishes import Wish
-    from check_smtp_health.observation import Certificate
-    from check_smtp_health.settings import Settings
-    from check_smtp_health.stages.visit import Run
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.certificate import Handshake
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.report import Certificate
+    from check_smtp_health.stages.state import StageRun
 
 NAMES_SHOWN = 3
 """Names of a certificate in a status line; a hosting company's may have hundreds."""
+
+
+_OPTIONS = {"ca_file": "ca-file", "ca_path": "ca-path", "certfile": "cert", "keyfile": "key"}
 
 
 def trust(settings: Settings) -> Trust:
@@ -40,12 +42,11 @@ def trust(settings: Settings) -> Trust:
     Raises:
         UsageFault: a file cannot be used, or the extra ``tls`` is needed and missing.
     """
-    from check_smtp_health.net.tls import Trust
-
-    if settings.policies.dane or (not settings.verify and settings.judge_expiry):
+    tls, has_dane = settings.tls, settings.policies.asks("dane")
+    if has_dane or (not tls.verify and tls.judge_expiry):
         # OpenSSL hands over no certificate that it has not verified.
         option, instead = "no-verify", " (or --ignore-certificate-expiration)"
-        if settings.policies.dane:
+        if has_dane:
             option, instead = "dane", ""
         try:
             import cryptography.x509  # noqa: F401
@@ -55,39 +56,51 @@ def trust(settings: Settings) -> Trust:
                 "needs the package cryptography to read the certificate: "
                 f"pip install 'check-smtp-health[tls]'{instead}",
             ) from error
-    # Records vouch for the certificate then, and they are looked at once it has been shown.
-    return Trust(settings._replace(verify=settings.verify and not settings.policies.dane))
+    options = tls_options(settings)
+    # TLSA records vouch for the certificate, and they are looked at once it has been shown.
+    return made(options._replace(verify=options.verify and not has_dane, tells_chain=has_dane))
 
 
-def web_trust(settings: Settings) -> Trust:
-    """Return what to trust when a policy is fetched: never nothing, and shown nothing of ours.
+def tls_options(settings: Settings) -> TlsOptions:
+    """Return what the command line asks of TLS."""
+    tls = settings.tls
+    return TlsOptions(
+        verify=tls.verify,
+        ca_file=tls.ca_file,
+        ca_path=tls.ca_path,
+        certfile=tls.certfile,
+        keyfile=tls.keyfile,
+        minimum=tls.minimum,
+        judge_expiry=tls.judge_expiry,
+    )
+
+
+def made(options: TlsOptions) -> Trust:
+    """Return the trust that the options describe.
 
     Raises:
         UsageFault: a file cannot be used.
     """
-    from check_smtp_health.net.tls import Trust
-
-    return Trust(
-        settings._replace(
-            verify=True, judge_expiry=True, tls_min="1.2", certfile=None, keyfile=None
-        )
-    )
+    try:
+        return Trust(options)
+    except UnusableFile as fault:
+        raise UsageFault(_OPTIONS[fault.field], fault.problem) from fault
 
 
-def starttls(visit: Visit) -> Run:
+def starttls(state: ProbeState) -> StageRun:
     """Ask for TLS and hold the server to silence until it has begun (RFC 3207 section 4)."""
-    if not visit.session.offers("STARTTLS"):
+    if not state.connection.session.offers("STARTTLS"):
         raise NotOffered("STARTTLS is not offered")
     try:
-        reply = yield from ask(visit, "STARTTLS")
+        reply = yield from ask(state, "STARTTLS")
     except Violation as fault:
         raise _injected(fault.said) from fault
     except Rejected as fault:
         # 421 behind a 220: the farewell that a server may send at any time is plaintext, too.
         raise _injected(fault.said) from fault
-    due(reply, 220)
-    if visit.session.unread:
-        raise _injected(visit.session.unread)
+    require_code(reply, 220)
+    if state.connection.session.unread:
+        raise _injected(state.connection.session.unread)
 
 
 def _injected(said: bytes) -> Violation:
@@ -96,61 +109,60 @@ def _injected(said: bytes) -> Violation:
     return Violation("plaintext behind the reply, injected", said)
 
 
-def handshake(visit: Visit) -> Run:
+def handshake(state: ProbeState) -> StageRun:
     """Shake hands; the certificate is verified meanwhile."""
-    settings = visit.settings
-    assert visit.kit.trust is not None
+    assert state.prepared.trust is not None
     try:
-        visit.tls = yield StartTls(visit.kit.trust, visit.target.server_name)
-    except HandshakeFailed as fault:
-        if "does not speak TLS" not in fault.problem:
-            raise
-        if settings.tls == "implicit":
+        state.connection.tls = yield StartTls(state.prepared.trust, state.target.server_name)
+    except NotTls as fault:
+        if state.settings.tls.mode == "implicit":
             raise HandshakeFailed(f"{fault.problem}, try -S") from fault
         raise Violation("plaintext in place of the handshake, injected") from fault
     # RFC 3207 section 4.2: nothing that was learned before TLS counts.
-    visit.session = Session()
+    state.connection.session = Session()
 
 
-def explain(visit: Visit, fault: Untrusted) -> Generator[Wish, Any, Untrusted]:
-    """Connect again, minding nothing, and return the fault with what the certificate says."""
-    assert visit.kit.trust is not None
+def explain(state: ProbeState, fault: Untrusted) -> Procedure[Untrusted]:
+    """Connect again, ignoring all of it, and return the fault with what the certificate says."""
+    assert state.prepared.trust is not None
+    certificate = None
     try:
-        visit.tls = yield from _look(
-            visit, visit.kit.trust.despite(fault.reason), visit.target.server_name
+        state.connection.tls = yield from _look(
+            state, state.prepared.trust.without_checking(fault.why), state.target.server_name
         )
+        certificate = state.connection.tls.facts().certificate
     except SessionFault:
         pass  # the reason alone must do
-    certificate = visit.tls.facts().certificate if visit.tls is not None else None
-    return Untrusted(_sentence(visit, fault, certificate), fault.reason)
+    return Untrusted(_sentence(state, fault, certificate), fault.why)
 
 
-def verify_again(visit: Visit, anchor: bytes, name: str) -> Generator[Wish, Any, None]:
-    """Connect and shake hands again, trusting one certificate alone.
+def verify_again(state: ProbeState, anchor: bytes, name: str) -> Procedure[None]:
+    """Connect and shake hands again, trusting one certificate only.
 
     Raises:
         Untrusted: the server's certificate was rejected.
         SessionFault: there was no second handshake.
     """
-    assert visit.kit.trust is not None
-    yield from _look(visit, visit.kit.trust.anchored(anchor), name)
+    assert state.prepared.trust is not None
+    yield from _look(state, state.prepared.trust.anchored(anchor), name)
 
 
-def _look(visit: Visit, trust: Trust, name: str | None) -> Generator[Wish, Any, Agreed]:
-    settings = visit.settings
-    assert visit.address is not None
-    again = Visit(visit.target, settings, visit.kit)
-    again.local = yield Connect(visit.address, settings.source)
-    if settings.proxy:
-        yield proxy_header(settings.proxy, again.local, visit.address)
-    if settings.tls == "starttls":
+def _look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handshake]:
+    settings, address = state.settings, state.connection.address
+    assert address is not None
+    again = ProbeState(state.target, settings, state.prepared)
+    connection = again.connection
+    connection.local = yield Connect(address, settings.endpoint.source)
+    if settings.endpoint.proxy:
+        yield proxy_header(settings.endpoint.proxy, connection.local, address)
+    if settings.tls.mode == "starttls":
         yield from listen(again)
         yield from greet(again)
         yield from starttls(again)
-    agreed: Agreed = yield StartTls(trust, name)
-    again.session = Session()
+    agreed: Handshake = yield StartTls(trust, name)
+    connection.session = Session()
     try:
-        if settings.tls == "implicit":
+        if settings.tls.mode == "implicit":
             yield from listen(again)
         yield from ask(again, "QUIT")
     except SessionFault:
@@ -158,29 +170,29 @@ def _look(visit: Visit, trust: Trust, name: str | None) -> Generator[Wish, Any, 
     return agreed
 
 
-def _sentence(visit: Visit, fault: Untrusted, certificate: Certificate | None) -> str:
+def _sentence(state: ProbeState, fault: Untrusted, certificate: Certificate | None) -> str:
     if certificate is None:
-        return f"certificate {fault.reason}{_remedy(fault.reason)}"
+        return f"certificate {fault.why}{_remedy(fault.why)}"
     problems = {
         "self-signed": "self-signed",
         "unknown issuer": f"issuer unknown: {printable(certificate.issuer, 80)}",
-        "wrong name": f"is for {_names(certificate)}, not {visit.target.server_name}",
+        "wrong name": f"is for {_names(certificate)}, not {state.target.server_name}",
         "expired": certificate.expiry,
         "not yet valid": f"is {certificate.beginning}",
     }
-    problem = problems.get(fault.reason, fault.reason)
-    if fault.reason in ("expired", "not yet valid"):
+    problem = problems.get(fault.why, fault.why)
+    if fault.why in ("expired", "not yet valid"):
         if not (certificate.is_expired or certificate.is_early):
-            return f"certificate chain {fault.reason}, although its last certificate is valid"
+            return f"certificate chain {fault.why}, although its last certificate is valid"
     elif certificate.is_expired:
         problem += f" (and {certificate.expiry})"
-    return f"certificate {problem}{_remedy(fault.reason)}"
+    return f"certificate {problem}{_remedy(fault.why)}"
 
 
-def _remedy(reason: str) -> str:
-    if reason in ("expired", "not yet valid"):
+def _remedy(why: str) -> str:
+    if why in ("expired", "not yet valid"):
         return ""
-    option = "--sni" if reason == "wrong name" else "--ca-file"
+    option = "--sni" if why == "wrong name" else "--ca-file"
     return f", try {option} or --no-verify"
 
 

@@ -2,58 +2,58 @@
 
 from __future__ import annotations
 
-from check_smtp_health.observation import Finding
-from check_smtp_health.stages.visit import ask, due
+from check_smtp_health.report import Finding
+from check_smtp_health.stages.state import ask, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.net.wishes import Address
-    from check_smtp_health.stages.visit import Run, Visit
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.stages.state import ProbeState, StageRun
 
 # RFC 5321 section 4.2.4: what a server without EHLO answers to it.
 _EHLO_UNKNOWN = (500, 502, 504)
 
 
-def helo(visit: Visit) -> Run:
+def helo(state: ProbeState) -> StageRun:
     """Greet; what must and must not be offered is judged later, by the last greeting."""
-    yield from greet(visit)
-    if not _another_follows(visit):
-        visit.findings += offers(visit)
+    yield from greet(state)
+    if not _another_follows(state):
+        state.findings += offers(state)
 
 
-def greet(visit: Visit) -> Run:
+def greet(state: ProbeState) -> StageRun:
     """Say HELO, EHLO or LHLO; HELO too where EHLO was only a choice and is unknown there."""
-    settings = visit.settings
-    name = own_name(visit)
-    reply = yield from ask(visit, settings.greeting, name)
-    is_unknown = settings.greeting == "EHLO" and reply.code in _EHLO_UNKNOWN
-    if is_unknown and not settings.needs_extensions:
-        reply = yield from ask(visit, "HELO", name)
-    due(reply, 250)
-    visit.names["helo"] = reply.texts[0]
-    visit.session.learn(reply)
+    greeting = state.settings.greeting
+    name = own_name(state)
+    reply = yield from ask(state, greeting.verb, name)
+    is_unknown = greeting.verb == "EHLO" and reply.code in _EHLO_UNKNOWN
+    if is_unknown and not greeting.needs_extensions:
+        reply = yield from ask(state, "HELO", name)
+    require_code(reply, 250)
+    state.names["helo"] = reply.texts[0]
+    state.connection.session.learn(reply)
 
 
-def own_name(visit: Visit) -> str:
+def own_name(state: ProbeState) -> str:
     """Return what this host calls itself."""
-    return visit.settings.fqdn or _address_literal(visit.local)
+    return state.settings.greeting.fqdn or _address_literal(state.connection.local)
 
 
-def _another_follows(visit: Visit) -> bool:
-    return visit.settings.tls == "starttls" and visit.tls is None
+def _another_follows(state: ProbeState) -> bool:
+    return state.settings.tls.mode == "starttls" and state.connection.tls is None
 
 
-def offers(visit: Visit) -> list[Finding]:
+def offers(state: ProbeState) -> list[Finding]:
     """Return what is missing of ``--require`` and what is there of ``--forbid``."""
-    session, settings = visit.session, visit.settings
+    session, greeting = state.connection.session, state.settings.greeting
     missing = [
         Finding("not_offered", f"{word} is not offered")
-        for word in settings.require
+        for word in greeting.require
         if not session.offers(*word)
     ]
     unwanted = [
         Finding("forbidden", f"{word} is offered")
-        for word in settings.forbid
+        for word in greeting.forbid
         if session.offers(*word)
     ]
     return missing + unwanted

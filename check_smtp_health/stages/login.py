@@ -10,20 +10,19 @@ from check_smtp_health.errors import (
     UsageFault,
     Violation,
 )
-from check_smtp_health.net.wishes import Call, Write
+from check_smtp_health.escaping import octets, printable, quoted
+from check_smtp_health.net.operations import Call, Write
+from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import COMMAND_LIMIT
-from check_smtp_health.stages.visit import due, send
-from check_smtp_health.text import printable, quoted
+from check_smtp_health.stages.state import require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from typing import Any
-
-    from check_smtp_health.net.wishes import Wish
-    from check_smtp_health.settings import Settings
-    from check_smtp_health.smtp.reply import Reply
-    from check_smtp_health.stages.visit import Run, Visit
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.smtp.sasl import Exchange, Mechanism
+    from check_smtp_health.smtp.session import Reply
+    from check_smtp_health.stages.state import ProbeState, StageRun
 
 HIDDEN = b"***"
 
@@ -35,7 +34,7 @@ _HINTS = {
 }
 
 
-def mechanisms(settings: Settings) -> tuple[str, ...]:
+def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     """Return the mechanisms that this run may use, best first.
 
     Raises:
@@ -45,39 +44,43 @@ def mechanisms(settings: Settings) -> tuple[str, ...]:
     import base64  # noqa: F401
     import hmac  # noqa: F401
 
-    from check_smtp_health.smtp import sasl
-
-    asked = settings.mechanism
+    assert settings.login is not None
+    name = settings.login.mechanism
+    if name is None:
+        return tuple(one for one in sasl.MECHANISMS if not one.takes_token and _is_usable(one))
+    asked = sasl.named(name)
     if asked is None:
-        absent = () if _is_there("scramp") else ("SCRAM-SHA-256",)
-        return tuple(name for name in sasl.MECHANISMS if name not in (*absent, *sasl.ONLY_IF_ASKED))
-    if asked not in sasl.MECHANISMS:
-        raise UsageFault("authtype", f"{quoted(asked)} is not one of {', '.join(sasl.MECHANISMS)}")
-    if asked in sasl.CLEAR and not settings.may_show_password:
+        known = ", ".join(one.name for one in sasl.MECHANISMS)
+        raise UsageFault("authtype", f"{quoted(name)} is not one of {known}")
+    if asked.is_clear and not settings.login.may_show_password:
         raise UsageFault(
             "authtype",
-            f"{asked} without TLS would show the password, use -S, --ssl or --auth-insecure",
+            f"{name} without TLS would show the password, use -S, --ssl or --auth-insecure",
         )
-    if asked == "SCRAM-SHA-256" and not _is_there("scramp"):
+    if asked.package is not None and not _is_usable(asked):
+        package, extra = asked.package
         raise UsageFault(
             "authtype",
-            "SCRAM-SHA-256 needs the package scramp: pip install 'check-smtp-health[scram]'",
+            f"{name} needs the package {package}: pip install 'check-smtp-health[{extra}]'",
         )
     return (asked,)
 
 
-def _is_there(package: str) -> bool:
+def _is_usable(mechanism: Mechanism) -> bool:
+    """Whether the package is there that the mechanism needs."""
+    if mechanism.package is None:
+        return True
     try:
-        __import__(package)
+        __import__(mechanism.package[0])
     except ImportError:
         return False
     return True
 
 
-def auth(visit: Visit) -> Run:
-    """Log in. What goes wrong in here unforeseen is told without its words."""
+def auth(state: ProbeState) -> StageRun:
+    """Log in. Unexpected exceptions are reported by type only: their text may hold the password."""
     try:
-        yield from _login(visit)
+        yield from _login(state)
     except CheckFault:
         raise
     except Exception as error:
@@ -88,79 +91,74 @@ def auth(visit: Visit) -> Run:
     raise AssertionError(f"{bug} in the login")
 
 
-def _login(visit: Visit) -> Run:
-    from check_smtp_health.smtp import sasl
-
-    settings, session = visit.settings, visit.session
-    assert settings.user is not None
-    assert settings.password is not None
+def _login(state: ProbeState) -> StageRun:
+    settings, session = state.settings, state.connection.session
+    login = settings.login
+    assert login is not None
     if not session.offers("AUTH"):
-        hint = ", try -S" if not settings.tls and session.offers("STARTTLS") else ""
+        hint = ", try -S" if not settings.tls.mode and session.offers("STARTTLS") else ""
         raise NotOffered(f"AUTH is not offered{hint}")
     offered = session.keywords["AUTH"]
-    name = sasl.best(offered, visit.kit.mechanisms)
-    if name is None:
-        wanted = settings.mechanism or "a mechanism to be chosen without -A"
+    mechanism = sasl.best(offered, state.prepared.mechanisms)
+    if mechanism is None:
+        wanted = login.mechanism or "a mechanism to be chosen without -A"
         raise NotOffered(f"{wanted} is not offered, only {printable(' '.join(offered))}")
-    if name in sasl.CLEAR and not settings.may_show_password:
+    if mechanism.is_clear and not login.may_show_password:
         raise LocalFault(
-            f"{name} without TLS would show the password, use -S, --ssl or --auth-insecure"
+            f"{mechanism.name} without TLS would show the password, "
+            "use -S, --ssl or --auth-insecure"
         )
-    password = settings.password.reveal()
-    visit.secrets += [sasl.octets(password), sasl.encode(sasl.octets(password))]
-    reply = yield from _exchange(visit, name, sasl.MECHANISMS[name](settings.user, password))
+    password = login.password.reveal()
+    state.secrets += [octets(password), sasl.encode(octets(password))]
+    reply = yield from _exchange(state, mechanism, mechanism.run(login.user, password))
     if reply.code in _HINTS:
         raise Rejected(f"({_HINTS[reply.code]})", reply.raw, reply.code)
-    due(reply, 235)
+    require_code(reply, 235)
 
 
-def _exchange(visit: Visit, name: str, mechanism: Any) -> Generator[Wish, Any, Reply]:
-    from check_smtp_health.smtp import sasl
-
-    initial = yield from _computed(name, mechanism, None)
-    line = f"AUTH {name}".encode()
+def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Procedure[Reply]:
+    initial = yield from _computed(mechanism, exchange, None)
+    line = f"AUTH {mechanism.name}".encode()
     # RFC 4954 section 4: what does not fit into a command line waits for the first challenge.
     waits = initial is not None and len(line) + len(sasl.encode(initial)) + 3 > COMMAND_LIMIT
     if initial is not None and not waits:
         # An empty initial response is "=", so that it is not none.
-        reply = yield from _answer(visit, line + b" ", sasl.encode(initial) or b"=")
+        reply = yield from _respond(state, line + b" ", sasl.encode(initial) or b"=")
         responses = 1
     else:
-        reply = yield from send(visit, Write(line + b"\r\n"))
+        reply = yield from send(state, Write(line + b"\r\n"))
         responses = 0
-    # No mechanism has an answer to more than a few challenges, so this ends.
+    # No mechanism has a response to more than a few challenges, so this ends.
     while reply.code == 334:
         challenge = sasl.decode(b"".join(reply.texts))
         # With SCRAM's challenges a guessed password could be tried at home.
-        visit.secrets += [text for text in reply.texts if text]
-        response = initial if waits else (yield from _computed(name, mechanism, challenge))
+        state.secrets += [text for text in reply.texts if text]
+        response = initial if waits else (yield from _computed(mechanism, exchange, challenge))
         if response is None:
             # Section 4: "*" cancels; the reply to it is of no interest any more.
             yield Write(b"*\r\n")
             raise Violation("more challenges than the mechanism has answers", reply.raw)
         waits = False
-        reply = yield from _answer(visit, b"", sasl.encode(response))
+        reply = yield from _respond(state, b"", sasl.encode(response))
         responses += 1
-    if reply.code == 235 and responses < sasl.RESPONSES[name]:
-        # Whoever says yes to anybody is no proof that the password is right.
+    if reply.code == 235 and responses < mechanism.responses:
+        # A server that accepts anybody does not prove that the password is right.
         raise Violation("a yes before the login was complete", reply.raw)
     return reply
 
 
 def _computed(
-    name: str, mechanism: Any, challenge: bytes | None
-) -> Generator[Wish, Any, bytes | None]:
-    """Return the response to a challenge; a long computation the deadline can leave behind."""
-    from check_smtp_health.smtp import sasl
-
-    if name in sasl.SLOW:
-        response: bytes | None = yield Call(sasl.respond, (mechanism, challenge))
+    mechanism: Mechanism, exchange: Exchange, challenge: bytes | None
+) -> Procedure[bytes | None]:
+    """Return the response to a challenge; the deadline can leave a long computation behind."""
+    if mechanism.is_slow:
+        response: bytes | None = yield Call(sasl.respond, (exchange, challenge))
         return response
-    return sasl.respond(mechanism, challenge)
+    return sasl.respond(exchange, challenge)
 
 
-def _answer(visit: Visit, before: bytes, response: bytes) -> Generator[Wish, Any, Reply]:
+def _respond(state: ProbeState, before: bytes, response: bytes) -> Procedure[Reply]:
     if response:
-        visit.secrets.append(response)
+        state.secrets.append(response)
     shown = before + HIDDEN + b"\r\n"
-    return (yield from send(visit, Write(before + response + b"\r\n", shown=shown)))
+    return (yield from send(state, Write(before + response + b"\r\n", shown=shown)))

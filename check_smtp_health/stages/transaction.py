@@ -5,99 +5,99 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.errors import NotOffered, Rejected
-from check_smtp_health.net.wishes import Write
-from check_smtp_health.observation import Finding
-from check_smtp_health.stages.visit import ask, due, send
-from check_smtp_health.text import quoted
+from check_smtp_health.escaping import octets, quoted
+from check_smtp_health.net.operations import Write
+from check_smtp_health.report import Finding
+from check_smtp_health.stages.state import ask, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.smtp.reply import Reply
-    from check_smtp_health.stages.visit import Run, Visit
+    from check_smtp_health.smtp.session import Reply
+    from check_smtp_health.stages.state import ProbeState, StageRun
 
 
-def mail(visit: Visit) -> Run:
+def mail(state: ProbeState) -> StageRun:
     """Begin a transaction, announcing what the run asks for."""
-    settings, session = visit.settings, visit.session
+    asked, session = state.settings.transaction, state.connection.session
     parameters = ""
-    if settings.size is not None:
+    if asked.size is not None:
         if not session.offers("SIZE"):
             raise NotOffered("SIZE is not offered")
-        parameters += f" SIZE={settings.size}"
-    if settings.is_international:
+        parameters += f" SIZE={asked.size}"
+    if asked.is_international:
         if not session.offers("SMTPUTF8"):
             raise NotOffered("SMTPUTF8 is not offered")
         parameters += " SMTPUTF8"
-    reply = yield from ask(visit, "MAIL", f"FROM:<{settings.reverse_path or ''}>{parameters}")
-    due(reply, 250)
-    visit.is_in_transaction = True
+    reply = yield from ask(state, "MAIL", f"FROM:<{asked.reverse_path or ''}>{parameters}")
+    require_code(reply, 250)
+    state.transaction.is_open = True
 
 
-def rcpt(visit: Visit) -> Run:
+def rcpt(state: ProbeState) -> StageRun:
     """Name each recipient; one that is refused does not keep the next from being asked."""
-    for address in visit.settings.recipients:
-        reply = yield from ask(visit, "RCPT", f"TO:<{address}>")
+    for address in state.settings.transaction.recipients:
+        reply = yield from ask(state, "RCPT", f"TO:<{address}>")
         # RFC 5321 section 3.4: 251 is a yes, the server forwards; 252 leaves it open.
         if reply.code in (250, 251, 252):
-            visit.accepted.append(address)
+            state.transaction.accepted.append(address)
         else:
-            refused(visit, reply, address)
+            refused(state, reply, address)
 
 
-def relay(visit: Visit) -> Run:
+def relay(state: ProbeState) -> StageRun:
     """Name recipients that are none of the server's business: a yes makes it an open relay."""
-    for address in visit.settings.no_relay:
-        reply = yield from ask(visit, "RCPT", f"TO:<{address}>")
+    for address in state.settings.transaction.no_relay:
+        reply = yield from ask(state, "RCPT", f"TO:<{address}>")
         if reply.code < 300:
             problem = f"accepts {address}, an open relay"
-            visit.findings.append(Finding("open_relay", problem, reply.raw))
-            visit.is_tainted = True
+            state.findings.append(Finding("open_relay", problem, reply.raw))
+            state.transaction.is_tainted = True
         elif reply.code < 500:
-            refused(visit, reply, f"{address} proves nothing")
+            refused(state, reply, f"{address} proves nothing")
 
 
-def command(visit: Visit) -> Run:
+def command(state: ProbeState) -> StageRun:
     """Send each of the user's commands and look at its reply."""
     is_response = False
-    visit.is_tainted = True
-    for line, text in visit.settings.commands:
-        shown = _shown(visit, line, is_response=is_response)
+    state.transaction.is_tainted = True
+    for line, text in state.settings.transaction.commands:
+        shown = _shown(state, line, is_response=is_response)
         data = line.encode() + b"\r\n"
-        reply = yield from send(visit, Write(data, shown=shown.encode() + b"\r\n"))
+        reply = yield from send(state, Write(data, shown=shown.encode() + b"\r\n"))
         is_response = reply.code == 334
         if text is not None and _contains(reply, text):
             continue
         if not reply.is_positive:
-            refused(visit, reply, shown)
+            refused(state, reply, shown)
         elif text is not None:
             problem = f"{shown}: the reply lacks {quoted(text)}"
-            visit.findings.append(Finding("unmatched", problem, reply.raw))
+            state.findings.append(Finding("unmatched", problem, reply.raw))
 
 
-def reset(visit: Visit) -> Run:
+def reset(state: ProbeState) -> StageRun:
     """Take back what was begun, so that the server logs no abandoned message."""
-    yield from ask(visit, "RSET")
+    yield from ask(state, "RSET")
 
 
-def begin_again(visit: Visit) -> Run:
+def begin_again(state: ProbeState) -> StageRun:
     """Begin the transaction anew, with nobody in it but the recipients that were accepted."""
-    due((yield from ask(visit, "RSET")), 250)
-    visit.is_in_transaction = False
-    yield from mail(visit)
-    for address in visit.accepted:
-        reply = yield from ask(visit, "RCPT", f"TO:<{address}>")
+    require_code((yield from ask(state, "RSET")), 250)
+    state.transaction.is_open = False
+    yield from mail(state)
+    for address in state.transaction.accepted:
+        reply = yield from ask(state, "RCPT", f"TO:<{address}>")
         if reply.code not in (250, 251, 252):
             raise Rejected(f"({address})", reply.raw, reply.code)
 
 
-def _shown(visit: Visit, line: str, *, is_response: bool) -> str:
+def _shown(state: ProbeState, line: str, *, is_response: bool) -> str:
     """Return a command as it may be shown: AUTH's responses (RFC 4954) may not."""
     words = line.split()
     if is_response:
-        visit.secrets.append(line.encode())
+        state.secrets.append(line.encode())
         return "***"
     if words[0].upper() == "AUTH" and len(words) > 2:
-        visit.secrets.append(words[2].encode())
+        state.secrets.append(words[2].encode())
         return f"{words[0]} {words[1]} ***"
     return line
 
@@ -107,7 +107,7 @@ def _contains(reply: Reply, text: str) -> bool:
 
     check_smtp has it as one; with most texts that comes to the same.
     """
-    wanted = text.encode("utf-8", "surrogateescape")
+    wanted = octets(text)
     forms = (reply.raw, b"\n".join(reply.lines))
     if any(wanted in form for form in forms):
         return True
@@ -118,7 +118,7 @@ def _contains(reply: Reply, text: str) -> bool:
     return any(pattern.search(form) for form in forms)
 
 
-def refused(visit: Visit, reply: Reply, what: str) -> None:
+def refused(state: ProbeState, reply: Reply, what: str) -> None:
     """Note that the server said no to that.
 
     Raises:
@@ -126,5 +126,6 @@ def refused(visit: Visit, reply: Reply, what: str) -> None:
     """
     if reply.code == 421:  # nobody is left to ask for the next
         raise Rejected(f"({what})", reply.raw, reply.code)
-    kind = "transient" if 400 <= reply.code < 500 else "rejected"
-    visit.findings.append(Finding(kind, what, reply.raw))
+    state.findings.append(
+        Finding("transient" if reply.is_transient else "rejected", what, reply.raw)
+    )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from check_smtp_health.option_table import OPTIONS, Option
+from check_smtp_health.config.option_table import OPTIONS, Option
 from tests.engines.icinga import COMMANDS, NODE, Icinga, Result, checked, result
 from tests.plugin import SCRIPT
 from tests.servers.roundtrip import PASSWORD as MAILBOX_PASSWORD

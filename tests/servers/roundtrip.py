@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from check_smtp_health.smtp.message import RECIPIENTS, TOKEN, mark
+from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN, mark
 from tests.servers.scripted import Expect, Message, ScriptedServer, Tagged
 
 PASSWORD = "s3cret"

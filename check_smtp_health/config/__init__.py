@@ -1,0 +1,1 @@
+"""From words to values: what the user may say, and what it means. Reads no network."""

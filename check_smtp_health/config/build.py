@@ -1,0 +1,278 @@
+"""From options to ``Settings``: a function per group, with the rules between its options.
+
+Reads and sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence for the user.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.config import parsers, thresholds
+from check_smtp_health.config.option_table import POLICIES
+from check_smtp_health.config.settings import (
+    SMTP_PORT,
+    SUBMISSIONS_PORT,
+    Endpoint,
+    Greeting,
+    Judging,
+    Login,
+    Policies,
+    RoundTrip,
+    Secret,
+    Settings,
+    Tls,
+    Transaction,
+)
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from check_smtp_health.config.getopt import Options
+    from check_smtp_health.config.mailbox_url import Mailbox
+    from check_smtp_health.report import Host
+
+
+def build(  # noqa: PLR0913
+    options: Options,
+    stages: tuple[str, ...],
+    nodename: str,
+    password: str | None = None,
+    mailbox_password: str | None = None,
+    *,
+    keeps_transcript: bool = False,
+) -> Settings:
+    """Return the settings that the options make.
+
+    ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords are
+    what ``credentials`` found.
+
+    Raises:
+        UsageFault: the first thing that is wrong.
+    """
+    endpoint = _endpoint(options)
+    tls = _tls(options, endpoint)
+    transaction = _transaction(options)
+    return Settings(
+        endpoint=endpoint,
+        greeting=_greeting(options, nodename, tls, transaction),
+        tls=tls,
+        login=_login(options, tls, password),
+        transaction=transaction,
+        roundtrip=_roundtrip(options, mailbox_password),
+        policies=Policies({name: options.all(name) for name in POLICIES if options.count(name)}),
+        judging=_judging(options, stages, tls, keeps_transcript=keeps_transcript),
+    )
+
+
+def _endpoint(options: Options) -> Endpoint:
+    hosts = tuple(dict.fromkeys(map(parsers.host, options.all("hostname"))))
+    if not hosts:
+        raise UsageFault("", "no host given, use -H HOST")
+    source = options.last("source")
+    port = parsers.port(options.last("port"))
+    return Endpoint(
+        hosts=hosts,
+        port=port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT),
+        timeout=parsers.timeout(options.last("timeout")),
+        family=_family(options, hosts, source),
+        source=source,
+        proxy=parsers.proxy(options.last("proxy") or "v1") if options.count("proxy") else "",
+        all_addresses=_is_about_names(options, "all-addresses", hosts),
+        mx=_is_about_names(options, "mx", hosts),
+        min_healthy=_min_healthy(options, hosts),
+        nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
+    )
+
+
+def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> int | None:
+    wanted = [
+        (number, f"use-ipv{number}") for number in (4, 6) if options.count(f"use-ipv{number}")
+    ]
+    if len(wanted) > 1:
+        raise UsageFault("use-ipv6", f"contradicts {options.flag('use-ipv4')}")
+    family, why = wanted[0] if wanted else (None, "")
+    if source is not None:
+        version = parsers.ip_version(source)
+        if version is None or any(host.kind == "socket" for host in hosts):
+            raise UsageFault("source", f"{quoted(source)} is not an IP address to connect from")
+        if family not in (None, version):
+            raise UsageFault(why, f"contradicts {options.flag('source')} {source}")
+        family, why = version, "source"
+    for host in hosts if family is not None else ():
+        if host.kind == "address" and family != parsers.ip_version(host.ascii):
+            raise UsageFault(why, f"contradicts the address {host.ascii}")
+    return family
+
+
+def _is_about_names(options: Options, option: str, hosts: tuple[Host, ...]) -> bool:
+    """Return whether an option is given that only makes sense for names."""
+    if not options.count(option):
+        return False
+    parsers.need_names(option, hosts)
+    return True
+
+
+def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
+    given = options.last("min-healthy")
+    if given is None:
+        return None
+    least = parsers.count("min-healthy", given)
+    if not (options.count("mx") or options.count("all-addresses") or len(hosts) >= least):
+        raise UsageFault("min-healthy", f"{least} of {len(hosts)} cannot be healthy")
+    return least
+
+
+def _tls(options: Options, endpoint: Endpoint) -> Tls:
+    if options.count("starttls") and options.count("ssl"):
+        raise UsageFault("ssl", f"contradicts {options.flag('starttls')}")
+    mode: Literal["", "starttls", "implicit"] = ""
+    if options.count("ssl"):
+        mode = "implicit"
+    elif options.count("starttls"):
+        mode = "starttls"
+    elif options.count("certificate"):
+        mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
+    if options.count("key") and not options.count("cert"):
+        raise UsageFault("key", "needs --cert FILE")
+    return Tls(
+        mode=mode,
+        sni=_sni(options, endpoint.hosts, mode),
+        verify=not options.count("no-verify"),
+        ca_file=options.last("ca-file"),
+        ca_path=options.last("ca-path"),
+        certfile=options.last("cert"),
+        keyfile=options.last("key"),
+        minimum=parsers.tls_min(options.last("tls-min") or "1.2"),
+        judge_expiry=not options.count("ignore-certificate-expiration"),
+    )
+
+
+def _sni(options: Options, hosts: tuple[Host, ...], mode: str) -> str | None:
+    given = options.last("sni")
+    if given:
+        name = parsers.host(given)
+        if name.kind != "name":
+            raise UsageFault("sni", f"{quoted(given)} is not a host name")
+        return name.dns_name
+    if mode and any(host.kind == "socket" for host in hosts) and not options.count("no-verify"):
+        raise UsageFault("hostname", "TLS over a Unix socket needs --sni NAME or --no-verify")
+    return None
+
+
+def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transaction) -> Greeting:
+    expect = parsers.expect(options.last("expect"))
+    others = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
+    after_banner = [name for name in others if options.count(name)]
+    if expect.code >= 400 and (after_banner or tls.mode == "starttls"):
+        option = after_banner[0] if after_banner else "starttls"
+        raise UsageFault("expect", f"a server that says {expect.code} ends before --{option}")
+    needs_extensions = (
+        any(options.count(name) for name in ("require", "forbid", "authuser", "size"))
+        or tls.mode == "starttls"
+        or transaction.is_international
+    )
+    verb = "EHLO" if needs_extensions or options.count("ehlo") else "HELO"
+    return Greeting(
+        verb="LHLO" if options.count("lmtp") else verb,
+        expect=expect,
+        fqdn=parsers.fqdn(options.last("fqdn"), nodename),
+        require=tuple(parsers.keyword("require", word) for word in options.all("require")),
+        forbid=tuple(parsers.keyword("forbid", word) for word in options.all("forbid")),
+        needs_extensions=needs_extensions,
+    )
+
+
+def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
+    user = options.last("authuser")
+    if user is None:
+        for name in ("authtype", "authpass", "authpass-file"):
+            if options.count(name):
+                raise UsageFault(name, "needs -U USER")
+        return None
+    if not user or "\0" in user:
+        raise UsageFault("authuser", f"{quoted(user)} is no user name")
+    if not password:
+        raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
+    if "\0" in password:
+        raise UsageFault("authuser", "the password holds a NUL, which no mechanism can send")
+    return Login(
+        user=user,
+        password=Secret(password),
+        mechanism=(options.last("authtype") or "").upper() or None,
+        may_show_password=bool(tls.mode or options.count("auth-insecure")),
+    )
+
+
+def _transaction(options: Options) -> Transaction:
+    reverse_path, size = options.last("from"), options.last("size")
+    return Transaction(
+        reverse_path=None if reverse_path is None else parsers.mailbox("from", reverse_path),
+        size=None if size is None else parsers.size(size),
+        recipients=tuple(parsers.mailbox("rcpt", one) for one in options.all("rcpt")),
+        no_relay=tuple(parsers.mailbox("no-relay", one) for one in options.all("no-relay")),
+        commands=_commands(options),
+    )
+
+
+def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
+    lines = [parsers.line(one) for one in options.all("command")]
+    # An engine passes a missing macro as an empty text, which no reply could lack.
+    texts: list[str | None] = [text or None for text in options.all("response")]
+    if len(texts) > len(lines):
+        raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} belongs to no -C")
+    texts += [None] * (len(lines) - len(texts))
+    return tuple(zip(lines, texts))
+
+
+def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
+    mailboxes = _mailboxes(options)
+    if not options.count("deliver"):
+        if mailboxes:
+            raise UsageFault("mailbox", "needs --deliver")
+        return None
+    if not options.count("rcpt"):
+        raise UsageFault("deliver", "needs --rcpt ADDRESS")
+    if not mailboxes:
+        return RoundTrip()
+    if not password:
+        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
+    if "\0" in password:
+        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
+    return RoundTrip(
+        mailboxes=mailboxes,
+        password=Secret(password),
+        timeout=parsers.delivery_timeout(options.last("delivery-timeout")),
+        require_auth_results=tuple(
+            method
+            for given in options.all("require-auth-results")
+            for method in parsers.auth_results(given)
+        ),
+        may_show_password=bool(options.count("auth-insecure")),
+    )
+
+
+def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
+    given = options.all("mailbox")
+    if not given:
+        for name in ("mailbox-pass-file", "delivery-timeout", "require-auth-results"):
+            if options.count(name):
+                raise UsageFault(name, "needs --mailbox URL")
+        return ()
+    from check_smtp_health.config import mailbox_url
+
+    return tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+
+
+def _judging(
+    options: Options, stages: tuple[str, ...], tls: Tls, *, keeps_transcript: bool
+) -> Judging:
+    tempfail = options.last("tempfail")
+    verbose = options.count("verbose")
+    return Judging(
+        limits=thresholds.limits(options, stages, has_tls=bool(tls.mode)),
+        timeout_state=parsers.timeout_state(options.last("timeout")),
+        tempfail=parsers.state("tempfail", "warning" if tempfail is None else tempfail),
+        verbose=verbose,
+        keeps_transcript=keeps_transcript or verbose > 1,
+    )

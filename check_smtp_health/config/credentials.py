@@ -1,0 +1,74 @@
+"""Where the passwords come from: a file, the environment or the command line."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from check_smtp_health.config.getopt import Options
+
+ENVIRONMENT = "CHECK_SMTP_HEALTH_AUTHPASS"
+
+MAILBOX_ENVIRONMENT = "CHECK_SMTP_HEALTH_MAILBOXPASS"
+
+FILE_LIMIT = 16 * 1024
+"""Bytes read of a password file; OAuth tokens are long, but not that long."""
+
+
+def password(options: Options, environment: Mapping[str, str]) -> str | None:
+    """Return the password for AUTH, or None where nobody gave one.
+
+    An empty variable counts as not set: Icinga exports missing macros so.
+
+    Raises:
+        UsageFault: the file cannot be read, or can be by everyone.
+    """
+    path = options.last("authpass-file")
+    given = options.last("authpass")
+    if path is not None and given is not None:
+        raise UsageFault("authpass-file", f"contradicts {options.flag('authpass')}")
+    if path is not None:
+        found: str | None = _first_line("authpass-file", path)
+    else:
+        found = given if given is not None else environment.get(ENVIRONMENT) or None
+    return _kept(found)
+
+
+def mailbox_password(options: Options, environment: Mapping[str, str]) -> str | None:
+    """Return the password for the mailboxes, or None where nobody gave one; as ``password``."""
+    path = options.last("mailbox-pass-file")
+    if path is not None:
+        return _kept(_first_line("mailbox-pass-file", path))
+    return _kept(environment.get(MAILBOX_ENVIRONMENT) or None)
+
+
+def _kept(found: str | None) -> str | None:
+    """Return a password, and keep it out of core dumps."""
+    if found is not None:
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+    return found
+
+
+def _first_line(option: str, path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_mode & stat.S_IROTH:
+                raise UsageFault(option, f"{quoted(path)} can be read by everyone, chmod o-r it")
+            line = file.readline(FILE_LIMIT)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageFault(option, f"cannot read {quoted(path)}: {reason}") from error
+    text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
+    if not text:
+        raise UsageFault(option, f"the first line of {quoted(path)} is empty")
+    return text

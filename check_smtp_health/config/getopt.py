@@ -1,0 +1,159 @@
+"""The getopt reading of a command line by the option table.
+
+Not argparse, which refuses what ``check_smtp`` users may type: a value that begins with a dash
+(``-w -5:``, ``-P -x``) and an optional one that is taken only if it is one of a few words. It
+also guesses abbreviations, and building it costs each check 2 ms. ``cli`` builds it from
+the table for ``--help``, and for whatever else needs a parser.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.config.option_table import ANY_WORD, OPTIONS
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.config.option_table import Option
+
+_BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
+
+
+class Given(NamedTuple):
+    """One option as the user gave it: the flag as typed, and its value, empty for a switch."""
+
+    flag: str
+    value: str
+
+
+class Options:
+    """What a command line says: each option's ``Given`` values by name, in the order typed.
+
+    ``fault`` is the first thing that could not be read. Everything else was: how an error is to be
+    shown is an option, too.
+    """
+
+    __slots__ = ("_given", "fault")
+
+    def __init__(self) -> None:
+        self._given: dict[str, list[Given]] = {}
+        self.fault: UsageFault | None = None
+
+    def add(self, name: str, given: Given) -> None:
+        """Take one more value of an option."""
+        self._given.setdefault(name, []).append(given)
+
+    def after(self, first: Options) -> Options:
+        """Return the options of ``first`` and then these."""
+        both = Options()
+        both.fault = first.fault or self.fault
+        for options in (first, self):
+            for name, several in options._given.items():
+                both._given.setdefault(name, []).extend(several)
+        return both
+
+    def take_host_from_sni(self) -> None:
+        """Take for the host what ``--sni`` took: check_smtp's has no value, and HOST may follow."""
+        taken = self._given["sni"].pop()
+        self.add("sni", Given(taken.flag, ""))
+        self.add("hostname", Given("HOST", taken.value))
+
+    def flag(self, name: str) -> str:
+        """Return the option's flag as it was typed last; the long one where it was not."""
+        return self._given[name][-1].flag if name in self._given else f"--{name}"
+
+    def count(self, name: str) -> int:
+        """Return how often the option was given."""
+        return len(self._given.get(name, ()))
+
+    def last(self, name: str) -> str | None:
+        """Return the option's last value, or None where it was not given."""
+        return self._given[name][-1].value if name in self._given else None
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return all values of the option."""
+        return tuple(given.value for given in self._given.get(name, ()))
+
+
+def read(arguments: list[str]) -> Options:
+    """Read a command line as getopt does: clusters (``-vS``), attached values, ``--`` ends options.
+
+    One bare word is taken as HOST where ``-H`` is not given. An unknown option, a missing or
+    superfluous value, a stray word is the ``fault`` of what is returned.
+    """
+    options = Options()
+    rest = arguments[::-1]
+    words: list[str] = []
+    while rest:
+        argument = rest.pop()
+        if argument == "--":
+            words += reversed(rest)
+            break
+        try:
+            if argument.startswith("--"):
+                _read_long(argument, rest, options)
+            elif argument.startswith("-") and argument != "-":
+                _read_cluster(argument[1:], rest, options)
+            else:
+                words.append(argument)
+        except UsageFault as fault:
+            options.fault = options.fault or fault
+    if not options.count("hostname"):
+        if words:
+            options.add("hostname", Given("HOST", words.pop(0)))
+        elif options.last("sni"):
+            options.take_host_from_sni()
+    if words and options.fault is None:
+        options.fault = UsageFault("", f"{quoted(words[0])} is one word too many")
+    return options
+
+
+def _read_long(argument: str, rest: list[str], options: Options) -> None:
+    flag, equals, value = argument.partition("=")
+    option = find(flag)
+    if equals:
+        if value and not option.value and value not in option.optional:
+            raise UsageFault("", f"{flag}: takes no value, but {quoted(value)} was given")
+    else:
+        value = _next_value(option, flag, rest)
+    options.add(option.name, Given(flag, value))
+
+
+def _read_cluster(letters: str, rest: list[str], options: Options) -> None:
+    while letters:
+        flag, letters = f"-{letters[0]}", letters[1:]
+        option = find(flag)
+        if not letters:
+            value = _next_value(option, flag, rest)
+        elif letters in option.optional or (option.value and not option.optional):
+            value, letters = letters, ""
+        else:
+            value = ""
+        options.add(option.name, Given(flag, value))
+
+
+def find(flag: str) -> Option:
+    """Return the option that has this flag.
+
+    Raises:
+        UsageFault: there is none.
+    """
+    option = _BY_FLAG.get(flag)
+    if option is None:
+        raise UsageFault("", f"unknown option {quoted(flag)}")
+    return option
+
+
+def _next_value(option: Option, flag: str, rest: list[str]) -> str:
+    if option.optional:
+        taken = rest and (
+            rest[-1] in option.optional
+            or (option.optional == ANY_WORD and not rest[-1].startswith("-"))
+        )
+        return rest.pop() if taken else ""
+    if not option.value:
+        return ""
+    if not rest:
+        raise UsageFault("", f"{flag}: needs a value, {option.value}")
+    return rest.pop()

@@ -1,0 +1,136 @@
+"""``--mailbox``: a mailbox as a URL, and the name that IMAP has for its folder. Reads nothing."""
+
+from __future__ import annotations
+
+import base64
+import re
+
+from check_smtp_health.config import parsers
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import escaped, quoted
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.report import Host
+
+
+class Scheme(NamedTuple):
+    """A row: a protocol by which a mailbox is read. ``reader`` is ``"module:class"``.
+
+    ``has_tls`` says that TLS begins with the first byte; where not, it is begun by a command.
+    """
+
+    port: int
+    has_tls: bool
+    has_folders: bool
+    reader: str
+
+
+_IMAP = "roundtrip.imap:Imap"
+_POP3 = "roundtrip.pop3:Pop3"
+
+# THE SCHEME TABLE, with the ports of RFC 8314 section 7.3 where TLS begins with the first byte.
+SCHEMES = {
+    "imap": Scheme(143, has_tls=False, has_folders=True, reader=_IMAP),
+    "imaps": Scheme(993, has_tls=True, has_folders=True, reader=_IMAP),
+    "pop3": Scheme(110, has_tls=False, has_folders=False, reader=_POP3),
+    "pop3s": Scheme(995, has_tls=True, has_folders=False, reader=_POP3),
+}
+
+
+class Mailbox(NamedTuple):
+    """Where a message is looked for; ``folder`` is empty where the protocol has none."""
+
+    scheme: str
+    user: str
+    host: Host
+    port: int
+    folder: str
+
+    @property
+    def account(self) -> tuple[str, str, int]:
+        """What several folders may have in common."""
+        return self.user, self.host.dns_name, self.port
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether TLS begins with the first byte."""
+        return SCHEMES[self.scheme].has_tls
+
+    def __str__(self) -> str:
+        folder = f"/{self.folder}" if self.folder else ""
+        return escaped(f"{self.user}@{self.host.given}{folder}")
+
+
+def parse(given: str) -> Mailbox:
+    """Return the mailbox of a URL, such as ``imaps://user@host:993/Folder``.
+
+    The last ``@`` before the folder ends the user, who may have others; ``%`` escapes are undone.
+
+    Raises:
+        UsageFault: it is none, or holds a password.
+    """
+    scheme, _, rest = given.partition("://")
+    scheme = scheme.lower()
+    if scheme not in SCHEMES:
+        # What was given is not repeated, for it may hold a password.
+        known = ", ".join(f"{name}://" for name in SCHEMES)
+        raise UsageFault("mailbox", f"must begin with one of {known}")
+    authority, _, path = rest.partition("/")
+    userinfo, at, where = authority.rpartition("@")
+    if ":" in userinfo or (not at and ":" in rest.rpartition("@")[0]):
+        raise UsageFault(
+            "mailbox",
+            "holds a password, which everybody could see: use --mailbox-pass-file FILE "
+            "(a ':' in a user name is %3A, a '/' %2F)",
+        )
+    user, folder = _decoded(given, userinfo), _decoded(given, path)
+    if not user:
+        raise UsageFault("mailbox", f"{quoted(given)} names no user (USER@HOST)")
+    if folder and not SCHEMES[scheme].has_folders:
+        raise UsageFault("mailbox", f"{quoted(given)} names a folder, and POP3 has none")
+    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d{1,5}))?", where)
+    if match is None:
+        raise UsageFault("mailbox", f"{quoted(given)} names no HOST[:PORT] (IPv6 in brackets)")
+    port = int(match[2]) if match[2] else SCHEMES[scheme].port
+    if not 1 <= port <= 65535:
+        raise UsageFault("mailbox", f"'{port}' is not a port (1 to 65535)")
+    try:
+        host = parsers.host(match[1])
+    except UsageFault as fault:
+        raise UsageFault("mailbox", fault.problem) from fault
+    folder = folder or ("INBOX" if SCHEMES[scheme].has_folders else "")
+    return Mailbox(scheme, user, host, port, folder)
+
+
+def _decoded(given: str, part: str) -> str:
+    """Return a part of the URL with its percent signs taken for what they stand for."""
+    if re.search("%(?![0-9A-Fa-f]{2})", part):
+        raise UsageFault("mailbox", f"{quoted(given)} has a '%' without two hex digits (it is %25)")
+    data = re.sub(
+        b"%([0-9A-Fa-f]{2})",
+        lambda match: bytes.fromhex(match[1].decode()),
+        part.encode("utf-8", "surrogateescape"),
+    )
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = "\0"
+    if not text.isprintable():
+        raise UsageFault("mailbox", f"{quoted(given)} holds what is not printable text")
+    return text
+
+
+def imap_name(folder: str) -> str:
+    """Return a folder's name as IMAP has it: modified UTF-7 (RFC 3501 section 5.1.3), in quotes."""
+    name = re.sub(r"&|[^\x20-\x7e]+", _shifted, folder)
+    name = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{name}"'
+
+
+def _shifted(match: re.Match[str]) -> str:
+    if match[0] == "&":
+        return "&-"
+    code = base64.b64encode(match[0].encode("utf-16-be")).decode("ascii")
+    return f"&{code.rstrip('=').replace('/', ',')}-"

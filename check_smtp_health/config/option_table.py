@@ -1,0 +1,331 @@
+"""THE OPTION TABLE. Nothing else knows a flag: reading, help and completions follow it."""
+
+from __future__ import annotations
+
+from check_smtp_health.namedtuple import NamedTuple
+
+ANY_WORD = ("*",)
+
+
+class Option(NamedTuple):
+    """A row: its flags, the short ones first; the first long one, without dashes, is its name.
+
+    ``value`` names the value in the help, empty for a switch. With ``optional`` words the next
+    argument is taken only if it is one of them; with ``ANY_WORD`` unless it begins with a dash.
+    """
+
+    flags: tuple[str, ...]
+    value: str
+    help: str
+    repeatable: bool = False
+    optional: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The option's name: its first long flag without dashes."""
+        return next(flag for flag in self.flags if flag.startswith("--"))[2:]
+
+
+POLICY_TITLE = "what DNS says"
+"""The group of options that ``policy`` reads."""
+
+GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
+    (
+        "what to check",
+        (
+            Option(
+                ("-H", "--hostname"),
+                "HOST",
+                "host name, IPv4 or IPv6 address, or absolute path of a Unix socket; several are "
+                "probed at the same time",
+                repeatable=True,
+            ),
+            Option(("-p", "--port"), "PORT", "TCP port (default: 25, with --ssl 465)"),
+            Option(("-4", "--use-ipv4"), "", "use IPv4 only"),
+            Option(("-6", "--use-ipv6"), "", "use IPv6 only"),
+            Option(
+                ("--all-addresses",),
+                "",
+                "probe every address of HOST, not only the first that connects",
+            ),
+            Option(("--mx",), "", "HOST is a mail domain: probe every host of its MX set"),
+            Option(
+                ("--min-healthy",),
+                "N",
+                "with several targets: fewer than N OK or WARNING are CRITICAL, N or more but not "
+                "all WARNING (default: the worst target decides)",
+            ),
+            Option(
+                ("--nameserver",),
+                "ADDRESS[:PORT]",
+                "name server for every look-up (default: the system's)",
+                repeatable=True,
+            ),
+            Option(("--source",), "ADDRESS", "local IP address to connect from"),
+            Option(
+                ("-r", "--proxy"),
+                "VERSION",
+                "send a PROXY protocol header first, v1 (default) or v2",
+                optional=("v1", "v2"),
+            ),
+        ),
+    ),
+    (
+        "what to say, what to expect",
+        (
+            Option(
+                ("-F", "--fqdn"),
+                "NAME",
+                "name to say in HELO, EHLO or LHLO (default: this host's name if it is fully "
+                "qualified, else the local address in brackets)",
+            ),
+            Option(
+                ("--ehlo",),
+                "",
+                "greet with EHLO (default: HELO, unless the run needs an extension)",
+            ),
+            Option(("-L", "--lmtp"), "", "speak LMTP: greet with LHLO"),
+            Option(
+                ("-e", "--expect"),
+                "STRING",
+                "text that the banner must contain; a leading reply code replaces 220",
+            ),
+            Option(
+                ("--require",),
+                "KEYWORD",
+                "EHLO keyword that must be offered, with a parameter if need be: AUTH=PLAIN",
+                repeatable=True,
+            ),
+            Option(
+                ("--forbid",),
+                "KEYWORD",
+                "EHLO keyword that must not be offered, with a parameter if need be",
+                repeatable=True,
+            ),
+            Option(
+                ("-q", "--ignore-quit-failure"),
+                "",
+                "accepted for compatibility: a failed QUIT never changes the state",
+                optional=("true", "false", "1", "0"),
+            ),
+        ),
+    ),
+    (
+        "TLS",
+        (
+            Option(("-S", "--starttls"), "", "require STARTTLS"),
+            Option(("-s", "--ssl", "--tls"), "", "speak TLS from the first byte"),
+            Option(
+                ("--sni",),
+                "[NAME]",
+                "name to send and to verify (default: HOST where it is a name)",
+                optional=ANY_WORD,
+            ),
+            Option(
+                ("--no-verify",),
+                "",
+                "do not verify the certificate's chain and name; expiry is judged all the same",
+            ),
+            Option(
+                ("--ca-file", "--cafile"), "FILE", "trust anchors (PEM) instead of the system's"
+            ),
+            Option(("--ca-path", "--capath"), "DIR", "hashed directory of trust anchors, likewise"),
+            Option(("--cert",), "FILE", "client certificate to show (PEM)"),
+            Option(("--key",), "FILE", "its key (default: in the file of --cert)"),
+            Option(("--tls-min",), "VERSION", "lowest version that is fine: 1.2 (default) or 1.3"),
+            Option(
+                ("-D", "--certificate"),
+                "W[,C]",
+                "days of validity left below which the state is WARNING, CRITICAL (default: 14,3; "
+                "0 turns it off); implies --starttls, or --ssl on port 465",
+            ),
+            Option(
+                ("--ignore-certificate-expiration",),
+                "",
+                "judge neither expiry nor the days left",
+            ),
+        ),
+    ),
+    (
+        "login",
+        (
+            Option(
+                ("-A", "--authtype"),
+                "MECH",
+                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: the "
+                "best that both sides have)",
+            ),
+            Option(("-U", "--authuser"), "USER", "user to log in as"),
+            Option(
+                ("-P", "--authpass"),
+                "PASSWORD",
+                "password; everybody sees it in the process list, so better use --authpass-file "
+                "or the environment variable CHECK_SMTP_HEALTH_AUTHPASS",
+            ),
+            Option(
+                ("--authpass-file",),
+                "FILE",
+                "file whose first line is the password; not readable by everyone",
+            ),
+            Option(
+                ("--auth-insecure",),
+                "",
+                "allow a mechanism that shows the password even without TLS",
+            ),
+        ),
+    ),
+    (
+        "transaction and commands",
+        (
+            Option(
+                ("-f", "--from"),
+                "ADDRESS",
+                "reverse-path for MAIL; '' or '<>' for the null one (default)",
+            ),
+            Option(
+                ("--size",),
+                "BYTES",
+                "announce a message of that size in MAIL: is there room for it?",
+            ),
+            Option(("--rcpt",), "ADDRESS", "recipient that must be accepted", repeatable=True),
+            Option(
+                ("--no-relay",),
+                "ADDRESS",
+                "recipient that must be refused: accepted, the server is an open relay",
+                repeatable=True,
+            ),
+            Option(("-C", "--command"), "STRING", "command to send", repeatable=True),
+            Option(
+                ("-R", "--response"),
+                "STRING",
+                "text (or regular expression) that the reply to the -C of the same rank must "
+                "contain",
+                repeatable=True,
+            ),
+        ),
+    ),
+    (
+        "round trip",
+        (
+            Option(("--deliver",), "", "send one small message to the --rcpt addresses"),
+            Option(
+                ("--mailbox",),
+                "URL",
+                "look for that message and delete it: imap://, imaps://, pop3:// or pop3s:// "
+                "USER@HOST[:PORT][/FOLDER]; the first folder of an account is where it belongs",
+                repeatable=True,
+            ),
+            Option(
+                ("--mailbox-pass-file",),
+                "FILE",
+                "file whose first line is the mailbox's password; or the environment variable "
+                "CHECK_SMTP_HEALTH_MAILBOXPASS",
+            ),
+            Option(
+                ("--delivery-timeout",),
+                "SECONDS",
+                "time for the message to come, not part of --timeout (default: 60)",
+            ),
+            Option(
+                ("--require-auth-results",),
+                "METHODS",
+                "methods that the receiving server must report as passed: spf, dkim, dmarc",
+                repeatable=True,
+            ),
+        ),
+    ),
+    (
+        POLICY_TITLE,
+        (
+            Option(
+                ("--dnsbl",),
+                "ZONE[/ADDRESS]",
+                "DNS blocklist in which the server's address, or another, must not be listed",
+                repeatable=True,
+            ),
+            Option(
+                ("--reverse",),
+                "",
+                "the server's address must have a name that leads back to it and that banner and "
+                "HELO reply agree with",
+            ),
+            Option(
+                ("--dane",),
+                "",
+                "TLSA records, DNSSEC-secure, must vouch for the certificate, instead of an "
+                "authority",
+            ),
+            Option(
+                ("--mta-sts",),
+                "",
+                "HOST is a mail domain: its MTA-STS policy must be there and cover its MX set",
+            ),
+        ),
+    ),
+    (
+        "how to judge",
+        (
+            Option(
+                ("-w", "--warning"),
+                "[STAGE=]RANGE",
+                "seconds outside which the state is WARNING, of a stage or of the whole session; "
+                "STAGE may be dnsbl (listings) or healthy (targets), too; several separated by "
+                "commas",
+                repeatable=True,
+            ),
+            Option(
+                ("-c", "--critical"),
+                "[STAGE=]RANGE",
+                "seconds outside which the state is CRITICAL, likewise",
+                repeatable=True,
+            ),
+            Option(
+                ("-t", "--timeout"),
+                "SECONDS[:STATE]",
+                "deadline of the whole run, name resolution included, and the state when it "
+                "strikes (default: 10:critical)",
+            ),
+            Option(
+                ("--tempfail",),
+                "STATE",
+                "state for a transient (4yz) reply (default: warning)",
+            ),
+        ),
+    ),
+    (
+        "output and the rest",
+        (
+            Option(
+                ("-v", "--verbose"),
+                "",
+                "one line a stage; -vv the transcript; -vvv TLS facts and tracebacks of bugs",
+                repeatable=True,
+            ),
+            Option(
+                ("--output-format",),
+                "FORMAT",
+                "json: one JSON object with all that was measured and judged (default: text)",
+            ),
+            Option(
+                ("--extra-opts",),
+                "[SECTION][@FILE]",
+                "read options from an INI file",
+                repeatable=True,
+                optional=ANY_WORD,
+            ),
+            Option(
+                ("--print-definition",),
+                "ENGINE",
+                "print the definitions for icinga2, director, nagios or nrpe and exit with 3",
+            ),
+            Option(("-V", "--version"), "", "print the version and exit with 3"),
+            Option(("-h", "--help"), "", "print this help and exit with 3"),
+        ),
+    ),
+)
+
+OPTIONS = tuple(option for _, options in GROUPS for option in options)
+"""All rows."""
+
+POLICIES = tuple(option.name for option in dict(GROUPS)[POLICY_TITLE])
+"""The names of the options about what is published."""

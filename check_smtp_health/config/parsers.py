@@ -1,0 +1,311 @@
+"""What each option's text may be: one text in, one value out, or a sentence on what is wrong.
+
+Reads and sends nothing. Rules between options are in ``build``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.report import Host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Literal
+
+    State = Literal["ok", "warning", "critical", "unknown"]
+
+TIMEOUT_LEAST = 0.001
+"""Seconds of the shortest deadline; below it no server could answer."""
+
+TIMEOUT_LIMIT = 86400.0
+"""Seconds of the longest deadline: a day, so that a typing error does not mean for ever."""
+
+FQDN_LIMIT = 255
+"""Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
+
+PATH_OCTETS = 254
+"""Octets of an address; its path of 256 has the brackets, too (RFC 5321 section 4.5.3.1.3)."""
+
+COMMAND_OCTETS = 510
+"""Octets of a command line without CRLF (RFC 5321 section 4.5.3.1.4)."""
+
+SIZE_DIGITS = 20
+"""Digits of a message size (RFC 1870 section 3)."""
+
+DNS_PORT = 53
+
+LABEL_LIMIT = 63
+"""Octets between two dots of a host name (RFC 1035 section 2.3.4)."""
+
+PATH_LIMIT = 107
+"""Bytes of a Unix socket's path (sun_path of unix(7), its NUL left out)."""
+
+AUTH_METHODS = ("spf", "dkim", "dmarc")
+
+STATES: tuple[State, ...] = ("ok", "warning", "critical", "unknown")
+# Patterns are compiled by the run that uses them: all of them together take 2 ms.
+SECONDS = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
+# RFC 5321 section 4.1.1.1: ehlo-keyword and ehlo-param.
+_KEYWORD = r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<parameter>[\x21-\x7b\x7d\x7e]+))?"
+# An IPv6 address may end in an interface: fe80::1%eth0.
+_SCOPED = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_CODE = r"[2-5][0-9][0-9](?=[ -]|\Z)"
+
+
+class Expect(NamedTuple):
+    """What the banner must be: its reply code, and a text that it must contain."""
+
+    code: int
+    text: str
+
+
+class Keyword(NamedTuple):
+    """An EHLO keyword, with a parameter or without."""
+
+    name: str
+    parameter: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name}={self.parameter}"
+
+
+def host(given: str) -> Host:
+    """Return the host that ``-H`` names."""
+    if given.startswith("/"):
+        is_sane = given.isprintable() and "|" not in given
+        if not is_sane or len(given.encode()) > PATH_LIMIT:
+            raise UsageFault("hostname", f"{quoted(given)} is not a path of a Unix socket")
+        return Host(given, given, "socket")
+    bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
+    version = ip_version(bare)
+    if version is not None:
+        return Host(bare, bare, "address")
+    name, colon, port = given.rpartition(":")
+    if colon and is_digits(port) and is_name(name):
+        raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
+    text = given if given.isascii() else _to_ascii(given)
+    if not is_name(text):
+        raise UsageFault("hostname", f"{quoted(given)} is no host name, IP address or socket path")
+    return Host(given if given.isprintable() else text, text, "name")
+
+
+def need_names(option: str, hosts: Iterable[Host]) -> None:
+    """See to it that each host has a name.
+
+    Raises:
+        UsageFault: one is an address or a socket.
+    """
+    for one in hosts:
+        if one.kind != "name":
+            raise UsageFault(option, f"{quoted(one.given)} is not a name that DNS knows")
+
+
+def _to_ascii(name: str) -> str:
+    """Return the name as DNS has it (IDNA), empty where it has none."""
+    try:
+        # The codec's import takes longer than a check of a near server: only where it is needed.
+        return name.encode("idna").decode("ascii") if len(name) <= FQDN_LIMIT else ""
+    except UnicodeError:
+        return ""
+
+
+def ip_version(text: str) -> int | None:
+    """Return 4 or 6 for an IP address (IPv6 with or without scope), None for anything else."""
+    parts = text.split(".")
+    if len(parts) == 4 and all(is_digits(part) and len(part) <= 3 for part in parts):
+        return 4 if all(part == str(min(int(part), 255)) for part in parts) else None
+    scope = re.fullmatch(_SCOPED, text)
+    if scope is None:
+        return None
+    import ipaddress  # 2 ms, which only IPv6 is worth
+
+    try:
+        return ipaddress.ip_address(text).version
+    except ValueError:
+        return None
+
+
+def port(given: str | None) -> int | None:
+    """Return the port, None where none is given."""
+    if given is None:
+        return None
+    if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
+        raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535)")
+    return int(given)
+
+
+def nameserver(given: str) -> tuple[str, int]:
+    """Return the address and port of ``--nameserver``."""
+    bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
+    if ip_version(bare) is not None:
+        return bare, DNS_PORT
+    address, colon, digits = given.rpartition(":")
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    elif ":" in address:
+        colon = ""
+    if not colon or ip_version(address) is None or not is_digits(digits):
+        raise UsageFault("nameserver", f"{quoted(given)} is not ADDRESS or ADDRESS:PORT")
+    if len(digits) > 5 or not 1 <= int(digits) <= 65535:
+        raise UsageFault("nameserver", f"{quoted(digits)} is not a port (1 to 65535)")
+    return address, int(digits)
+
+
+def count(option: str, given: str) -> int:
+    """Return a number of targets."""
+    if not is_digits(given) or len(given) > 5 or not int(given):
+        raise UsageFault(option, f"{quoted(given)} is not a number of targets")
+    return int(given)
+
+
+def fqdn(given: str | None, nodename: str) -> str | None:
+    """Return the name to greet with, None where this host has no qualified one."""
+    if given is None:
+        return nodename if "." in nodename and is_name(nodename) else None
+    if not (given.isascii() and given.isprintable() and " " not in given) or not (
+        1 <= len(given) <= FQDN_LIMIT
+    ):
+        raise UsageFault(
+            "fqdn", f"{quoted(given)} is not a name of 1 to {FQDN_LIMIT} visible ASCII characters"
+        )
+    return given
+
+
+def mailbox(option: str, given: str) -> str:
+    """Return an address for MAIL or RCPT, without the angle brackets; empty for the null one.
+
+    What a server thinks of the address is what the run is to find out; here only that is refused
+    which could not be sent as one argument.
+    """
+    has_brackets = given.startswith("<") and given.endswith(">")
+    address = given[1:-1] if has_brackets else given
+    # What is in quotes may hold anything (RFC 5321 section 4.1.2).
+    bare = re.sub(_QUOTED, "", address, count=1) if address.startswith('"') else address
+    is_path = (
+        address.isprintable()
+        and not set(bare) & set('<> "')
+        and len(address.encode("utf-8")) <= PATH_OCTETS
+    )
+    if not is_path or (option != "from" and not address):
+        raise UsageFault(option, f"{quoted(given)} is not a mail address")
+    return address
+
+
+def size(given: str) -> int:
+    """Return the octets of a message to announce (RFC 1870)."""
+    if not is_digits(given) or len(given) > SIZE_DIGITS:
+        raise UsageFault("size", f"{quoted(given)} is not a number of bytes")
+    return int(given)
+
+
+def line(given: str) -> str:
+    """Return a command line that the user wants to be sent."""
+    if given.upper().startswith(("DATA", "BDAT")):
+        raise UsageFault("command", f"{quoted(given)} would begin a message")
+    is_sane = given.isprintable() and given.strip() == given and given
+    if not is_sane or len(given.encode("utf-8")) > COMMAND_OCTETS:
+        raise UsageFault(
+            "command", f"{quoted(given)} is not a command line of 1 to {COMMAND_OCTETS} bytes"
+        )
+    return given
+
+
+def expect(given: str | None) -> Expect:
+    """Return what the banner must be."""
+    code = re.match(_CODE, given) if given else None
+    return Expect(int(code[0]) if code else 220, given or "")
+
+
+def keyword(option: str, given: str) -> Keyword:
+    """Return the EHLO keyword of ``--require`` or ``--forbid``."""
+    match = re.fullmatch(_KEYWORD, given)
+    if match is None:
+        raise UsageFault(option, f"{quoted(given)} is not an EHLO keyword")
+    return Keyword(match["name"].upper(), match["parameter"])
+
+
+def timeout(given: str | None) -> float:
+    """Return the deadline in seconds."""
+    if given is None:
+        return 10.0
+    return _limit("timeout", given, given.partition(":")[0])
+
+
+def delivery_timeout(given: str | None) -> float:
+    """Return the seconds in which the message must have come."""
+    return 60.0 if given is None else _limit("delivery-timeout", given, given)
+
+
+def _limit(option: str, given: str, seconds: str) -> float:
+    if not re.fullmatch(SECONDS, seconds):
+        raise UsageFault(option, f"{quoted(given)} is not a number of seconds")
+    if not TIMEOUT_LEAST <= float(seconds) <= TIMEOUT_LIMIT:
+        raise UsageFault(
+            option,
+            f"{quoted(given)} is not between {TIMEOUT_LEAST} and {TIMEOUT_LIMIT:.0f} seconds",
+        )
+    return float(seconds)
+
+
+def auth_results(given: str) -> tuple[str, ...]:
+    """Return the methods of authentication that must have passed."""
+    methods = tuple(dict.fromkeys(given.lower().split(",")))
+    for method in methods:
+        if method not in AUTH_METHODS:
+            known = ", ".join(AUTH_METHODS)
+            raise UsageFault("require-auth-results", f"{quoted(method)} is not one of {known}")
+    return methods
+
+
+def timeout_state(given: str | None) -> State:
+    """Return the state for a deadline that strikes."""
+    _, colon, word = (given or "").partition(":")
+    return state("timeout", word) if colon else "critical"
+
+
+def state(option: str, given: str) -> State:
+    """Return a state as a word; its exit code is taken, too."""
+    if given in ("0", "1", "2", "3"):
+        return STATES[int(given)]
+    for word in STATES:
+        if word == given.lower():
+            return word
+    raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(STATES)})")
+
+
+def proxy(given: str) -> str:
+    """Return the version of the PROXY protocol."""
+    if given not in ("v1", "v2"):
+        raise UsageFault("proxy", f"{quoted(given)} is neither v1 nor v2")
+    return given
+
+
+def tls_min(given: str) -> str:
+    """Return the lowest TLS version."""
+    if given not in ("1.2", "1.3"):
+        raise UsageFault("tls-min", f"{quoted(given)} is neither 1.2 nor 1.3")
+    return given
+
+
+def is_name(text: str) -> bool:
+    """Whether ``text`` can be a host name: labels of 63, not all digits at the end."""
+    labels = text[:-1].split(".") if text.endswith(".") else text.split(".")
+    return (
+        text.isascii()
+        and len(text) <= FQDN_LIMIT
+        and all(0 < len(label) <= LABEL_LIMIT for label in labels)
+        and all(label.replace("-", "").replace("_", "").isalnum() for label in labels)
+        and not any(label[0] == "-" or label[-1] == "-" for label in labels)
+        and not labels[-1].isdigit()
+    )
+
+
+def is_digits(text: str) -> bool:
+    """Whether ``text`` is made of ASCII digits only."""
+    return text.isascii() and text.isdigit()

@@ -1,0 +1,188 @@
+"""What a run is to do: the user's words, checked, as values in groups. ``build`` makes them.
+
+Each group is one concern, built by one function of ``build`` and read by the modules that need it.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal, NoReturn
+
+    from check_smtp_health.config.mailbox_url import Mailbox
+    from check_smtp_health.config.parsers import Expect, Keyword, State
+    from check_smtp_health.config.thresholds import Limits
+    from check_smtp_health.report import Host
+
+SMTP_PORT = 25
+
+SUBMISSIONS_PORT = 465
+"""Implicit TLS (RFC 8314 section 3.3): a server there waits for the client to begin it."""
+
+
+class Secret:
+    """A password that cannot be printed by accident."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the password itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not to be copied or stored")
+
+
+class Endpoint(NamedTuple):
+    """Which servers, and how to reach them. ``family`` is 4, 6 or None for both.
+
+    ``timeout`` is the deadline of the whole run, in seconds; ``proxy`` the version of the PROXY
+    protocol, empty where no header is sent.
+    """
+
+    hosts: tuple[Host, ...]
+    port: int
+    timeout: float
+    family: int | None = None
+    source: str | None = None
+    proxy: str = ""
+    all_addresses: bool = False
+    mx: bool = False
+    min_healthy: int | None = None
+    nameservers: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def has_several(self) -> bool:
+        """Whether the run may have several targets, told apart in what it prints."""
+        is_asked_for = self.mx or self.all_addresses or self.min_healthy is not None
+        return is_asked_for or len(self.hosts) > 1
+
+
+class Greeting(NamedTuple):
+    """What is said first, and what the server must say and offer.
+
+    ``verb`` is HELO, EHLO or LHLO; ``fqdn`` is None where the local address is to be said.
+    """
+
+    verb: str
+    expect: Expect
+    fqdn: str | None = None
+    require: tuple[Keyword, ...] = ()
+    forbid: tuple[Keyword, ...] = ()
+    needs_extensions: bool = False
+    """Whether the run is pointless without the reply to EHLO."""
+
+
+class Tls(NamedTuple):
+    """``mode`` is ``starttls``, ``implicit`` or empty; ``sni`` replaces the host's own name."""
+
+    mode: Literal["", "starttls", "implicit"] = ""
+    sni: str | None = None
+    verify: bool = True
+    ca_file: str | None = None
+    ca_path: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    minimum: str = "1.2"
+    judge_expiry: bool = True
+
+
+class Login(NamedTuple):
+    """``mechanism`` is None where the best is to be chosen."""
+
+    user: str
+    password: Secret
+    mechanism: str | None = None
+    may_show_password: bool = False
+    """Whether a mechanism may be used that sends the password in plain text: in TLS, for one."""
+
+
+class Transaction(NamedTuple):
+    """What is asked once the server knows us. Addresses are without angle brackets.
+
+    ``commands`` are pairs of a line and the text that its reply must contain.
+    """
+
+    reverse_path: str | None = None
+    size: int | None = None
+    recipients: tuple[str, ...] = ()
+    no_relay: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str | None], ...] = ()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether MAIL is to be sent."""
+        return bool(
+            self.reverse_path is not None
+            or self.size is not None
+            or self.recipients
+            or self.no_relay
+        )
+
+    @property
+    def is_international(self) -> bool:
+        """Whether an address needs SMTPUTF8 (RFC 6531)."""
+        return not all(
+            address.isascii()
+            for address in (self.reverse_path or "", *self.recipients, *self.no_relay)
+        )
+
+
+class RoundTrip(NamedTuple):
+    """A message to send, and where to look for it within ``timeout`` seconds."""
+
+    mailboxes: tuple[Mailbox, ...] = ()
+    password: Secret | None = None
+    timeout: float = 60.0
+    require_auth_results: tuple[str, ...] = ()
+    may_show_password: bool = False
+    """Whether the password may be sent without TLS."""
+
+
+class Policies(NamedTuple):
+    """The options about what is published, by name, with their words: ``policy`` reads them."""
+
+    given: Mapping[str, tuple[str, ...]]
+
+    def asks(self, option: str) -> bool:
+        """Whether the option was given."""
+        return option in self.given
+
+
+class Judging(NamedTuple):
+    """How the outcome is judged and shown. States are words in lower case."""
+
+    limits: Limits
+    timeout_state: State
+    tempfail: State
+    verbose: int = 0
+    keeps_transcript: bool = False
+
+
+class Settings(NamedTuple):
+    """A checked command line. ``login`` and ``roundtrip`` are None where there is none."""
+
+    endpoint: Endpoint
+    greeting: Greeting
+    tls: Tls
+    login: Login | None
+    transaction: Transaction
+    roundtrip: RoundTrip | None
+    policies: Policies
+    judging: Judging
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which the run must have ended: both deadlines, one after the other."""
+        roundtrip = self.roundtrip
+        extra = roundtrip.timeout if roundtrip is not None and roundtrip.mailboxes else 0.0
+        return self.endpoint.timeout + extra

@@ -1,0 +1,167 @@
+"""The ranges that times, days and counts are held against. Reads and sends nothing."""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.config.parsers import SECONDS, is_digits
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
+    from check_smtp_health.config.getopt import Options
+
+    Threshold = Literal["warning", "critical"]
+
+TIME = "time"
+"""The label of the seconds that the session took."""
+
+DAYS = "certificate_days"
+"""The label of the days that a certificate is still valid."""
+
+DNSBL = "dnsbl"
+"""The label of the number of listings in DNSBLs."""
+
+HEALTHY = "healthy"
+"""The label of the number of targets that are OK or WARNING."""
+
+DEFAULT_DAYS = ("14", "3")
+"""Days of validity left below which a certificate is WARNING, CRITICAL."""
+
+RANGE_LIMIT = 40
+"""Characters of a threshold range: two numbers more exact than any clock."""
+
+_NUMBER = f"-?(?:{SECONDS})"
+_RANGE = f"@?(?:(?P<start>~|{_NUMBER})?:)?(?P<end>{_NUMBER})?"
+_INFINITE = float("inf")
+
+
+class Range(NamedTuple):
+    """What is fine, ends included, or, inverted, what is not; ``text`` is its plainest form."""
+
+    start: float
+    end: float
+    is_inverted: bool
+    text: str
+
+    def is_violated(self, value: float) -> bool:
+        """Whether the value raises an alert."""
+        return (self.start <= value <= self.end) is self.is_inverted
+
+
+class Limits(NamedTuple):
+    """The ranges of both states, by the label that they are for."""
+
+    warning: Mapping[str, Range]
+    critical: Mapping[str, Range]
+
+    def has(self, label: str) -> bool:
+        """Whether there is any range for that label."""
+        return label in self.warning or label in self.critical
+
+    def violated(self, label: str, value: float) -> tuple[Threshold, Range] | None:
+        """Return the worst state whose range the value violates, and that range."""
+        critical, warning = self.critical.get(label), self.warning.get(label)
+        if critical is not None and critical.is_violated(value):
+            return "critical", critical
+        if warning is not None and warning.is_violated(value):
+            return "warning", warning
+        return None
+
+
+def limits(options: Options, stages: tuple[str, ...], *, has_tls: bool) -> Limits:
+    """Return the limits that the options ask for; a run with TLS has some for the days left, too.
+
+    ``stages`` are the names of all stages, which may name a range.
+
+    Raises:
+        UsageFault: one is no range, is given twice or judges something unknown.
+    """
+    return Limits(
+        _ranges(options, "warning", stages, has_tls=has_tls),
+        _ranges(options, "critical", stages, has_tls=has_tls),
+    )
+
+
+def _ranges(
+    options: Options, option: Threshold, stages: tuple[str, ...], *, has_tls: bool
+) -> dict[str, Range]:
+    given = _given(options, option, (*stages, TIME, DNSBL, HEALTHY))
+    return {**_listings(options, option), **given, **_days(options, option, has_tls=has_tls)}
+
+
+def _given(options: Options, option: Threshold, keys: tuple[str, ...]) -> dict[str, Range]:
+    ranges: dict[str, Range] = {}
+    for label, text in _parts(options, option):
+        if label not in keys:
+            known = f"{', '.join(keys[:-1])} or {keys[-1]}"
+            raise UsageFault(option, f"{quoted(label)} is not a stage ({known})")
+        limit = parse(option, text)
+        if label in ranges:
+            both = f"{ranges[label].text} and {limit.text}"
+            raise UsageFault(option, f"{label} has two ranges, {both}")
+        ranges[label] = limit
+    return ranges
+
+
+def _parts(options: Options, option: Threshold) -> list[tuple[str, str]]:
+    """Return each label, and the text of its range."""
+    if not options.count(option):
+        return []
+    parts = [part.rpartition("=") for part in ",".join(options.all(option)).split(",")]
+    return [(label if equals else TIME, text) for label, equals, text in parts]
+
+
+def _listings(options: Options, option: Threshold) -> dict[str, Range]:
+    """Return the range for the listings in DNSBLs, where none is given: one is CRITICAL."""
+    if option != "critical" or not options.count(DNSBL):
+        return {}
+    given = {label for label, _ in _parts(options, "warning") + _parts(options, "critical")}
+    return {} if DNSBL in given else {DNSBL: parse(option, "0")}
+
+
+def _days(options: Options, state: Threshold, *, has_tls: bool) -> dict[str, Range]:
+    given = options.last("certificate")
+    if not has_tls or options.count("ignore-certificate-expiration"):
+        return {}
+    parts = DEFAULT_DAYS if given is None else given.split(",")
+    if len(parts) > 2 or not all(is_digits(part) and len(part) <= 5 for part in parts):
+        raise UsageFault("certificate", f"{quoted(given or '')} is not a number of days W[,C]")
+    days = int((*parts, "0")[0 if state == "warning" else 1])
+    return {DAYS: parse("certificate", f"{days}:")} if days else {}
+
+
+def parse(option: str, text: str) -> Range:
+    """Return the range that a text stands for.
+
+    Raises:
+        UsageFault: it is none; ``option`` is to blame.
+    """
+    match = re.fullmatch(_RANGE, text[:RANGE_LIMIT])
+    if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):
+        # What bash makes of an unquoted ~:5 is worth a word.
+        hint = " (quote '~:N' in the shell)" if text.startswith("/") and ":" in text else ""
+        raise UsageFault(option, f"{quoted(text)} is not a threshold range{hint}")
+    first, last = match["start"] or "0", match["end"]
+    start = -_INFINITE if first == "~" else float(first)
+    end = _INFINITE if last is None else float(last)
+    if start > end:
+        problem = f"its start, {first}, is above its end, {last}"
+        raise UsageFault(option, f"{quoted(text)} is not a threshold range: {problem}")
+    is_inverted = text.startswith("@")
+    plain = "" if last is None else _plain(last)
+    # Graph writers drop thresholds that are not plain numbers, and 0:5 means 5.
+    if start != 0 or last is None:
+        plain = f"{first if first == '~' else _plain(first)}:{plain}"
+    return Range(start, end, is_inverted, f"{'@' if is_inverted else ''}{plain}")
+
+
+def _plain(number: str) -> str:
+    """Return a number with a digit on both sides of its point, or without point."""
+    sign, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
+    return sign + ("0" if digits.startswith(".") else "") + digits.rstrip(".")

@@ -1,0 +1,1 @@
+"""What happened, as a state and as words. The only room that knows nagiosplugin."""

@@ -1,0 +1,199 @@
+"""nagiosplugin's Contexts: one metric in, a state and a sentence out."""
+
+from __future__ import annotations
+
+from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
+from check_smtp_health.escaping import escaped, printable
+from check_smtp_health.judge.nagios import Context, Critical, Ok, Result, Warn
+from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_of
+from check_smtp_health.stages import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from check_smtp_health.config.settings import Judging, Settings
+    from check_smtp_health.config.thresholds import Limits, Range
+    from check_smtp_health.judge.nagios import Metric
+    from check_smtp_health.judge.resources import MailServer, MailService
+    from check_smtp_health.report import Failure, Finding, Observation, Report
+
+    State = Any  # nagiosplugin has no types
+
+
+def contexts(settings: Settings) -> tuple[Context, ...]:
+    """Return the contexts, which the metrics name."""
+    judging = settings.judging
+    limits = judging.limits
+    return (
+        *(_SecondsContext(label, limits) for label in (TIME, *NAMES)),
+        _CertificateContext(DAYS, limits),
+        _FailureContext("failure", judging),
+        _FindingContext("finding", judging),
+        _PolicyContext("policy", judging),
+        _ListingsContext(DNSBL, limits),
+        _HealthyContext(limits, settings.endpoint.min_healthy),
+    )
+
+
+class _RangeContext(Context):  # type: ignore[misc]
+    """Holds a number against the two ranges, if there are any."""
+
+    def __init__(self, label: str, limits: Limits) -> None:
+        super().__init__(label)
+        self._label = label
+        self._limits = limits
+
+    def violated(self, value: float) -> tuple[State, Range] | None:
+        """Return the worst state whose range the value violates, and that range."""
+        found = self._limits.violated(self._label, value)
+        return None if found is None else (STATES[found[0]], found[1])
+
+
+class _SecondsContext(_RangeContext):
+    """Judges a time."""
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        violated = self.violated(metric.value)
+        if violated is None:
+            return Result(Ok, None, metric)
+        state, limit = violated
+        text = f"{metric.value:.3f} s (limit {limit.text} s"
+        if metric.name == TIME:
+            report = resource.report
+            failed = any(seen.failure is not None for seen in session(report))
+            verb = "session took" if failed else "answered in"
+            text = f"{verb} {text}, slowest: {slowest(report)})"
+        else:
+            text = f"{metric.name} took {text})"
+        return Result(state, text, metric)
+
+
+class _CertificateContext(_RangeContext):
+    """Judges the days left; an expired certificate is CRITICAL whatever the limits."""
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        certificate = metric.value
+        if certificate.is_expired:
+            return Result(Critical, f"certificate: {certificate.expiry}", metric)
+        if certificate.is_early:
+            return Result(Critical, f"certificate: {certificate.beginning}", metric)
+        violated = self.violated(certificate.days)
+        if violated is None:
+            return Result(Ok, None, metric)
+        state, limit = violated
+        text = f"certificate: {certificate.expiry} (limit {limit.text.rstrip(':')})"
+        return Result(state, text, metric)
+
+
+class _FailureContext(Context):  # type: ignore[misc]
+    """Judges a stage that failed."""
+
+    def __init__(self, name: str, judging: Judging) -> None:
+        super().__init__(name)
+        self._judging = judging
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        seen = metric.value
+        return Result(state_of(kind_of(seen.failure), self._judging), describe(seen), metric)
+
+
+class _FindingContext(_FailureContext):
+    """Judges a finding of a stage that went on."""
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        seen, finding = metric.value
+        text = f"{metric.name}: {_of_stage(seen, finding)}"
+        return Result(state_of(finding.kind, self._judging), text, metric)
+
+
+class _PolicyContext(_FailureContext):
+    """Judges a finding about a server or its domain that no session was needed for."""
+
+    def __init__(self, name: str, judging: Judging) -> None:
+        super().__init__(name, judging)
+        self._listings = _ListingsContext(DNSBL, judging.limits)
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        finding = metric.value
+        text = f"{metric.name}: {sentence(finding)}"
+        if finding.kind == "listed":
+            return Result(self._listings.state(resource), text, metric)
+        return Result(state_of(finding.kind, self._judging), text, metric)
+
+
+class _ListingsContext(_RangeContext):
+    """Judges how many DNSBLs list a server; what they say is told by the findings."""
+
+    def state(self, resource: MailServer) -> State:
+        """Return the state that the number of listings has."""
+        violated = self.violated(sum(one.listings or 0 for one in resource.report.policies))
+        return Ok if violated is None else violated[0]
+
+    def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        # Without a finding there is nobody else to say it.
+        text = None if metric.value else "dnsbl: no listing"
+        state = self.state(resource)
+        return Result(state, None if state == Ok else text, metric)
+
+
+class _HealthyContext(_RangeContext):
+    """Judges how many targets are healthy; ``least`` is how many must be."""
+
+    def __init__(self, limits: Limits, least: int | None) -> None:
+        super().__init__(HEALTHY, limits)
+        self._least = least
+
+    def evaluate(self, metric: Metric, resource: MailService) -> Result:
+        text = f"{metric.value} of {metric.max} healthy"
+        least = self._least
+        if least is not None and metric.value < least:
+            return Result(Critical, f"{text} (at least {least} must be)", metric)
+        violated = self.violated(metric.value)
+        if violated is not None:
+            state, limit = violated
+            return Result(state, f"{text} (limit {limit.text})", metric)
+        return Result(Ok if least is None or metric.value == metric.max else Warn, text, metric)
+
+
+def describe(seen: Observation) -> str:
+    """Return a failed stage as the status line says it: stage, reason, the server's words, time."""
+    failure = seen.failure
+    assert failure is not None
+    text = f"{seen.stage}: {_reason(failure)}"
+    # What did not happen in time has said how long it took.
+    return (
+        text
+        if failure.kind in ("timed_out", "undelivered")
+        else f"{text} (after {seen.seconds:.3f} s)"
+    )
+
+
+def sentence(finding: Failure | Finding) -> str:
+    """Return a finding as one harmless sentence, with the server's words where there are any."""
+    problem = escaped(finding.problem)
+    return f"{problem}: '{printable(finding.said)}'" if finding.said else problem
+
+
+def _reason(failure: Failure) -> str:
+    if failure.code is not None:
+        return f"{printable(failure.said)} {escaped(failure.problem)}".rstrip()
+    return sentence(failure)
+
+
+def _of_stage(seen: Observation, finding: Finding) -> str:
+    if finding.kind in REFUSALS:
+        said = printable(finding.said)
+        return f"{escaped(finding.problem)}: {said} (after {seen.seconds:.3f} s)"
+    return sentence(finding)
+
+
+def session(report: Report) -> list[Observation]:
+    """Return the stages that ``time`` counts."""
+    return [seen for seen in report.observations if seen.stage not in ("quit", "delivery")]
+
+
+def slowest(report: Report) -> str:
+    """Return which stage of the session took longest, and how long."""
+    seen = max(session(report), key=lambda seen: seen.seconds)
+    return f"{seen.stage} {seen.seconds:.3f} s"

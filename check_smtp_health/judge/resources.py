@@ -1,0 +1,108 @@
+"""nagiosplugin's Resources: the reports as metrics. Everything has been measured before."""
+
+from __future__ import annotations
+
+from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
+from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown
+from check_smtp_health.judge.states import is_failed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.judge.nagios import Results
+    from check_smtp_health.report import Certificate, Observation, Report
+
+
+class MailServer(Resource):  # type: ignore[misc]
+    """One report as metrics.
+
+    ``times`` are the seconds of each stage that completed, and of the session; ``certificate`` is
+    the one whose days count.
+    """
+
+    name = "SMTP"
+
+    def __init__(self, report: Report, settings: Settings) -> None:
+        self.report = report
+        # What would end a label, or begin a quoted one, is out of place in it.
+        label = report.label.replace("'", "_").replace("=", "_")
+        self.prefix = f"{label}::" if label else ""
+        self.times = _times(report)
+        self.certificate: Certificate | None = None
+        if report.tls is not None and settings.tls.judge_expiry:
+            self.certificate = report.tls.certificate
+        self._limits = settings.judging.limits
+
+    def probe(self) -> Iterator[Metric]:
+        """Give a metric for each failure and finding, and for what is held against a range."""
+        report = self.report
+        for seen in report.observations:
+            if seen.failure is not None and _matters(seen):
+                yield Metric(seen.stage, seen, context="failure")
+            for finding in seen.findings:
+                yield Metric(seen.stage, (seen, finding), context="finding")
+        for result in report.policies:
+            for finding in result.findings:
+                yield Metric(result.name, finding, context="policy")
+            if result.listings is not None:
+                yield Metric(DNSBL, result.listings)
+        if self.certificate is not None and not self._is_settled():
+            yield Metric(DAYS, self.certificate)
+        for label, seconds in self.times.items():
+            if self._limits.has(label):
+                yield Metric(label, round(seconds, 6))
+
+    def _is_settled(self) -> bool:
+        """Whether all is said about the certificate.
+
+        One that was rejected is a problem already, and says whether it has expired; one that TLSA
+        records vouch for may expire (RFC 7672 section 3.1.1).
+        """
+        assert self.report.tls is not None
+        failed = [seen.stage for seen in self.report.observations if seen.failure is not None]
+        return "tls" in failed or self.report.tls.is_pinned
+
+
+class MailService(Resource):  # type: ignore[misc]
+    """All targets together: how many of them are healthy, by ``results``. Evaluated after them."""
+
+    name = "SMTP"
+
+    def __init__(self, results: Results, targets: Sequence[MailServer]) -> None:
+        self._results = results
+        self._targets = targets
+
+    def probe(self) -> Iterator[Metric]:
+        """Give the number of targets that are OK or WARNING, of how many."""
+        failing = {
+            id(result.resource) for result in self._results if result.state in (Critical, Unknown)
+        }
+        # A domain that leads nowhere stands for the targets that it does not lead to.
+        counted = [
+            target
+            for target in self._targets
+            if not target.report.is_domain or target.report.failure is not None
+        ]
+        healthy = sum(id(target) not in failing for target in counted)
+        yield Metric(HEALTHY, healthy, max=len(counted))
+
+
+def _matters(seen: Observation) -> bool:
+    """Whether a failure counts: that of QUIT does not, unless we were stopped there."""
+    assert seen.failure is not None
+    return seen.stage != "quit" or seen.failure.kind == "interrupted"
+
+
+def _times(report: Report) -> dict[str, float]:
+    times: dict[str, float] = {}
+    for seen in report.observations:
+        # HELO counts before and after TLS.
+        times[seen.stage] = times.get(seen.stage, 0.0) + seen.seconds
+    for seen in report.observations:
+        if is_failed(seen):
+            times.pop(seen.stage, None)
+    if report.seconds is not None:
+        times[TIME] = report.seconds
+    return times

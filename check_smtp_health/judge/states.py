@@ -1,0 +1,102 @@
+"""THE FAILURE TABLE: what happened -> state, and how states are ranked.
+
+Theory of operation
+-------------------
+
+Everything has been measured before this room is entered. ``resources`` turns each ``Report`` into
+metrics: one per failure, finding and measured value that has a limit. nagiosplugin hands each
+metric to its context (``contexts``), which returns a state and a sentence: a failure's state comes
+from the table here, a value's from its limits. ``check`` collects the results, decides the state of
+the whole by the ranking here, and writes the perfdata. ``text`` makes the status line, and the
+lines of ``-v``, from the results: it never judges again.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.judge.nagios import Critical, Ok, Unknown, Warn
+from check_smtp_health.smtp.session import is_transient
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Literal
+
+    from check_smtp_health.config import parsers
+    from check_smtp_health.config.settings import Judging
+    from check_smtp_health.errors import Kind
+    from check_smtp_health.report import Failure, Observation
+
+    State = Any  # nagiosplugin has no types
+    Rule = Literal[parsers.State, "-t", "--tempfail", "-c"]
+
+FAILURES: dict[Kind, Rule] = {
+    "unresolvable": "critical",
+    "unreachable": "critical",
+    "timed_out": "-t",
+    "disconnected": "critical",
+    "violation": "critical",
+    "handshake_failed": "critical",
+    "untrusted": "critical",
+    "rejected": "critical",
+    "transient": "--tempfail",
+    "not_offered": "critical",
+    "forbidden": "critical",
+    "open_relay": "critical",
+    "unmatched": "warning",
+    "undelivered": "critical",
+    "bounced": "critical",
+    "duplicated": "warning",
+    "misplaced": "warning",
+    "unauthenticated": "warning",
+    "undeleted": "warning",
+    "no_policy": "critical",
+    "insecure": "critical",
+    "uncovered": "critical",
+    "listed": "-c",
+    "misconfigured": "warning",
+    "noted": "ok",
+    "unanswered": "unknown",
+    "local": "unknown",
+    "interrupted": "unknown",
+}
+"""The state of each kind of failure or finding, or the option that says it.
+
+``transient`` is a rejection with a 4yz code.
+"""
+
+REFUSALS: tuple[Kind, ...] = ("rejected", "transient", "open_relay")
+"""Findings that mean that their stage failed, although the session went on."""
+
+STATES = {"ok": Ok, "warning": Warn, "critical": Critical, "unknown": Unknown}
+
+# As Monitoring Plugins rank them: our own trouble must not hide the server's.
+_RANK = {Ok: 0, Unknown: 1, Warn: 2, Critical: 3}
+
+
+def state_of(kind: Kind, judging: Judging) -> State:
+    """Return the state of a kind of failure or finding."""
+    rule = FAILURES[kind]
+    chosen = {"-t": judging.timeout_state, "--tempfail": judging.tempfail}
+    return STATES[chosen.get(rule, rule)]
+
+
+def kind_of(failure: Failure) -> Kind:
+    """Return the kind by which a failure is judged."""
+    if failure.kind == "rejected" and failure.code is not None and is_transient(failure.code):
+        return "transient"
+    return failure.kind
+
+
+def worst(states: Iterable[State]) -> State:
+    """Return the state that decides among several."""
+    return max(states, key=_RANK.__getitem__, default=Ok)
+
+
+def badness(state: State) -> int:
+    """Sort key: the worst state first."""
+    return -_RANK[state]
+
+
+def is_failed(seen: Observation) -> bool:
+    """Whether a stage failed, so that its time is none."""
+    return seen.failure is not None or any(one.kind in REFUSALS for one in seen.findings)

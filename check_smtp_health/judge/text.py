@@ -1,0 +1,210 @@
+"""The answer in words: status line, one line per stage (``-v``), the transcript (``-vv``)."""
+
+from __future__ import annotations
+
+from check_smtp_health.escaping import STATUS_LIMIT, escaped, printable, shortened
+from check_smtp_health.judge.check import of_stage
+from check_smtp_health.judge.contexts import describe, sentence, slowest
+from check_smtp_health.judge.nagios import Ok, Summary
+from check_smtp_health.judge.states import badness, worst
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from check_smtp_health.judge.check import HealthCheck
+    from check_smtp_health.judge.nagios import Result, Results
+    from check_smtp_health.judge.resources import MailServer
+    from check_smtp_health.report import Observation, PolicyResult, Report
+
+    State = Any  # nagiosplugin has no types
+
+MORE = "; and {} more"
+"""What stands for the targets whose problems do not fit into the status line."""
+
+BAR_WIDTH = 40
+"""Columns that stand for the whole session, so that a stage's line fits into 80."""
+
+
+class HealthSummary(Summary):  # type: ignore[misc]
+    """Writes for the person on call: the first line alone says which target, which stage, why."""
+
+    def __init__(self, check: HealthCheck, verbose: int, bar: str) -> None:
+        self._check = check
+        self._verbose = verbose
+        self._bar = bar
+
+    def ok(self, results: Results) -> str:
+        """Return the status line of a healthy service, or of one whose failure is tolerated."""
+        targets = self._check.targets
+        said = [one for target in targets for one in self._problems(target)]
+        if any(result.metric.context != "policy" for result in said):
+            return self.problem(results)
+        if self._check.count is None:
+            return _joined([_healthy(targets[0].report), *map(str, said)], "")
+        line = _healthy_all([target.report for target in targets], self._check.count)
+        return _joined([line, *(self._texts() if said else ())], "")
+
+    def empty(self) -> str:
+        """Return the status line where nothing had to be judged."""
+        return self.ok(self._check.results)
+
+    def problem(self, results: Results) -> str:
+        """Return the status line with every problem, worst first."""
+        texts = self._texts()
+        count = self._check.count
+        if not texts:  # no target is to blame, but their number
+            return str(count)
+        return _joined(texts, "" if count is None else f"; {count}")
+
+    def _texts(self) -> list[str]:
+        """Return what is to be said of each target, the worst one first."""
+        texts = []
+        for target in sorted(self._check.targets, key=self._badness):
+            problems = self._problems(target)
+            if problems:
+                texts.append(f"{named(target.report)} {'; '.join(map(str, problems))}")
+        return texts
+
+    def _problems(self, target: MailServer) -> list[Result]:
+        """Return what is to be said of a target, worst first."""
+        said = [result for result in self._check.of_target(target) if str(result)]
+        return sorted(said, key=lambda result: badness(result.state))
+
+    def _badness(self, target: MailServer) -> int:
+        return badness(self._state(target))
+
+    def _state(self, target: MailServer) -> State:
+        return worst(result.state for result in self._check.of_target(target))
+
+    def verbose(self, results: Results) -> list[str]:
+        """Return the lines that follow the status line."""
+        lines: list[str] = []
+        for target in self._check.targets:
+            report = target.report
+            of_target = self._check.of_target(target)
+            if self._check.count is not None:
+                lines.append(f"{_mark(self._state(target))} {named(report)}")
+            lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
+            lines += _way(report)
+            for policy in report.policies:
+                lines += _policy_lines(policy, of_target)
+            if self._verbose > 1:
+                lines += [
+                    f"{moment:9.6f} {sender}: {text}" for moment, sender, text in transcript(report)
+                ]
+            if self._verbose > 2:
+                lines += _tls_facts(report)
+        return lines
+
+    def _stage_line(self, seen: Observation, report: Report, results: Sequence[Result]) -> str:
+        state = worst(result.state for result in of_stage(results, seen))
+        whole = max(sum((other.began, other.seconds)) for other in report.observations)
+        scale = BAR_WIDTH / whole if whole else 0.0
+        left = min(int(seen.began * scale), BAR_WIDTH - 1)
+        length = max(1, round(seen.seconds * scale))
+        chart = (" " * left + self._bar * length)[:BAR_WIDTH]
+        line = f"{_mark(state)} {seen.stage:<8} {seen.seconds:9.6f} s {chart:<{BAR_WIDTH}}"
+        return f"{line} {describe(seen)}" if seen.failure is not None else line.rstrip()
+
+
+def named(report: Report) -> str:
+    """Return the target, or the mail domain, as a person knows it."""
+    host = report.host.given
+    if report.is_domain or report.host.kind == "socket":
+        return host
+    where = f"[{host}]:{report.port}" if ":" in host else f"{host}:{report.port}"
+    return f"{where} [{report.address}]" if report.address not in ("", host) else where
+
+
+def _healthy(report: Report) -> str:
+    text = f"{named(report)} answered in {report.seconds:.3f} s (slowest: {slowest(report)})"
+    if report.tls is not None:
+        certificate = report.tls.certificate
+        left = f", certificate {certificate.expiry}" if certificate is not None else ""
+        text += f", {report.tls.version}{left}"
+    return text + _delivered(report)
+
+
+def _healthy_all(reports: Sequence[Report], count: Result) -> str:
+    domains = ", ".join(report.host.given for report in reports if report.is_domain)
+    last = max(reports, key=lambda report: report.seconds or 0.0)
+    text = f"{count}, slowest: {named(last)} {last.seconds:.3f} s ({slowest(last)})"
+    certificates = [one.tls.certificate for one in reports if one.tls and one.tls.certificate]
+    if certificates:
+        text += f", first certificate {min(certificates, key=lambda one: one.days).expiry}"
+    return f"{domains}: {text}" if domains else text
+
+
+def _joined(texts: Sequence[str], ending: str) -> str:
+    """Return as many texts as fit into the status line, at least one, and how many do not."""
+    line, left = texts[0], len(texts) - 1
+    for text in texts[1:]:
+        longer = f"{line}; {text}"
+        if len(longer) + len(ending) + len(MORE.format(left)) > STATUS_LIMIT:
+            break
+        line, left = longer, left - 1
+    ending = (MORE.format(left) if left else "") + ending
+    return shortened(line, STATUS_LIMIT - len(ending)) + ending
+
+
+def _mark(state: State) -> str:
+    return f"{f'[{str(state).upper()}]':<10}"
+
+
+def _policy_lines(policy: PolicyResult, results: Sequence[Result]) -> Iterator[str]:
+    for result in results:
+        finding = result.metric.value
+        if any(finding is one for one in policy.findings):
+            yield f"{_mark(result.state)} {policy.name:<8} {sentence(finding)}"
+    for note in policy.notes:
+        yield f"{_mark(Ok)} {policy.name:<8} {note}"
+
+
+def _delivered(report: Report) -> str:
+    """Return how long the message took, where one was sent and came."""
+    if report.delivery is None:
+        return ""
+    (seen,) = (seen for seen in report.observations if seen.stage == "delivery")
+    return f", delivered in {seen.seconds:.3f} s"
+
+
+def _way(report: Report) -> Iterator[str]:
+    """Give what is known of the message's way."""
+    delivery = report.delivery
+    if delivery is None:
+        return
+    yield f"delivery: seen in {', '.join(delivery.places)}"
+    for host, seconds in delivery.hops:
+        delay = "at an unknown time" if seconds is None else f"after {seconds:g} s"
+        yield f"delivery: {printable(host) or 'a server without name'} {delay}"
+    if delivery.authentication:
+        results = (f"{method} {result}" for method, result in delivery.authentication)
+        yield f"delivery: {', '.join(results)}"
+    for name, value in delivery.spam:
+        yield f"delivery: {printable(name)}: {printable(value)}"
+    for note in delivery.notes:
+        yield f"delivery: {note}"
+
+
+def transcript(report: Report) -> Iterator[tuple[float, str, str]]:
+    """Give moment, sender and harmless text of each line sent or received."""
+    for moment, sender, data in report.transcript:
+        for line in data.rstrip(b"\r\n").split(b"\n"):
+            if sender == "C":
+                yield moment, sender, escaped(line.rstrip(b"\r").decode("utf-8", "replace"))
+            else:
+                yield moment, sender, printable(line)
+
+
+def _tls_facts(report: Report) -> Iterator[str]:
+    if report.tls is None:
+        return
+    yield f"TLS: {report.tls.version}, {report.tls.cipher}"
+    certificate = report.tls.certificate
+    if certificate is not None:
+        yield f"certificate: {printable(certificate.subject)}"
+        yield f"certificate issuer: {printable(certificate.issuer)}"
+        yield f"certificate names: {printable(', '.join(certificate.names))}"
+        yield f"certificate valid: {certificate.not_before} to {certificate.not_after}"

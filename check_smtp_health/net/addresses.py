@@ -1,0 +1,118 @@
+"""Addresses, and how host names and literals lead to them by the system's resolver."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from check_smtp_health.errors import LocalFault, Unresolvable
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+DNS_PORT = 53
+
+FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+
+_PROBLEMS = {
+    socket.EAI_NONAME: "no such host name",
+    socket.EAI_AGAIN: "the name servers gave no answer (temporary failure)",
+    socket.EAI_FAIL: "the name servers refused to answer",
+    # glibc's EAI_NODATA and EAI_ADDRFAMILY, which the socket module does not have everywhere.
+    -5: "the name has no address",
+    -9: "the name has no address",
+}
+
+
+class Address(NamedTuple):
+    """Where to connect: a socket family and its address, as ``socket`` takes them."""
+
+    family: int
+    sockaddr: Any
+
+    @property
+    def host(self) -> str:
+        """The IP address (with its scope, where it has one), or the path of a Unix socket."""
+        return self.sockaddr if isinstance(self.sockaddr, str) else self.sockaddr[0]
+
+
+# Bytes go to getaddrinfo: for a str, Python would load its IDNA codec inside the timed stage.
+
+
+def resolve(host: str, port: int, family: int | None) -> tuple[Address, ...]:
+    """Return the addresses of a name, in the order to try them. Blocks.
+
+    ``family`` is 4, 6 or None for both.
+
+    Raises:
+        Unresolvable: there is none, or none of that family.
+    """
+    try:
+        rows = socket.getaddrinfo(
+            host.encode("ascii"), port, FAMILIES[family], socket.SOCK_STREAM, socket.IPPROTO_TCP
+        )
+    except socket.gaierror as error:
+        _need_descriptors()
+        problem = _PROBLEMS.get(error.errno or 0) or str(error.strerror)
+        if family is not None and error.errno in (socket.EAI_NONAME, -5, -9):
+            problem += f" (for IPv{family})"
+        raise Unresolvable(problem) from error
+    except OSError as error:
+        raise Unresolvable(os.strerror(error.errno or 0).lower()) from error
+    return tuple(dict.fromkeys(Address(row[0], row[4]) for row in rows))
+
+
+def packed(host: str) -> bytes:
+    """Return an IP address as the 4 or 16 bytes that it is."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.inet_pton(family, host.partition("%")[0])
+
+
+def _need_descriptors() -> None:
+    """Tell a resolver that could open no file from a name that does not exist."""
+    try:
+        os.close(os.dup(0))
+    except OSError as error:
+        if error.errno == errno.EMFILE:
+            raise LocalFault("too many open files") from error
+
+
+def plain_name(name: str) -> str:
+    """Return a name of DNS as it is compared: lower case, without final dot."""
+    return name.rstrip(".").lower()
+
+
+def with_shares(addresses: Sequence[Address]) -> Iterator[tuple[Address, float]]:
+    """Give each address with its share of the time left, so that a silent one leaves some."""
+    for index, address in enumerate(addresses):
+        yield address, 1 / (len(addresses) - index)
+
+
+def literal(text: str, port: int) -> Address:
+    """Return the address that an IP literal or the path of a Unix socket stands for.
+
+    Does not block and asks nobody.
+
+    Raises:
+        LocalFault: the scope of an IPv6 address (``%eth0``) is no interface of this host.
+    """
+    if text.startswith("/"):
+        return Address(socket.AF_UNIX, text)
+    if ":" not in text:
+        return Address(socket.AF_INET, (text, port))
+    try:
+        rows = socket.getaddrinfo(
+            os.fsencode(text),
+            port,
+            0,
+            socket.SOCK_STREAM,
+            socket.IPPROTO_TCP,
+            socket.AI_NUMERICHOST,
+        )
+    except socket.gaierror as error:
+        raise LocalFault(f"the scope of {text} is unknown on this host") from error
+    return Address(rows[0][0], rows[0][4])

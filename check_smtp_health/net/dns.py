@@ -1,0 +1,235 @@
+"""Questions to name servers, as procedures. Loaded only by runs that ask some.
+
+The package dnspython (extra ``dns``) makes the messages and reads them.
+"""
+
+from __future__ import annotations
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+
+from check_smtp_health.errors import (
+    DnsUnanswered,
+    Expired,
+    LocalFault,
+    PeerFault,
+    SessionFault,
+    TimedOut,
+    Unresolvable,
+)
+from check_smtp_health.escaping import printable
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import DNS_PORT, literal
+from check_smtp_health.net.operations import Connect, Read, Together, Write, untimed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.operations import Procedure
+
+ROUNDS = (1.0, 2.0, 4.0)
+"""Seconds that a server may take, each time that it is asked: a datagram may get lost."""
+
+PAYLOAD = 1232
+"""Bytes of an answer that any way takes in one piece (DNS Flag Day 2020); longer ones use TCP."""
+
+STRAYS = 16
+"""Datagrams that do not answer the question, after which we stop waiting for the one that does."""
+
+
+class Servers(NamedTuple):
+    """Whom to ask, in this order; ``are_trusted`` where their word on DNSSEC counts."""
+
+    addresses: tuple[Address, ...]
+    are_trusted: bool
+
+
+class Records(NamedTuple):
+    """The answer to a question. ``values`` are dnspython's, none where there is no such record.
+
+    ``exists`` is whether there is anything under the name, ``is_secure`` whether a trusted server
+    vouches for it by DNSSEC, ``canonical`` the name that aliases lead to, without final dot.
+    """
+
+    values: tuple[Any, ...]
+    exists: bool
+    is_secure: bool
+    canonical: str
+
+
+def servers(given: tuple[tuple[str, int], ...]) -> Servers:
+    """Return the given servers, or those that this host is configured to ask.
+
+    Raises:
+        LocalFault: it is configured to ask none.
+    """
+    if given:
+        return Servers(tuple(literal(*one) for one in given), are_trusted=True)
+    try:
+        hosts = [str(host) for host in dns.resolver.Resolver().nameservers]
+    except dns.exception.DNSException:
+        hosts = []
+    if not hosts:
+        raise LocalFault("this host has no name server in /etc/resolv.conf")
+    addresses = tuple(literal(host, DNS_PORT) for host in hosts)
+    # RFC 8310 and resolv.conf(5): only over a way that nobody else is on does the bit count.
+    is_loopback = all(host == "::1" or host.startswith("127.") for host in hosts)
+    return Servers(addresses, are_trusted=is_loopback)
+
+
+def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) -> Procedure[Records]:
+    """Return the records of a name; ``kind`` as in ``MX``.
+
+    With ``unchecked`` the server is to tell even what DNSSEC shows to be forged.
+
+    Raises:
+        DnsUnanswered: no server gives an answer.
+        Expired: the deadline came first.
+    """
+    try:
+        question = dns.message.make_query(name, kind, use_edns=0, payload=PAYLOAD)
+    except dns.exception.DNSException as error:
+        raise DnsUnanswered(f"{printable(name)} is no name that DNS could know") from error
+    # RFC 6840 section 5.7: this asks a resolver that validates to say so.
+    question.flags |= dns.flags.CD if unchecked else dns.flags.AD
+    problems: dict[Address, str] = {}
+    silent = list(servers.addresses)
+    for seconds in ROUNDS:
+        for server in tuple(silent):
+            try:
+                answer = yield from _exchange(server, question, seconds)
+            except Expired:
+                raise
+            except TimedOut:
+                problems[server] = f"no answer from {server.host}"
+                continue
+            except (PeerFault, LocalFault) as fault:
+                problems[server] = f"{server.host}: {fault.problem}"
+            else:
+                code = answer.rcode()
+                if code in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                    return _records(servers, name, answer)
+                problems[server] = f"{dns.rcode.to_text(code)} from {server.host}"
+            silent.remove(server)
+        if not silent:
+            break
+    raise DnsUnanswered(", ".join(problems.values()), subject=f"{kind} of {name}")
+
+
+def ask(servers: Servers, name: str, kind: str, *, unchecked: bool = False) -> Procedure[Records]:
+    """Return the records of a name, as ``query`` does; the deadline is no fault of its own.
+
+    Raises:
+        DnsUnanswered: no server gives an answer, or not before the deadline.
+    """
+    try:
+        return (yield from query(servers, name, kind, unchecked=unchecked))
+    except Expired as fault:
+        raise DnsUnanswered(fault.problem, subject=f"{kind} of {name}") from fault
+
+
+def together(procedures: Iterable[Procedure[Any]]) -> Procedure[list[Any]]:
+    """Return what each procedure returns, or the fault of whoever was asked.
+
+    Raises:
+        SessionFault: it is not they who are to blame: a signal came, for example.
+    """
+    results: list[Any] = yield Together([untimed(one) for one in procedures])
+    for result in results:
+        if isinstance(result, SessionFault) and not isinstance(result, PeerFault):
+            raise result
+    return results
+
+
+def _records(servers: Servers, name: str, answer: Any) -> Records:
+    try:
+        chain = answer.resolve_chaining()
+    except dns.exception.DNSException as error:
+        raise DnsUnanswered("the aliases (CNAME) do not end", subject=name) from error
+    return Records(
+        values=tuple(chain.answer) if chain.answer is not None else (),
+        exists=answer.rcode() == dns.rcode.NOERROR,
+        is_secure=servers.are_trusted and bool(answer.flags & dns.flags.AD),
+        canonical=chain.canonical_name.to_text(omit_final_dot=True),
+    )
+
+
+def _exchange(server: Address, question: Any, seconds: float) -> Procedure[Any]:
+    """Return a server's answer, by UDP, or by TCP where that takes no more (RFC 7766)."""
+    yield Connect(server, limit=seconds, datagrams=True)
+    yield Write(question.to_wire(), limit=seconds)
+    for _ in range(STRAYS):
+        answer = _answer(question, (yield Read(limit=seconds)))
+        if answer is not None:
+            break
+    else:
+        raise DnsUnanswered("answers to something else")
+    if not answer.flags & dns.flags.TC:
+        return answer
+    try:
+        return (yield from _by_tcp(server, question, seconds))
+    except Expired:
+        raise
+    except (PeerFault, LocalFault) as fault:
+        raise DnsUnanswered(f"a truncated answer, and by TCP {fault.problem}") from fault
+
+
+def _by_tcp(server: Address, question: Any, seconds: float) -> Procedure[Any]:
+    yield Connect(server, limit=seconds)
+    wire = question.to_wire()
+    yield Write(len(wire).to_bytes(2, "big") + wire, limit=seconds)
+    data = b""
+    while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
+        more = yield Read(limit=seconds)
+        if not more:
+            raise DnsUnanswered("an answer that breaks off")
+        data += more
+    answer = _answer(question, data[2:])
+    if answer is None:
+        raise DnsUnanswered("no answer to the question")
+    return answer
+
+
+def _answer(question: Any, data: bytes) -> Any:
+    """Return the message, None where it does not answer the question."""
+    try:
+        answer = dns.message.from_wire(data, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    return answer if question.is_response(answer) else None
+
+
+def resolve(
+    servers: Servers, host: str, port: int, family: int | None
+) -> Procedure[tuple[Address, ...]]:
+    """Return the addresses of a host, IPv6 first.
+
+    Raises:
+        Unresolvable: there is none, or none of that family, or nobody who knows.
+        Expired: the deadline came first.
+    """
+    kinds = {4: ("A",), 6: ("AAAA",), None: ("AAAA", "A")}[family]
+    results = yield Together([untimed(query(servers, host, kind)) for kind in kinds])
+    found = [
+        literal(value.address, port)
+        for records in results
+        if isinstance(records, Records)
+        for value in records.values
+    ]
+    if found:
+        return tuple(dict.fromkeys(found))
+    for result in results:
+        if isinstance(result, Expired):
+            raise result
+        if isinstance(result, SessionFault):
+            raise Unresolvable(result.sentence)
+    problem = "the name has no address" if results[0].exists else "no such host name"
+    raise Unresolvable(problem + (f" (for IPv{family})" if family is not None else ""))

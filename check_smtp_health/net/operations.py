@@ -1,0 +1,129 @@
+"""What a session may ask of the world, and what comes of it. Values only.
+
+A session is a generator: it yields an operation and is sent its ``Outcome``.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from typing import Any, TypeVar, Union
+
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.tls import Trust
+
+    Operation = Union["Connect", "Read", "Write", "StartTls", "Call", "Pause", "Close", "Together"]
+    _T = TypeVar("_T")
+    TimedProcedure = Generator[Operation, "Outcome", _T]
+    Procedure = Generator[Operation, Any, _T]
+
+
+class Connect(NamedTuple):
+    """Open the session's connection. The outcome's value is the local ``Address``.
+
+    ``share`` is the part of the time left that this one attempt may use. With ``datagrams`` it is
+    UDP: each ``Write`` sends one, each ``Read`` takes one.
+    """
+
+    address: Address
+    source: str | None = None
+    share: float = 1.0
+    limit: float | None = None
+    datagrams: bool = False
+
+
+class Read(NamedTuple):
+    """Wait for bytes; ``b""`` is the connection's end. ``limit`` in seconds."""
+
+    limit: float | None = None
+
+
+class Write(NamedTuple):
+    """Send all of ``data``; ``shown`` takes its place in the transcript where it holds a secret."""
+
+    data: bytes
+    shown: bytes | None = None
+    limit: float | None = None
+
+
+class StartTls(NamedTuple):
+    """Turn the connection into TLS; the outcome's value is a ``certificate.Handshake``.
+
+    ``trust`` is a ``tls.Trust``; ``name`` is sent (SNI) and verified, where it is one.
+    """
+
+    trust: Trust
+    name: str | None = None
+    limit: float | None = None
+
+
+class Call(NamedTuple):
+    """Have ``function(*arguments)`` run where it may block; its value is the outcome's.
+
+    One that ``outlives`` the run's deadline has its ``limit`` alone.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...] = ()
+    limit: float | None = None
+    outlives: bool = False
+
+
+class Timestamped(NamedTuple):
+    """What a ``Call`` may return where its value is older than the moment it returns."""
+
+    value: Any
+    moment: float
+
+
+class Pause(NamedTuple):
+    """Do nothing for ``limit`` seconds."""
+
+    limit: float
+
+
+class Close(NamedTuple):
+    """Close the connection, if there is one."""
+
+
+class Together(NamedTuple):
+    """Have other procedures served at the same time, each with a connection of its own.
+
+    The outcome's value is the list of what they returned, in their order; of one that a
+    ``SessionFault`` ended, the fault. It has no limit: they are held to the deadline themselves.
+    """
+
+    procedures: Sequence[TimedProcedure[Any]]
+
+
+class Outcome(NamedTuple):
+    """What came of an operation, and the moments it began and ended (monotonic, in seconds).
+
+    ``value`` is an exception where there is no other: a ``SessionFault``, or a bug in what a
+    ``Call`` ran. The moments are taken by the driver, before anybody looks at what came.
+    """
+
+    value: Any
+    began: float
+    ended: float
+
+    @property
+    def fault(self) -> BaseException | None:
+        """The exception, where there was one."""
+        return self.value if isinstance(self.value, BaseException) else None
+
+
+def untimed(procedure: Procedure[_T]) -> TimedProcedure[_T]:
+    """Serve a procedure that needs no moments: it is sent values only, and thrown the faults."""
+    try:
+        operation = next(procedure)
+        while True:
+            outcome = yield operation
+            fault = outcome.fault
+            operation = procedure.send(outcome.value) if fault is None else procedure.throw(fault)
+    except StopIteration as stop:
+        value: _T = stop.value
+        return value

@@ -1,0 +1,54 @@
+"""THE FORMAT TABLE: the answer in each format.
+
+A format is a module and its row. The module has ``render``, for a check that has been evaluated,
+and ``unknown``, for a run that had nothing to evaluate.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
+from check_smtp_health.loading import load
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.judge.check import HealthCheck
+
+
+class Format(NamedTuple):
+    """A row: the module of this package, and whether it shows the transcript."""
+
+    module: str
+    has_transcript: bool = False
+
+    def render(self, check: HealthCheck, verbose: int) -> str:
+        """Return the answer of a check that has been called."""
+        text: str = load(f"output.{self.module}:render")(check, verbose)
+        return text
+
+    def unknown(self, problem: str, trace: str = "") -> str:
+        """Return the answer of a run that could not begin, or that a bug ended."""
+        text: str = load(f"output.{self.module}:unknown")(problem, trace)
+        return text
+
+
+TEXT = Format("text")
+JSON = Format("json", has_transcript=True)
+
+FORMATS = {"text": TEXT, "multi-line": TEXT, "json": JSON, "mp-test-json": JSON}
+"""By name; those that check_smtp 3.0 knows mean one of ours."""
+
+
+def find(given: str | None) -> Format:
+    """Return the format of that name, text where none is given.
+
+    Raises:
+        UsageFault: there is none.
+    """
+    found = FORMATS.get((given or "text").lower())
+    if found is None:
+        raise UsageFault(
+            "output-format", f"{quoted(given or '')} is not one of {', '.join(FORMATS)}"
+        )
+    return found

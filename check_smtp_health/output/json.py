@@ -1,0 +1,150 @@
+"""``--output-format json``: all that was measured and judged as one JSON object.
+
+Its form is ``docs/output.schema.json``, and only ever grows.
+"""
+
+from __future__ import annotations
+
+import json
+
+from check_smtp_health import __version__
+from check_smtp_health.escaping import escaped, printable
+from check_smtp_health.judge.check import of_stage
+from check_smtp_health.judge.states import worst
+from check_smtp_health.judge.text import transcript
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from check_smtp_health.judge.check import HealthCheck
+    from check_smtp_health.judge.nagios import Result
+    from check_smtp_health.judge.resources import MailServer
+    from check_smtp_health.report import Delivery, Finding, Observation, TlsFacts
+
+
+def render(check: HealthCheck, verbose: int) -> str:
+    """Return the object for a check that has been called; it has everything, always."""
+    state = str(check.state).upper()
+    return _line(
+        {
+            **_head(state, check.exitcode, f"SMTP {state} - {check.summary_str}"),
+            "problems": [
+                {"state": str(result.state).upper(), "text": str(result)}
+                for result in check.results
+                if str(result)
+            ],
+            "targets": [_target(one, check.of_target(one)) for one in check.targets],
+            "perfdata": check.perfdata,
+        }
+    )
+
+
+def unknown(problem: str, trace: str) -> str:
+    """Return the object for a run that could not begin, or ended in a bug."""
+    head = _head("UNKNOWN", 3, f"SMTP UNKNOWN - {problem}")
+    return _line({**head, "problems": [], "targets": [], "perfdata": []})
+
+
+def _line(document: dict[str, Any]) -> str:
+    return f"{json.dumps(document)}\n"
+
+
+def _head(state: str, code: int, line: str) -> dict[str, Any]:
+    return {
+        "program": "check_smtp_health",
+        "version": __version__,
+        "state": state,
+        "exit_code": code,
+        "status": line,
+    }
+
+
+def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
+    report = target.report
+    return {
+        "label": report.label,
+        "state": str(worst(result.state for result in results)).upper(),
+        "is_domain": report.is_domain,
+        "host": report.host.given,
+        "port": report.port,
+        "address": report.address,
+        "seconds": None if report.seconds is None else round(report.seconds, 6),
+        "stages": [_stage(seen, results) for seen in report.observations],
+        "tls": _tls(report.tls) if report.tls is not None else None,
+        "verdicts": [
+            {
+                "name": one.name,
+                "findings": _findings(one.findings),
+                "notes": list(one.notes),
+                "is_pinned": one.is_pinned,
+                "listings": one.listings,
+            }
+            for one in report.policies
+        ],
+        "delivery": _delivery(report.delivery) if report.delivery is not None else None,
+        "transcript": [
+            {"seconds": round(moment, 6), "sender": sender, "text": text}
+            for moment, sender, text in transcript(report)
+        ],
+    }
+
+
+def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
+    failure = seen.failure
+    own = of_stage(results, seen)
+    return {
+        "name": seen.stage,
+        "state": str(worst(result.state for result in own)).upper(),
+        "began": round(seen.began, 6),
+        "seconds": round(seen.seconds, 6),
+        "failure": None
+        if failure is None
+        else {
+            "kind": failure.kind,
+            "problem": escaped(failure.problem),
+            "code": failure.code,
+            "reply": printable(failure.said),
+        },
+        "findings": _findings(seen.findings),
+        "problems": [str(result) for result in own if str(result)],
+    }
+
+
+def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    return [
+        {"kind": one.kind, "problem": escaped(one.problem), "reply": printable(one.said)}
+        for one in findings
+    ]
+
+
+def _tls(facts: TlsFacts) -> dict[str, Any]:
+    certificate = facts.certificate
+    return {
+        "version": facts.version,
+        "cipher": facts.cipher,
+        "certificate": None
+        if certificate is None
+        else {
+            "subject": printable(certificate.subject),
+            "issuer": printable(certificate.issuer),
+            "names": [printable(name) for name in certificate.names],
+            "not_before": certificate.not_before,
+            "not_after": certificate.not_after,
+            "days": certificate.days,
+            "is_expired": certificate.is_expired,
+        },
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "mailboxes": list(delivery.places),
+        "hops": [{"host": printable(host), "seconds": seconds} for host, seconds in delivery.hops],
+        "authentication": dict(delivery.authentication),
+        "spam": [
+            {"field": printable(name), "value": printable(value)} for name, value in delivery.spam
+        ],
+        "notes": list(delivery.notes),
+    }

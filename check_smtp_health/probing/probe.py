@@ -1,0 +1,265 @@
+"""One target: goes through the plan, times each stage, turns faults into values.
+
+Theory of operation
+-------------------
+
+``probe`` is a procedure between the driver and the stages. A stage yields operations and is sent
+plain values; ``probe`` passes each operation on to the driver and takes the moments off its
+outcome. Nobody else measures, so all times of a session lie on one axis, which begins with the
+first operation.
+
+The plan is run stage by stage until one raises a ``SessionFault``: that is where a fault becomes a
+value (``Failure``), and the only place where one is caught for good. What follows is decided by
+its type. After a clean refusal the server is still there: an open transaction is reset, and QUIT
+is said. After anything else there is nobody to say goodbye to, and the connection is closed.
+
+Then come the questions that need no session: the policies about this server, and, at the same
+time, the search for the message that the session handed over. None of this changes the times.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import (
+    Interrupted,
+    LocalFault,
+    NotOffered,
+    Rejected,
+    SessionFault,
+    Untrusted,
+)
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.operations import (
+    Close,
+    Connect,
+    Read,
+    StartTls,
+    Together,
+    Write,
+    untimed,
+)
+from check_smtp_health.report import Exchange, Failure, Observation, Report
+from check_smtp_health.stages import EXPLAIN_LIMIT
+from check_smtp_health.stages.state import ProbeState, sentence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.operations import (
+        Operation,
+        Outcome,
+        Procedure,
+        TimedProcedure,
+    )
+    from check_smtp_health.policy import Policy
+    from check_smtp_health.report import PolicyResult
+    from check_smtp_health.stages import Plan, Stage
+    from check_smtp_health.stages.state import Prepared, Target
+
+    _T = TypeVar("_T")
+
+# The server is there and well-behaved, but did not give what was wanted.
+_CLEAN = (Rejected, NotOffered, LocalFault)
+
+
+class ProbePlan(NamedTuple):
+    """What is done with each target, and what was made ready for it."""
+
+    settings: Settings
+    stages: Plan
+    prepared: Prepared
+    policies: tuple[Policy, ...] = ()
+
+
+def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedProcedure[Report]:
+    """Go through the stages until one fails, say QUIT where that makes sense, and report."""
+    walk = _Walk(target, plan)
+    state = walk.state
+    fault: SessionFault | None = None
+    for stage in stages:
+        if not stage.is_due(state):
+            continue
+        fault = yield from walk.through(stage)
+        if fault is not None or state.is_over:
+            break
+    seconds, ended = walk.seconds, walk.ended
+    if state.connection.is_up and (fault is None or isinstance(fault, _CLEAN)):
+        reset = plan.stages.reset
+        if reset is not None and reset.is_due(state):
+            fault = yield from walk.through(reset)
+        if fault is None or isinstance(fault, _CLEAN):
+            fault = yield from walk.through(plan.stages.quit)
+    delivery = plan.stages.delivery
+    if delivery is not None and (isinstance(fault, Interrupted) or not delivery.is_due(state)):
+        delivery = None
+    policies: tuple[PolicyResult, ...] = ()
+    servers = [policy for policy in plan.policies if policy.scope == "server"]
+    if servers:
+        yield Close()
+        asked: list[TimedProcedure[Any]] = [untimed(_of_server(servers, state))]
+        if delivery is not None:
+            asked.append(walk.through(delivery, since=ended))
+        policies = (yield Together(asked)).value[0]
+    elif delivery is not None:
+        yield Close()
+        yield from walk.through(delivery, since=ended)
+    tls = state.connection.tls.facts() if state.connection.tls is not None else None
+    address = state.connection.address
+    return Report(
+        host=target.host,
+        port=plan.settings.endpoint.port,
+        address=address.host if address is not None else "",
+        seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
+        observations=tuple(walk.observations),
+        transcript=tuple(map(walk.masked, walk.transcript)),
+        tls=tls and tls._replace(is_pinned=any(one.is_pinned for one in policies)),
+        delivery=state.delivery,
+        policies=policies,
+        label=target.label,
+        is_domain=False,  # all fields in their order: see namedtuple for what that saves
+    )
+
+
+def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:
+    """Have the policies checked at the same time."""
+    from check_smtp_health.net.dns import together
+    from check_smtp_health.policy import result
+
+    results = yield from together(result(policy, state) for policy in policies)
+    return tuple(one for one in results if one is not None)
+
+
+class _Walk:
+    """The stages run so far, on one time axis that begins with the first operation."""
+
+    __slots__ = ("_keeps_transcript", "_origin", "ended", "observations", "state", "transcript")
+
+    def __init__(self, target: Target, plan: ProbePlan) -> None:
+        self.state = ProbeState(target, plan.settings, plan.prepared)
+        self.observations: list[Observation] = []
+        self.transcript: list[Exchange] = []
+        self._keeps_transcript = plan.settings.judging.keeps_transcript
+        self._origin: float | None = None
+        self.ended = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds from the first operation to the last outcome."""
+        return self.ended - (self._origin or 0.0)
+
+    def masked(self, seen: Exchange) -> Exchange:
+        """Return what was sent or received, secrets that the server repeats masked."""
+        if seen.sender != "S":
+            return seen
+        return seen._replace(data=self.state.masked(seen.data))
+
+    def through(
+        self, stage: Stage, since: float | None = None
+    ) -> TimedProcedure[SessionFault | None]:
+        """Run one stage and note what happened; return the fault that stopped it.
+
+        Its time counts from the moment ``since``, where there is one.
+        """
+        clock = _Clock(self.ended, since)
+        fault: SessionFault | None = None
+        state = self.state
+        state.findings = []
+        try:
+            yield from self._served(stage.run(state), clock, stage.limit)
+        except SessionFault as stopped:
+            fault = stopped
+        self.ended = clock.ended
+        seconds = clock.seconds
+        began = self.seconds - seconds
+        failure: Failure | None = None
+        if fault is not None:
+            if isinstance(fault, Untrusted) and stage.explain is not None:
+                aside = _Clock(self.ended)
+                fault = yield from self._served(stage.explain(state, fault), aside, EXPLAIN_LIMIT)
+            failure = self._failure(fault)
+        if stage.name:
+            findings = tuple([one._replace(said=state.masked(one.said)) for one in state.findings])
+            self.observations.append(Observation(stage.name, began, seconds, failure, findings))
+        return fault
+
+    def _served(
+        self, procedure: Procedure[_T], clock: _Clock, limit: float | None
+    ) -> TimedProcedure[_T]:
+        """Pass the operations on, note their moments, and return what the procedure returns."""
+        try:
+            operation = next(procedure)
+            while True:
+                if limit is not None and isinstance(operation, (Connect, Read, Write, StartTls)):
+                    operation = operation._replace(limit=max(0.0, limit - clock.seconds))
+                outcome = yield operation
+                _, began, ended = outcome
+                if self._origin is None:
+                    self._origin = began
+                clock.note(operation, began, ended)
+                if self._keeps_transcript:
+                    self._note(operation, outcome)
+                fault = outcome.fault
+                operation = (
+                    procedure.send(outcome.value) if fault is None else procedure.throw(fault)
+                )
+        except StopIteration as stop:
+            value: _T = stop.value
+            return value
+
+    def _failure(self, fault: SessionFault) -> Failure:
+        code = fault.code if isinstance(fault, Rejected) else None
+        return Failure(fault.kind, sentence(fault), self.state.masked(fault.said), code)
+
+    def _note(self, operation: Operation, outcome: Outcome) -> None:
+        moment = outcome.ended - (self._origin or 0.0)
+        if outcome.fault is not None:
+            if isinstance(outcome.fault, SessionFault):
+                self.transcript.append(Exchange(moment, "*", sentence(outcome.fault).encode()))
+        elif isinstance(operation, Read):
+            if outcome.value:
+                self._note_received(moment, outcome.value)
+            else:
+                self.transcript.append(Exchange(moment, "*", b"connection closed"))
+        elif isinstance(operation, Write):
+            self.transcript.append(Exchange(moment, "C", operation.shown or operation.data))
+        elif isinstance(operation, Connect):
+            text = f"connected to {operation.address.host}".encode()
+            self.transcript.append(Exchange(moment, "*", text))
+        elif isinstance(operation, StartTls):
+            text = f"{outcome.value.version} begins".encode()
+            self.transcript.append(Exchange(moment, "*", text))
+
+    def _note_received(self, moment: float, data: bytes) -> None:
+        """Keep a line together that came in pieces; it bears the moment of the last one."""
+        if self.transcript and self.transcript[-1].sender == "S":
+            before = self.transcript[-1]
+            lines, newline, rest = before.data.rpartition(b"\n")
+            if rest:
+                self.transcript.pop()
+                if newline:
+                    self.transcript.append(before._replace(data=lines + newline))
+                data = rest + data
+        self.transcript.append(Exchange(moment, "S", data))
+
+
+class _Clock:
+    """The time one stage takes, from its first operation to the end of its last one."""
+
+    __slots__ = ("began", "ended")
+
+    def __init__(self, now: float, began: float | None = None) -> None:
+        self.began = began
+        self.ended = now
+
+    @property
+    def seconds(self) -> float:
+        """Seconds taken so far; 0.0 before the first outcome."""
+        return 0.0 if self.began is None else self.ended - self.began
+
+    def note(self, operation: Operation, began: float, ended: float) -> None:
+        """Take the moments of an operation's outcome."""
+        if self.began is None:
+            # A stage that only listens has been waiting since the one before it ended.
+            self.began = self.ended if isinstance(operation, Read) else began
+        self.ended = ended

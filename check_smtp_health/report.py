@@ -1,0 +1,179 @@
+"""What was observed, without judgement: values that ``probing`` makes and ``judge`` reads."""
+
+from __future__ import annotations
+
+from check_smtp_health.namedtuple import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from check_smtp_health.errors import Kind
+
+
+class Host(NamedTuple):
+    """Whom the user named: ``given`` as typed, ``ascii`` for the network (IDNA, no brackets)."""
+
+    given: str
+    ascii: str
+    kind: Literal["name", "address", "socket"]
+
+    @property
+    def dns_name(self) -> str:
+        """The name as DNS and certificates have it: without final dot."""
+        return self.ascii.rstrip(".")
+
+
+class Failure(NamedTuple):
+    """Why a stage did not complete.
+
+    ``kind`` is the fault's (see ``errors``), ``problem`` our sentence, ``said`` the server's own
+    words, raw, ``code`` the reply code where a complete reply was the reason.
+    """
+
+    kind: Kind
+    problem: str
+    said: bytes = b""
+    code: int | None = None
+
+
+class Finding(NamedTuple):
+    """Something to judge that does not end the session. Fields as in ``Failure``."""
+
+    kind: Kind
+    problem: str
+    said: bytes = b""
+
+
+class Observation(NamedTuple):
+    """One stage of one session. Times in seconds; ``began`` counts from the session's start."""
+
+    stage: str
+    began: float
+    seconds: float
+    failure: Failure | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+class PolicyResult(NamedTuple):
+    """What is known of a server, or of its domain, without a session: from DNS or the web.
+
+    ``name`` is that of the option that asked for it; ``notes`` are what is worth knowing beside the
+    findings, ``listings`` how many DNSBLs list the server, where one was asked, ``is_pinned``
+    whether the records of the server vouch for its certificate, whatever that says itself.
+    """
+
+    name: str
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    listings: int | None = None
+    is_pinned: bool = False
+
+
+class Exchange(NamedTuple):
+    """One piece of the transcript, raw: seconds since the start, ``C``, ``S`` or ``*``, bytes."""
+
+    moment: float
+    sender: str
+    data: bytes
+
+
+class Certificate(NamedTuple):
+    """What a server's certificate says, raw. Dates are in UTC; ``names`` are those it is for.
+
+    ``days`` are the whole days that it is still valid, or, negative, has no longer been;
+    ``days_until_valid`` those until it becomes valid.
+    """
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    not_before: str
+    not_after: str
+    is_expired: bool
+    is_early: bool
+    days: int
+    days_until_valid: int
+
+    @property
+    def expiry(self) -> str:
+        """When it expires or did, as a person says it."""
+        if self.is_expired:
+            ago = f"{_counted(-self.days)} ago" if self.days else "today"
+            return f"expired {ago}, {self.not_after}"
+        when = f"in {_counted(self.days)}" if self.days else "today"
+        return f"expires {when}, {self.not_after}"
+
+    @property
+    def beginning(self) -> str:
+        """When it becomes valid, as a person says it."""
+        days = self.days_until_valid
+        when = f"in {_counted(days)}" if days else "today"
+        return f"not valid before {self.not_before}, {when}"
+
+
+def _counted(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
+
+
+class TlsFacts(NamedTuple):
+    """What a handshake agreed on. ``certificate`` is None where it could not be read.
+
+    ``is_pinned`` says that its dates do not matter, see ``PolicyResult``.
+    """
+
+    version: str
+    cipher: str
+    certificate: Certificate | None = None
+    is_pinned: bool = False
+
+
+class Hop(NamedTuple):
+    """A server on a message's way, raw, and the seconds since the one before it.
+
+    The seconds are None where a date is missing, and less than 0 where clocks differ.
+    """
+
+    host: str
+    seconds: float | None
+
+
+class Delivery(NamedTuple):
+    """How a message came, raw: where it was seen, the servers on its way, what they said of it.
+
+    ``authentication`` has the results of methods (SPF, DKIM, DMARC), ``spam`` the fields that spam
+    filters left; ``notes`` are our own words about the clean-up.
+    """
+
+    places: tuple[str, ...]
+    hops: tuple[Hop, ...] = ()
+    authentication: tuple[tuple[str, str], ...] = ()
+    spam: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Report(NamedTuple):
+    """Everything observed of one target, or of the mail domain that led to several.
+
+    ``address`` is the one that answered or was tried last, empty where none was;
+    ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
+    the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
+    ``label`` what its metrics are told apart by, empty where the run has but one target.
+    """
+
+    host: Host
+    port: int
+    address: str
+    seconds: float | None
+    observations: tuple[Observation, ...]
+    transcript: tuple[Exchange, ...] = ()
+    tls: TlsFacts | None = None
+    delivery: Delivery | None = None
+    policies: tuple[PolicyResult, ...] = ()
+    label: str = ""
+    is_domain: bool = False
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why the session, or the look-up of the domain, went no further."""
+        return next((seen.failure for seen in self.observations if seen.failure is not None), None)

@@ -1,0 +1,86 @@
+"""Which message is looked for, which are stale ones of ours, which is a notification about it.
+
+Judges headers only. Nothing is deleted but by what is decided here: the header itself must be seen,
+for what a server finds may only look like it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.roundtrip import header
+
+STALE_AFTER = 24 * 3600
+"""Seconds after which nobody waits for a message any more, whoever sent it."""
+
+
+class FoundMessage(NamedTuple):
+    """A message in a mailbox: its number there, its header, raw, and when it arrived.
+
+    ``arrived`` is empty where the mailbox does not say; then the header must.
+    """
+
+    number: str
+    header: bytes
+    arrived: str = ""
+
+
+class MessageQuery(NamedTuple):
+    """The message by the value of one field; all messages to a recipient have its mark in another.
+
+    ``size`` is that of the message as it was sent.
+    """
+
+    field: str
+    value: str
+    marks_field: str
+    recipient_marks: tuple[str, ...]
+    size: int
+
+    def is_it(self, message: FoundMessage) -> bool:
+        """Whether it is the message itself."""
+        return self.value in header.values(header.fields(message.header), self.field)
+
+    def concerns(self, message: FoundMessage) -> bool:
+        """Whether it is the message, or another one of ours to the same recipients."""
+        marks = " ".join(header.values(header.fields(message.header), self.marks_field)).split()
+        return self.is_it(message) or bool(set(marks) & set(self.recipient_marks))
+
+    def is_stale(self, message: FoundMessage, newest: FoundMessage) -> bool:
+        """Whether it is an earlier one to the same recipient, a day older than ``newest``.
+
+        Both by its date, which this plugin set elsewhere, and by its arrival: no clock that is
+        wrong may cost somebody else a message that is still waited for.
+        """
+        if self.is_it(message) or not self.concerns(message):
+            return False
+        before, now = _moments(message), _moments(newest)
+        return all(
+            old is not None and new is not None and new - old > STALE_AFTER
+            for old, new in zip(before, now)
+        )
+
+    def is_notification(self, message: FoundMessage) -> bool:
+        """Whether it is a delivery status notification (RFC 3464)."""
+        kinds = header.values(header.fields(message.header), "Content-Type")
+        return any(
+            "report-type" in kind and "delivery-status" in kind for kind in map(str.lower, kinds)
+        )
+
+    def reason(self, status: bytes) -> bytes | None:
+        """Return why delivery failed, by a notification's second part; None where it did not."""
+        # Its groups of fields are parted by empty lines: one of the message, one a recipient.
+        for group in re.split(rb"\r?\n\r?\n", status):
+            read = header.fields(group)
+            if header.values(read, "Action") == ["failed"]:
+                found = header.values(read, "Diagnostic-Code") or header.values(read, "Status")
+                return (found or [""])[0].encode()
+        return None
+
+
+def _moments(message: FoundMessage) -> tuple[float | None, float | None]:
+    read = header.fields(message.header)
+    dates = header.values(read, "Date")
+    arrived = header.moment(message.arrived) if message.arrived else header.received(read)
+    return (header.moment(dates[0]) if dates else None), arrived

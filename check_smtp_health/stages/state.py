@@ -1,0 +1,199 @@
+"""What one session has learned so far, and the two things that all stages do: ask and judge."""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import Disconnected, Rejected, TimedOut
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.operations import Read, Write
+from check_smtp_health.smtp.session import Session, command
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.errors import Reason, SessionFault
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.certificate import Handshake
+    from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.net.tls import Trust
+    from check_smtp_health.report import Delivery, Finding, Host
+    from check_smtp_health.roundtrip.matching import MessageQuery
+    from check_smtp_health.roundtrip.search import Search
+    from check_smtp_health.smtp.sasl import Mechanism
+    from check_smtp_health.smtp.session import Reply
+
+    StageRun = Procedure[None]
+
+READ = Read()
+"""The most frequent operation, made once."""
+
+REMEDIES: dict[Reason, str] = {
+    "tls spoken": "TLS instead of SMTP, try --ssl",
+    "tls too old": "the server's TLS is older than --tls-min",
+    "client certificate rejected": "the server rejects the client certificate of --cert",
+    "client certificate wanted": "the server wants a client certificate, give --cert and --key",
+}
+"""What is said of faults from rooms that know no options."""
+
+
+class RoundTripTools(NamedTuple):
+    """What sending a message takes: ``stamp`` makes a token and a date, ``search`` finds it."""
+
+    stamp: Callable[[], tuple[str, str]]
+    search: Search | None = None
+
+
+class Prepared(NamedTuple):
+    """What was made ready for all targets, before any clock ran.
+
+    ``mechanisms`` are the SASL mechanisms that may be used, best first; ``servers`` the name
+    servers to ask, where there is something that only they know.
+    """
+
+    trust: Trust | None = None
+    mechanisms: tuple[Mechanism, ...] = ()
+    servers: Servers | None = None
+    roundtrip: RoundTripTools | None = None
+
+
+class Target(NamedTuple):
+    """Whom to probe. ``server_name`` is sent and verified in TLS, None where there is no name.
+
+    ``addresses`` are known already where only these are to be probed; ``label`` tells its metrics
+    from those of others, where there are others.
+    """
+
+    host: Host
+    server_name: str | None
+    label: str = ""
+    addresses: tuple[Address, ...] = ()
+
+
+class Connection:
+    """How far we have come with the server: its addresses, the session on one of them, its TLS.
+
+    ``address`` is the one that answered or was tried last, ``local`` our own end.
+    """
+
+    __slots__ = ("address", "addresses", "is_up", "local", "session", "tls")
+
+    def __init__(self, addresses: tuple[Address, ...]) -> None:
+        self.addresses = addresses
+        self.address: Address | None = None
+        self.local: Address | None = None
+        self.is_up = False
+        self.session = Session()
+        self.tls: Handshake | None = None
+
+
+class Transaction:
+    """A mail transaction: ``accepted`` are the recipients that the server takes.
+
+    ``is_tainted`` says that it may hold others. ``sent`` is the message that was handed over,
+    ``receipt`` the reply to it.
+    """
+
+    __slots__ = ("accepted", "is_open", "is_tainted", "receipt", "sent")
+
+    def __init__(self) -> None:
+        self.accepted: list[str] = []
+        self.is_open = False
+        self.is_tainted = False
+        self.sent: MessageQuery | None = None
+        self.receipt = b""
+
+
+class ProbeState:
+    """What one probe has learned so far. The only thing that stages change.
+
+    ``findings`` are those of the stage under way: they outlive a fault that ends it. ``secrets``
+    must not be shown even where the server repeats them; ``is_over`` says that there is nothing
+    left to learn; ``names`` has the text of the banner and of the reply to HELO, which begin with
+    the server's name for itself; ``delivery`` is what is known of the message's way.
+    """
+
+    __slots__ = (
+        "connection",
+        "delivery",
+        "findings",
+        "is_over",
+        "names",
+        "prepared",
+        "secrets",
+        "settings",
+        "target",
+        "transaction",
+    )
+
+    def __init__(self, target: Target, settings: Settings, prepared: Prepared) -> None:
+        self.target = target
+        self.settings = settings
+        self.prepared = prepared
+        self.connection = Connection(target.addresses)
+        self.transaction = Transaction()
+        self.findings: list[Finding] = []
+        self.names: dict[str, bytes] = {}
+        self.is_over = False
+        self.secrets: list[bytes] = []
+        self.delivery: Delivery | None = None
+
+    def masked(self, data: bytes) -> bytes:
+        """Return what a peer said, with the secrets masked that it repeats."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            data = data.replace(secret, b"***")
+        return data
+
+
+def ask(state: ProbeState, verb: str, argument: str = "") -> Procedure[Reply]:
+    """Send a command and return the reply to it."""
+    return send(state, Write(command(verb, argument)))
+
+
+def send(state: ProbeState, line: Write) -> Procedure[Reply]:
+    """Send a line and return the reply to it."""
+    try:
+        yield line
+    except Disconnected:
+        pass  # what the server said before it left is more telling: read it
+    return (yield from listen(state))
+
+
+def listen(state: ProbeState) -> Procedure[Reply]:
+    """Return the next reply."""
+    session = state.connection.session
+    while True:
+        reply = session.next_reply()
+        if reply is not None:
+            return reply
+        try:
+            data = yield READ
+        except TimedOut as fault:
+            if session.unread:
+                raise type(fault)(fault.seconds, session.unread) from fault
+            raise
+        except Disconnected as fault:
+            fault.said = session.unread
+            raise
+        if not data:
+            raise session.closed()
+        session.receive(data)
+
+
+def require_code(reply: Reply, code: int) -> None:
+    """Hold a reply to the code that is required.
+
+    Raises:
+        Rejected: it has a different one.
+    """
+    if reply.code != code:
+        # A refusal speaks for itself; a code that only surprises does not.
+        problem = f"instead of {code}" if reply.is_positive else ""
+        raise Rejected(problem, reply.raw, reply.code)
+
+
+def sentence(fault: SessionFault) -> str:
+    """Return what a fault says, with the options that would help where that is certain."""
+    problem = REMEDIES.get(fault.reason, fault.problem)
+    return f"{fault.subject}: {problem}" if fault.subject else problem
