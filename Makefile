@@ -15,7 +15,7 @@ help:
 	@echo 'make demo HOST=name    check that host'
 	@echo 'make test              all tests, against real servers where they can be had'
 	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
-	@echo 'make lint              ruff, mypy and bandit'
+	@echo 'make lint              ruff, mypy, import-linter and bandit'
 	@echo 'make format            let ruff format the code'
 	@echo 'make fuzz              try what servers could say, guided by coverage'
 	@echo 'make audit             look for known vulnerabilities of the dependencies'
@@ -43,6 +43,7 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive check_smtp_health
 
 format: $(READY)

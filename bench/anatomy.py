@@ -36,11 +36,12 @@ IMPORTS = {
     "re, for pip's script": "import re",
     "signal, socket, threading": "import signal, socket, threading",
     "our modules": (
-        "from check_smtp_health import cli, credentials, options, settings, stages, targets"
+        "from check_smtp_health import cli, output; from check_smtp_health.probing import targets; "
+        "from check_smtp_health.config import build, credentials, getopt; "
+        "from check_smtp_health.stages import connection, greeting"
     ),
-    "logging": "from check_smtp_health.judge.later import deferred_imports\nwith deferred_imports('traceback'): import logging",
     "nagiosplugin": "import check_smtp_health.judge.nagios",
-    "our evaluation": "from check_smtp_health import evaluation, summary",
+    "our evaluation": "from check_smtp_health.judge import check, text",
 }
 """What a run imports, part by part."""
 
@@ -59,7 +60,7 @@ def marked(check):
 def leave(code):
     print(*marks, time.process_time(), file=sys.__stderr__)
     end(code)
-targets.check, end, os._exit = marked(targets.check), os._exit, leave
+targets.probe_all, end, os._exit = marked(targets.probe_all), os._exit, leave
 marks = [time.process_time()]
 cli.main()
 """

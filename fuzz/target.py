@@ -1,42 +1,39 @@
 """One input is one run: a command line, and all that its server does and its certificate says.
 
-The operations of ``probe`` are served from the input's bytes, with a clock that they move; the report
-is judged and printed as ``cli`` does. Whatever the bytes: no exception but our own faults, an end,
-and an output that harms nobody.
+The operations of ``probe`` are served from the input's bytes, with a clock that they move; the
+report is judged and printed as ``cli`` does. Whatever the bytes: no exception but our own faults,
+an end, and an output that harms nobody.
 """
 
 from __future__ import annotations
 
 import base64
 import functools
-import io
-import logging
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from nagiosplugin.output import Output
-
-from check_smtp_health import stages
-from check_smtp_health.config import mailbox_url, settings
+from check_smtp_health.config import mailbox_url
 from check_smtp_health.errors import (
     Bounced,
     Disconnected,
     HandshakeFailed,
     Interrupted,
     LocalFault,
+    NotTls,
     TimedOut,
     Undelivered,
     Unreachable,
     Unresolvable,
     Untrusted,
 )
-from check_smtp_health.judge import metrics
+from check_smtp_health.judge.check import HealthCheck
+from check_smtp_health.judge.text import HealthSummary
 
 # Some only because modules that are imported later would not be instrumented.
 from check_smtp_health.net import addresses, tls  # noqa: F401
+from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.certificate import Handshake
 from check_smtp_health.net.operations import (
-    Address,
     Call,
     Connect,
     Outcome,
@@ -44,12 +41,14 @@ from check_smtp_health.net.operations import (
     StartTls,
     Write,
 )
-from check_smtp_health.probing.probe import probe
+from check_smtp_health.output import json, text
+from check_smtp_health.probing import targets
+from check_smtp_health.probing.probe import ProbePlan, probe
 from check_smtp_health.roundtrip import search
 from check_smtp_health.smtp import sasl
 from check_smtp_health.stages.connection import PROXY_SIGNATURE
 from check_smtp_health.stages.state import Target
-from tests import harmless
+from tests import command_line, harmless
 from tests.replies import parse
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ REASONS = (
 )
 
 
-class Outcome(NamedTuple):
+class Result(NamedTuple):
     """What a run has come to: the report, the text and the JSON."""
 
     report: Report
@@ -141,8 +140,8 @@ class Server:
         self.sent = b""
         self.now = 100.0
 
-    def answer(self, operation: Operation) -> Outcome:
-        """Return the answer to a operation, some time later."""
+    def outcome(self, operation: Operation) -> Outcome:
+        """Return what comes of an operation, some time later."""
         began = self.now
         value = self._value(operation)
         self.now += self._source.byte() / 100
@@ -169,7 +168,7 @@ class Server:
     def _or_a_fault(self, value: Any) -> Any:
         faults = {
             1: Disconnected("connection reset by the server"),
-            2: TimedOut("no answer within 10 s"),
+            2: TimedOut(10),
             3: Interrupted("interrupted by SIGTERM"),
             4: LocalFault("too many open files"),
             5: Unreachable("connection refused"),
@@ -177,7 +176,7 @@ class Server:
         return faults.get(self._source.byte(), value)
 
     def _call(self, operation: Call) -> Any:
-        if operation.function is resolver.addresses:
+        if operation.function is addresses.resolve:
             found = [Address(socket.AF_INET, (f"192.0.2.{n}", 25)) for n in (1, 2, 3, 4, 5, 6)]
             choices = {1: Unresolvable("no such host name"), 2: found}
             return self._or_a_fault(choices.get(self._source.byte(), found[:1]))
@@ -218,7 +217,7 @@ class Server:
         return piece
 
     def _reply(self) -> bytes:
-        """Return the reply that is require_code, or what has become of it."""
+        """Return the reply that is due, or what has become of it."""
         choice = self._source.byte()
         due = self._due()
         if choice < 100:
@@ -274,7 +273,7 @@ class Server:
     def _shake_hands(self) -> Any:
         choice = self._source.byte()
         if choice == 1:
-            return HandshakeFailed("the server does not speak TLS here")
+            return NotTls("the server does not speak TLS here")
         if choice == 2:
             return HandshakeFailed("handshake failed: odd")
         if choice == 3:
@@ -316,44 +315,40 @@ def certificate() -> bytes:
 
 
 @functools.lru_cache
-def prepared(number: int) -> tuple[settings.Settings, Any]:
-    """Return what a command line asks for, and the prepared for it."""
-    words = ["-F", "me.example", *COMMAND_LINES[number]]
-    chosen = settings.build(
-        options.read(words), (*stages.NAMES, "time"), "here", PASSWORD, PASSWORD
-    )
-    return chosen, stages.prepare(chosen)
+def planned(number: int) -> ProbePlan:
+    """Return what a command line asks for, made ready."""
+    words = ("-F", "me.example", *COMMAND_LINES[number])
+    return targets.prepare(command_line.settings(*words, password=PASSWORD))
 
 
-def session(chosen: settings.Settings, prepared: Any) -> Any:
+def session(plan: ProbePlan) -> Any:
     """Return the session with the only host of a command line."""
-    (host,) = chosen.hosts
-    walk = stages.plan(chosen)
+    (host,) = plan.settings.endpoint.hosts
+    stages = plan.stages.session
     if host.kind == "name":
-        walk = (stages.RESOLVE, *walk)
+        stages = (plan.stages.resolve, *stages)
     name = None if host.kind == "socket" else host.ascii
-    return probe(Target(host, name), walk, chosen, prepared)
+    return probe(Target(host, name), plan, stages)
 
 
-def run(data: bytes) -> Outcome:
+def run(data: bytes) -> Result:
     """Make the run that the bytes describe."""
     source = Source(data)
-    chosen, prepared = prepared(source.byte() % len(COMMAND_LINES))
+    plan = planned(source.byte() % len(COMMAND_LINES))
     server = Server(source)
-    report = _served(session(chosen, prepared), server)
-    check = metrics.HealthCheck(chosen, [report], stages.NAMES)
-    check.add(summary.HealthSummary(check, chosen.verbose, "#"))
+    report = _served(session(plan), server)
+    verbose = plan.settings.judging.verbose
+    check = HealthCheck(plan.settings, [report])
+    check.add(HealthSummary(check, verbose, "#"))
     check()
-    output = Output(logging.StreamHandler(io.StringIO()), chosen.verbose)
-    output.add(check)
-    json = document.document(check)
-    harmless.check_text(str(output), check.exitcode, verbose=bool(chosen.verbose))
-    harmless.check_json(f"{json}\n", check.exitcode)
-    assert "s3cret" not in f"{output}{json}{report}"
+    shown, document = text.render(check, verbose), json.render(check, verbose)
+    harmless.check_text(shown, check.exitcode, verbose=bool(verbose))
+    harmless.check_json(document, check.exitcode)
+    assert "s3cret" not in f"{shown}{document}{report}"
     # Wherever the bytes were cut, the parser gives the same.
     sent = server.sent[:512]
     assert parse([sent]) == parse(sent[at : at + 1] for at in range(len(sent)))
-    return Outcome(report, str(output), json)
+    return Result(report, shown, document)
 
 
 def one_input(data: bytes) -> None:
@@ -361,13 +356,13 @@ def one_input(data: bytes) -> None:
     run(data)
 
 
-def _served(dialogue: Any, server: Server) -> Report:
-    answer = None
+def _served(procedure: Any, server: Server) -> Report:
+    outcome = None
     for _ in range(OPERATIONS_LIMIT):
         try:
-            operation = dialogue.send(answer)
+            operation = procedure.send(outcome)
         except StopIteration as stop:
             report: Report = stop.value
             return report
-        answer = server.answer(operation)
+        outcome = server.outcome(operation)
     raise AssertionError("no end of operations")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Union
 
-from check_smtp_health.smtp.reply import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, Reply, ReplyParser
-
 from check_smtp_health.errors import Violation
+from check_smtp_health.smtp.session import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, Reply, ReplyParser
 
 Outcome = list[Union[Reply, tuple[str, bytes]]]
 

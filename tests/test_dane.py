@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from check_smtp_health.errors import LocalFault
 from check_smtp_health.net.certificate import key_information
-from check_smtp_health.policy.dane import Published, Shown, Tlsa, check
+from check_smtp_health.policy.dane import Published, Shown, Tlsa, judge
 from tests import plugin
 from tests.plugin import Outcome
 from tests.servers import dns, network, postfix
@@ -381,7 +381,7 @@ def test_a_record_of_an_authority_where_the_chain_is_not_known(world: World) -> 
     published = Published("mx.test", 25, (anchor,))
     shown = Shown(leaf, key_information(leaf))
     with pytest.raises(LocalFault) as raised:
-        next(check(published, [shown], never, is_whole=False))
+        next(judge(published, [shown], never, is_whole=False))
     assert raised.value.problem == NO_CHAIN.partition(": ")[2]
 
 

@@ -16,12 +16,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from check_smtp_health.net.deadline import Deadline
 
 from check_smtp_health.errors import Disconnected, Expired, LocalFault, TimedOut, Unreachable
-from check_smtp_health.net import driver
+from check_smtp_health.net import addresses, driver
+from check_smtp_health.net.addresses import Address
+from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import (
-    Address,
     Call,
     Close,
     Connect,
@@ -383,7 +383,7 @@ def test_no_file_descriptor_left_is_told_from_a_name_that_does_not_exist() -> No
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
         with pytest.raises(LocalFault) as caught:
-            resolver.addresses("mx.invalid", 25, None)
+            addresses.resolve("mx.invalid", 25, None)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert caught.value.problem == "too many open files"

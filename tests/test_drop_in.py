@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from check_smtp_health.config import getopt
 from tests import needs, plugin
 from tests.servers.authority import Authority
 from tests.servers.loopback import free_port, has_ipv6
@@ -455,7 +456,7 @@ def _letters(word: str) -> list[str]:
     letters: list[str] = []
     for letter in word[1:] if word.startswith("-") else "":
         letters.append(letter)
-        if options.find(f"-{letter}").value:
+        if getopt.find(f"-{letter}").value:
             break
     return letters
 

@@ -7,19 +7,23 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from check_smtp_health.judge.evaluation import FAILURES
 from hypothesis import given
 from hypothesis import strategies as st
 
+from check_smtp_health.judge.states import FAILURES, kind_of
 from check_smtp_health.stages import NAMES
 from fuzz.target import COMMAND_LINES, run
 from tests import needs
 
+if TYPE_CHECKING:
+    from check_smtp_health.errors import Kind
+
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "fuzz" / "corpus"
 
-OF_POLICIES = {
+OF_POLICIES: set[Kind] = {
     *("no_policy", "insecure", "uncovered", "listed", "misconfigured", "noted", "unanswered"),
 }
 """What no session is needed for: name servers that misbehave have tests of their own."""
@@ -30,7 +34,8 @@ SECONDS = 6
 
 def test_the_corpus_reaches_everything() -> None:
     """Each stage completes and fails, in each of the ways that there are."""
-    completed, failed, kinds = set(), set(), set()
+    completed, failed = set(), set()
+    kinds: set[Kind] = set()
     for path in CORPUS.iterdir():
         for seen in run(path.read_bytes()).report.observations:
             kinds |= {finding.kind for finding in seen.findings}
@@ -38,8 +43,7 @@ def test_the_corpus_reaches_everything() -> None:
                 completed.add(seen.stage)
                 continue
             failed.add(seen.stage)
-            is_transient = 400 <= (seen.failure.code or 0) < 500
-            kinds.add("transient" if is_transient else seen.failure.kind)
+            kinds.add(kind_of(seen.failure))
     assert (completed, failed) == (set(NAMES), set(NAMES))
     assert kinds == set(FAILURES) - OF_POLICIES
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from check_smtp_health.judge.evaluation import FAILURES
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from check_smtp_health import __version__
+from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
 from tests import plugin
 from tests.servers.authority import Authority, after, self_signed

@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 
 import pytest
-from check_smtp_health.net.deadline import Deadline
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from check_smtp_health.config.mailbox_url import parse
 from check_smtp_health.errors import Disconnected, LocalFault, SessionFault, TimedOut, Violation
-from check_smtp_health.net.operations import Address
+from check_smtp_health.net.addresses import Address
+from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.wire import LINE_LIMIT, Wire
 from check_smtp_health.roundtrip.imap import Imap
 from check_smtp_health.roundtrip.mailbox import Access, Reader

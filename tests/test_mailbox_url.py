@@ -6,25 +6,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.config.mailbox_url import PORTS, Mailbox, imap_name, parse
+from check_smtp_health.config.mailbox_url import SCHEMES, Mailbox, imap_name, parse
 from check_smtp_health.errors import UsageFault
+from check_smtp_health.report import Host
 
 
 @pytest.mark.parametrize(
     ("url", "mailbox"),
     [
-        ("imap://me@x", Mailbox("imap", "me", "x", "x", 143, "INBOX")),
-        ("IMAPS://me@x/", Mailbox("imaps", "me", "x", "x", 993, "INBOX")),
-        ("pop3://me@x", Mailbox("pop3", "me", "x", "x", 110, "")),
-        ("pop3s://me@x:1/", Mailbox("pop3s", "me", "x", "x", 1, "")),
-        ("imap://me@y@x:144/A/b@c:d", Mailbox("imap", "me@y", "x", "x", 144, "A/b@c:d")),
-        ("imap://me%40y%3A%2F%25@x", Mailbox("imap", "me@y:/%", "x", "x", 143, "INBOX")),
-        ("imap://me@[::1]:144/A", Mailbox("imap", "me", "::1", "::1", 144, "A")),
-        ("imap://me@[::1]", Mailbox("imap", "me", "::1", "::1", 143, "INBOX")),
-        ("imap://me@x./%C3%BC", Mailbox("imap", "me", "x.", "x", 143, "\u00fc")),
+        ("imap://me@x", Mailbox("imap", "me", Host("x", "x", "name"), 143, "INBOX")),
+        ("IMAPS://me@x/", Mailbox("imaps", "me", Host("x", "x", "name"), 993, "INBOX")),
+        ("pop3://me@x", Mailbox("pop3", "me", Host("x", "x", "name"), 110, "")),
+        ("pop3s://me@x:1/", Mailbox("pop3s", "me", Host("x", "x", "name"), 1, "")),
+        (
+            "imap://me@y@x:144/A/b@c:d",
+            Mailbox("imap", "me@y", Host("x", "x", "name"), 144, "A/b@c:d"),
+        ),
+        (
+            "imap://me%40y%3A%2F%25@x",
+            Mailbox("imap", "me@y:/%", Host("x", "x", "name"), 143, "INBOX"),
+        ),
+        ("imap://me@[::1]:144/A", Mailbox("imap", "me", Host("::1", "::1", "address"), 144, "A")),
+        ("imap://me@[::1]", Mailbox("imap", "me", Host("::1", "::1", "address"), 143, "INBOX")),
+        ("imap://me@x./%C3%BC", Mailbox("imap", "me", Host("x.", "x.", "name"), 143, "\u00fc")),
         (
             "imap://\u00fc@\u00fc.x",
-            Mailbox("imap", "\u00fc", "\u00fc.x", "xn--tda.x", 143, "INBOX"),
+            Mailbox("imap", "\u00fc", Host("\u00fc.x", "xn--tda.x", "name"), 143, "INBOX"),
         ),
     ],
 )
@@ -47,11 +54,11 @@ def escaped(text: str) -> str:
 PRINTABLE = st.text(min_size=1, max_size=30).filter(str.isprintable)
 
 
-@given(st.sampled_from(sorted(PORTS)), PRINTABLE, st.integers(1, 65535), PRINTABLE)
+@given(st.sampled_from(sorted(SCHEMES)), PRINTABLE, st.integers(1, 65535), PRINTABLE)
 def test_every_user_and_folder_can_be_named(scheme: str, user: str, port: int, folder: str) -> None:
     path = f"/{escaped(folder)}" if scheme.startswith("imap") else ""
     read = parse(f"{scheme}://{escaped(user)}@mail.example:{port}{path}")
-    assert (read.user, read.port, read.host) == (user, port, "mail.example")
+    assert (read.user, read.port, read.host.given) == (user, port, "mail.example")
     assert read.folder == (folder if path else "")
     assert str(read).isprintable()
 

@@ -109,7 +109,7 @@ def test_hops() -> None:
 
 
 @pytest.mark.parametrize(
-    ("results", "verdicts"),
+    ("results", "found"),
     [
         (("mx.x; spf=pass smtp.mailfrom=a; dkim=none",), (("spf", "pass"), ("dkim", "none"))),
         (("mx.x 1; dkim=fail; dkim=pass; dkim=fail",), (("dkim", "pass"),)),
@@ -122,13 +122,19 @@ def test_hops() -> None:
         ((), ()),
     ],
 )
-def test_verdicts(results: tuple[str, ...], verdicts: tuple[tuple[str, str], ...]) -> None:
-    assert header.verdicts([("authentication-results", one) for one in results]) == verdicts
+def test_authentication_results(
+    results: tuple[str, ...], found: tuple[tuple[str, str], ...]
+) -> None:
+    assert (
+        header.authentication_results([("authentication-results", one) for one in results]) == found
+    )
 
 
 @given(st.text(alphabet='()";=spf \\', max_size=200))
 def test_any_verdict(value: str) -> None:
-    assert set(dict(header.verdicts([("authentication-results", f"x; {value}")]))) <= {"spf"}
+    assert set(
+        dict(header.authentication_results([("authentication-results", f"x; {value}")]))
+    ) <= {"spf"}
 
 
 def test_spam() -> None:

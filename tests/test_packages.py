@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from check_smtp_health import __version__, definitions, stages
-from check_smtp_health.config import option_table, settings
+from check_smtp_health.config import build, getopt, option_table
 from tests import needs, plugin
 from tests.engines.icinga import Icinga
 from tests.servers.catalogue import BANNER, HELO, QUIT
@@ -491,9 +491,9 @@ def test_completed_words_are_right() -> None:
     assert words.pop("--print-definition") == tuple(definitions.FILES)
     for flag, several in words.items():
         for word in several:
-            given = options.read([flag, word, "-H", "mx.example", "-S", "-U", "monitor"])
+            given = getopt.read([flag, word, "-H", "mx.example", "-S", "-U", "monitor"])
             # Raises where the word is wrong.
-            stages.prepare(settings.build(given, (*stages.NAMES, "time"), "", "secret"))
+            stages.prepare(build.build(given, (*stages.NAMES, "time"), "", "secret"))
 
 
 @pytest.mark.parametrize(

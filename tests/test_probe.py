@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from check_smtp_health import stages
-from check_smtp_health.config.getopt import read
-from check_smtp_health.config.settings import Settings, build
 from check_smtp_health.errors import (
     Disconnected,
     Interrupted,
@@ -18,31 +16,34 @@ from check_smtp_health.errors import (
     Unreachable,
     Unresolvable,
 )
-from check_smtp_health.net.operations import Address, Call, Connect, Outcome, Read, Write
-from check_smtp_health.probing.probe import probe
-from check_smtp_health.report import Exchange, Failure, Observation, Report
+from check_smtp_health.net import addresses
+from check_smtp_health.net.addresses import Address
+from check_smtp_health.net.operations import Call, Connect, Outcome, Read, Write
+from check_smtp_health.probing.probe import ProbePlan, probe
+from check_smtp_health.report import Exchange, Failure, Host, Observation, Report
 from check_smtp_health.stages.state import Prepared, Target
+from tests import command_line
 
 if TYPE_CHECKING:
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.operations import Operation, TimedProcedure
 
 FIRST, SECOND = (Address(socket.AF_INET, (f"192.0.2.{n}", 25)) for n in (1, 2))
 LOCAL = Address(socket.AF_INET, ("198.51.100.7", 40000))
-ADDRESSES = Call(resolver.addresses, ("mx.example", 25, None))
+ADDRESSES = Call(addresses.resolve, ("mx.example", 25, None))
 
 
 def settings(*arguments: str) -> Settings:
     """Return the settings of a command line."""
-    return build(read(["-vv", *arguments]), (*stages.NAMES, "time"), "here")
+    return command_line.settings("-vv", *arguments)
 
 
 def begun(chosen: Settings) -> TimedProcedure[Report]:
     """Return the session that these settings ask for."""
-    (host,) = chosen.hosts
-    walk = stages.plan(chosen)
-    if host.kind == "name":
-        walk = (stages.RESOLVE, *walk)
-    return probe(Target(host, host.ascii), walk, chosen, Prepared())
+    (host,) = chosen.endpoint.hosts
+    plan = stages.plan(chosen)
+    session = (plan.resolve, *plan.session) if host.kind == "name" else plan.session
+    return probe(Target(host, host.ascii), ProbePlan(chosen, plan, Prepared()), session)
 
 
 def serve(chosen: Settings, script: Sequence[tuple[Operation, Any, float]]) -> Report:
@@ -80,7 +81,7 @@ def test_healthy() -> None:
     )
     # A stage that begins with listening begins where the one before ended.
     assert report == Report(
-        host="mx.example",
+        host=Host("mx.example", "mx.example", "name"),
         port=25,
         address="192.0.2.1",
         seconds=14.75,
@@ -120,7 +121,7 @@ def test_each_address_has_its_share() -> None:
         settings("mx.example", "-F", "me.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 0.5), TimedOut("no answer within 5 s"), 5),
+            (Connect(FIRST, None, 0.5), TimedOut(5), 5),
             (Connect(SECOND, None, 1.0), LOCAL, 0.25),
             (Read(), b"554 no\r\n", 0.5),
             (Write(b"QUIT\r\n", limit=1.0), Disconnected("gone"), 0),
@@ -141,7 +142,7 @@ def test_no_address_answers() -> None:
         settings("mx.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 0.5), TimedOut("no answer within 5 s"), 5),
+            (Connect(FIRST, None, 0.5), TimedOut(5), 5),
             (Connect(SECOND, None, 1.0), Unreachable("connection refused"), 1),
         ],
     )
@@ -163,7 +164,7 @@ def test_no_address_answers() -> None:
     ("fault", "failure"),
     [
         (Disconnected("connection reset by the server"), "disconnected"),
-        (TimedOut("no answer within 10 s"), "timed_out"),
+        (TimedOut(10), "timed_out"),
         (Interrupted("interrupted by SIGTERM"), "interrupted"),
     ],
 )
@@ -208,7 +209,7 @@ def test_port_465_awaits_tls() -> None:
                 LOCAL,
                 0.5,
             ),
-            (Read(), TimedOut("no answer within 10 s"), 10),
+            (Read(), TimedOut(10), 10),
         ],
     )
     assert report.observations[-1].failure == Failure(

@@ -11,12 +11,11 @@ import ssl
 from pathlib import Path
 
 import pytest
-from check_smtp_health.judge.evaluation import FAILURES
 
 from check_smtp_health import __version__, errors
-from check_smtp_health.config import settings
+from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
-from tests import documented
+from tests import command_line, documented
 from tests.documented import (
     ICINGA,
     ROOT,
@@ -50,7 +49,7 @@ def test_stages() -> None:
 
 
 def test_states() -> None:
-    defaults = settings.build(options.read(["-H", "mx.example.org"]), (), "")
+    defaults = command_line.settings("-H", "mx.example.org").judging
     chosen = {"-t": defaults.timeout_state, "--tempfail": defaults.tempfail, "-c": "critical"}
     assert [(kind, state) for kind, _, state, _ in table(README, "States")] == [
         (f"`{kind}`", chosen.get(word, word).upper()) for kind, word in FAILURES.items()
@@ -98,8 +97,7 @@ def test_thresholds() -> None:
     ranges = [word for word in words if re.search(r"\d", word)]
     assert len(ranges) == 5
     for given in ranges:
-        chosen = options.read(["-H", "mx.example.org", "-w", given])
-        assert settings.build(chosen, (*NAMES, "time"), "").warning
+        assert command_line.settings("-H", "mx.example.org", "-w", given).judging.limits.warning
 
 
 def certificates(world: World, folder: Path) -> dict[str, ssl.SSLContext]:

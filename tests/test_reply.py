@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from check_smtp_health.smtp.reply import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, Reply, ReplyParser
 from hypothesis import given
 from hypothesis import strategies as st
 
+from check_smtp_health.smtp.session import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, Reply, ReplyParser
 from tests.replies import Outcome, parse
 
 REPLIES: tuple[tuple[bytes, Outcome], ...] = (

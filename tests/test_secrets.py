@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from check_smtp_health.smtp.reply import Reply
 
-from check_smtp_health.config import settings
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, Interrupted, TimedOut
 from check_smtp_health.net.operations import Call, Read, Write
 from check_smtp_health.smtp import sasl
-from check_smtp_health.stages import NAMES, login
+from check_smtp_health.smtp.session import Reply
+from check_smtp_health.stages import login
 from check_smtp_health.stages.state import Prepared, ProbeState, Target
-from tests import plugin
+from tests import command_line, plugin
 from tests.servers.authority import self_signed
 from tests.servers.catalogue import BANNER, EHLO
 from tests.servers.catalogue.login import FORMS, PASSWORD, USER
@@ -106,22 +105,20 @@ def test_a_bug_in_the_login_does_not_tell_the_password(
     assert [leak for leak in (*FORMS, r"s3cret w\xf6rd") if leak in done.stdout] == []
 
 
-@pytest.mark.parametrize("name", sasl.MECHANISMS)
-def test_no_fault_of_a_login_holds_the_password(name: str) -> None:
+@pytest.mark.parametrize("mechanism", sasl.MECHANISMS, ids=lambda one: one.name)
+def test_no_fault_of_a_login_holds_the_password(mechanism: sasl.Mechanism) -> None:
     """Whatever ends it, and after how many answers."""
-    chosen = settings.build(
-        options.read(["-H", "mx.example", "-U", USER, "-A", name, "--auth-insecure"]),
-        (*NAMES, "time"),
-        "here",
-        PASSWORD,
-    )
+    words = ("-H", "mx.example", "-U", USER, "-A", mechanism.name, "--auth-insecure")
+    chosen = command_line.settings(*words, password=PASSWORD)
     ends = (
-        *(Disconnected("gone"), TimedOut("late"), Interrupted("stop"), RuntimeError("a bug")),
+        *(Disconnected("gone"), TimedOut(1), Interrupted("stop"), RuntimeError("a bug")),
         *(b"535 no\r\n", b"334 !!\r\n", b"334 eA==\r\n" * 9, b"no\r\n", b""),
     )
     for end, after_how_many in itertools.product(ends, range(5)):
-        state = ProbeState(Target(chosen.hosts[0], None), chosen, Prepared(mechanisms=(name,)))
-        state.session.learn(Reply(250, (b"250-mx", b"250 AUTH " + name.encode())))
+        prepared = Prepared(mechanisms=(mechanism,))
+        state = ProbeState(Target(chosen.endpoint.hosts[0], None), chosen, prepared)
+        offer = b"250 AUTH " + mechanism.name.encode()
+        state.connection.session.learn(Reply(250, (b"250-mx", offer)))
         fault = ended(login.auth(state), end, after_how_many)
         while fault is not None:
             told = f"{fault} {fault!r} {vars(fault)}"

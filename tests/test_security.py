@@ -18,19 +18,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from check_smtp_health import stages
-from check_smtp_health.config import option_table, settings
+from check_smtp_health.config import getopt, option_table
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.net.certificate import read_certificate
 from check_smtp_health.net.operations import Write
+from check_smtp_health.probing import targets
+from check_smtp_health.probing.probe import ProbePlan
 from check_smtp_health.stages import NAMES
-from check_smtp_health.stages.state import Prepared
 from fuzz.target import Server, Source, certificate, session
-from tests import harmless, plugin
+from tests import command_line, harmless, plugin
 from tests.servers.authority import self_signed
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
 from tests.servers.catalogue.login import PASSWORD, USER
-from tests.servers.liar import Lie, label, lying, record
+from tests.servers.liar import Lie, answered, label, lying, record
 from tests.servers.moody import MoodyServer, Proper
 from tests.servers.network import private
 from tests.servers.scripted import Expect, Hang, Message, ScriptedServer, Sleep, Step
@@ -216,25 +216,25 @@ REFUSED = ", ".join(["127.9.#.# connection refused"] * 4)
 
 LIES: dict[str, tuple[Lie, str]] = {
     "an alias full of evil": (
-        lambda question: untimed(
+        lambda question: answered(
             question, record(ASKED, 5, label(RAW[:63])), record(label(RAW[:63]), 1, LOCALHOST)
         ),
         "[127.0.0.1] answered in # s (slowest: banner # s)",
     ),
     "an alias of itself": (
-        lambda question: untimed(question, record(ASKED, 5, ASKED)),
+        lambda question: answered(question, record(ASKED, 5, ASKED)),
         NO_ADDRESS,
     ),
     "a pointer to itself": (
-        lambda question: untimed(question, record(bytes([192, len(question)]), 1, LOCALHOST)),
+        lambda question: answered(question, record(bytes([192, len(question)]), 1, LOCALHOST)),
         NO_ADDRESS,
     ),
     "an address of three bytes": (
-        lambda question: untimed(question, record(ASKED, 1, b"\1\2\3")),
+        lambda question: answered(question, record(ASKED, 1, b"\1\2\3")),
         NO_ADDRESS,
     ),
     "1,000 addresses": (
-        lambda question: untimed(
+        lambda question: answered(
             question, *(record(ASKED, 1, bytes([127, 9, n // 250, n % 250])) for n in range(1000))
         ),
         f"connect: {REFUSED}, and 996 more (after # s)",
@@ -244,11 +244,11 @@ LIES: dict[str, tuple[Lie, str]] = {
         "resolve: no answer within 1 s",
     ),
     "half an answer": (
-        lambda question: untimed(question, record(ASKED, 1, LOCALHOST))[:-3],
+        lambda question: answered(question, record(ASKED, 1, LOCALHOST))[:-3],
         NO_ADDRESS,
     ),
     "more by TCP, where nobody listens": (
-        lambda question: untimed(question, flags=0x8380),
+        lambda question: answered(question, flags=0x8380),
         "resolve: the name servers gave no answer (temporary failure) (after # s)",
     ),
 }
@@ -323,26 +323,25 @@ def test_no_option_gets_a_second_line_to_the_server(name: str) -> None:
 def test_whatever_is_in_an_option_each_command_stays_a_line(payload: str) -> None:
     for name in VALUED:
         try:
-            given = options.read(words(name, payload))
-            password = given.last("authpass") or PASSWORD
-            chosen = settings.build(given, (*NAMES, "time"), "here", password)
-            prepared = stages.prepare(chosen)
+            line = words(name, payload)
+            password = getopt.read(line).last("authpass") or PASSWORD
+            plan = targets.prepare(command_line.settings(*line, password=password))
         except UsageFault:
             continue
-        for sent in lines_sent(chosen, prepared):
+        for sent in lines_sent(plan):
             assert sent.endswith(b"\r\n"), name
             assert not set(sent[:-2]) & set(b"\r\n\0"), name
 
 
-def lines_sent(chosen: settings.Settings, prepared: Prepared) -> Iterator[bytes]:
+def lines_sent(plan: ProbePlan) -> Iterator[bytes]:
     """Give what a run sends to a server that is content with everything."""
-    server, dialogue, answer = Server(Source(b"")), session(chosen, prepared), None
+    server, procedure, outcome = Server(Source(b"")), session(plan), None
     with contextlib.suppress(StopIteration):
         while True:
-            operation = dialogue.send(answer)
+            operation = procedure.send(outcome)
             if isinstance(operation, Write):
                 yield operation.data
-            answer = server.answer(operation)
+            outcome = server.outcome(operation)
 
 
 # What SECURITY.md says

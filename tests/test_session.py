@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from check_smtp_health.smtp.reply import Reply
 from hypothesis import given
 from hypothesis import strategies as st
 
 from check_smtp_health.errors import Rejected, Violation
-from check_smtp_health.smtp.session import COMMAND_LIMIT, Session, command, parse_keywords
+from check_smtp_health.smtp.session import COMMAND_LIMIT, Reply, Session, command, parse_keywords
 
 
 def ehlo(*lines: bytes) -> Reply:

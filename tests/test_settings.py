@@ -2,78 +2,131 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nagiosplugin import Range
 
-from check_smtp_health.config.getopt import read
+from check_smtp_health.config import build, getopt
 from check_smtp_health.config.option_table import OPTIONS
-from check_smtp_health.config.parsers import Expect, Host, Keyword
-from check_smtp_health.config.settings import Settings, build
+from check_smtp_health.config.parsers import Expect, Keyword
 from check_smtp_health.errors import UsageFault
+from check_smtp_health.report import Host
+from tests import command_line
 
-KEYS = ("banner", "helo", "time")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.config.thresholds import Range as Limit
 
 
-def settings(*arguments: str, nodename: str = "here") -> Settings:
+def settings(*arguments: str) -> Settings:
     """Return the settings of a command line that lacks only the host."""
-    return build(read(["-H", "mx.example", *arguments]), KEYS, nodename)
+    return command_line.settings("-H", "mx.example", *arguments)
+
+
+def told(chosen: Settings) -> dict[str, Any]:
+    """Return each field of each group by its name, limits as Nagios writes them."""
+    groups: dict[str, Any] = {name: getattr(chosen, name) for name in chosen._fields}
+    fields = {
+        f"{name}.{field}": value
+        for name, group in groups.items()
+        if group is not None
+        for field, value in zip(group._fields, group)
+    }
+    warning, critical = fields.pop("judging.limits")
+    return {**fields, "warning": texts(warning), "critical": texts(critical)}
+
+
+def texts(limits: Mapping[str, Limit]) -> dict[str, str]:
+    """Return ranges as Nagios writes them."""
+    return {label: limit.text for label, limit in limits.items()}
 
 
 def test_defaults() -> None:
-    assert settings() == Settings(
-        hosts=(Host("mx.example", "mx.example", "name"),),
-        port=25,
-        family=None,
-        source=None,
-        fqdn=None,
-        greeting="HELO",
-        expect=Expect(220, ""),
-        require=(),
-        forbid=(),
-        warning={},
-        critical={},
-        timeout=10.0,
-        timeout_state="critical",
-        tempfail="warning",
-        verbose=0,
-    )
+    assert told(settings()) == {
+        "endpoint.hosts": (Host("mx.example", "mx.example", "name"),),
+        "endpoint.port": 25,
+        "endpoint.timeout": 10.0,
+        "endpoint.family": None,
+        "endpoint.source": None,
+        "endpoint.proxy": "",
+        "endpoint.all_addresses": False,
+        "endpoint.mx": False,
+        "endpoint.min_healthy": None,
+        "endpoint.nameservers": (),
+        "greeting.verb": "HELO",
+        "greeting.expect": Expect(220, ""),
+        "greeting.fqdn": None,
+        "greeting.require": (),
+        "greeting.forbid": (),
+        "greeting.needs_extensions": False,
+        "tls.mode": "",
+        "tls.sni": None,
+        "tls.verify": True,
+        "tls.ca_file": None,
+        "tls.ca_path": None,
+        "tls.certfile": None,
+        "tls.keyfile": None,
+        "tls.minimum": "1.2",
+        "tls.judge_expiry": True,
+        "transaction.reverse_path": None,
+        "transaction.size": None,
+        "transaction.recipients": (),
+        "transaction.no_relay": (),
+        "transaction.commands": (),
+        "policies.given": {},
+        "judging.timeout_state": "critical",
+        "judging.tempfail": "warning",
+        "judging.verbose": 0,
+        "judging.keeps_transcript": False,
+        "warning": {},
+        "critical": {},
+    }
 
 
 @pytest.mark.parametrize(
     ("arguments", "changed"),
     [
-        (("-p", "2525"), {"port": 2525}),
-        (("-p2525",), {"port": 2525}),
-        (("--port=2525",), {"port": 2525}),
-        (("-p", "1", "-p", "2"), {"port": 2}),
-        (("-4",), {"family": 4}),
-        (("--use-ipv6",), {"family": 6}),
-        (("--source", "192.0.2.1"), {"source": "192.0.2.1", "family": 4}),
-        (("--source", "::1", "-6"), {"source": "::1", "family": 6}),
-        (("-F", "me.example"), {"fqdn": "me.example"}),
-        (("-F", "-me"), {"fqdn": "-me"}),
-        (("--ehlo",), {"greeting": "EHLO"}),
-        (("--ehlo=",), {"greeting": "EHLO"}),
-        (("-L",), {"greeting": "LHLO"}),
-        (("--lmtp", "--ehlo"), {"greeting": "LHLO"}),
-        (("-e", "220 mx"), {"expect": Expect(220, "220 mx")}),
-        (("-e", "554"), {"expect": Expect(554, "554")}),
-        (("-e", "554-no"), {"expect": Expect(554, "554-no")}),
-        (("-e", "2200"), {"expect": Expect(220, "2200")}),
-        (("-e", "ESMTP"), {"expect": Expect(220, "ESMTP")}),
-        (("-e", ""), {"expect": Expect(220, "")}),
+        (("-p", "2525"), {"endpoint.port": 2525}),
+        (("-p2525",), {"endpoint.port": 2525}),
+        (("--port=2525",), {"endpoint.port": 2525}),
+        (("-p", "1", "-p", "2"), {"endpoint.port": 2}),
+        (("-4",), {"endpoint.family": 4}),
+        (("--use-ipv6",), {"endpoint.family": 6}),
+        (("--source", "192.0.2.1"), {"endpoint.source": "192.0.2.1", "endpoint.family": 4}),
+        (("--source", "::1", "-6"), {"endpoint.source": "::1", "endpoint.family": 6}),
+        (("-F", "me.example"), {"greeting.fqdn": "me.example"}),
+        (("-F", "-me"), {"greeting.fqdn": "-me"}),
+        (("--ehlo",), {"greeting.verb": "EHLO"}),
+        (("--ehlo=",), {"greeting.verb": "EHLO"}),
+        (("-L",), {"greeting.verb": "LHLO"}),
+        (("--lmtp", "--ehlo"), {"greeting.verb": "LHLO"}),
+        (("-e", "220 mx"), {"greeting.expect": Expect(220, "220 mx")}),
+        (("-e", "554"), {"greeting.expect": Expect(554, "554")}),
+        (("-e", "554-no"), {"greeting.expect": Expect(554, "554-no")}),
+        (("-e", "2200"), {"greeting.expect": Expect(220, "2200")}),
+        (("-e", "ESMTP"), {"greeting.expect": Expect(220, "ESMTP")}),
+        (("-e", ""), {"greeting.expect": Expect(220, "")}),
         (
             ("--require", "size", "--require=AUTH=PLAIN"),
             {
-                "greeting": "EHLO",
-                "require": (Keyword("SIZE", None), Keyword("AUTH", "PLAIN")),
+                "greeting.verb": "EHLO",
+                "greeting.needs_extensions": True,
+                "greeting.require": (Keyword("SIZE", None), Keyword("AUTH", "PLAIN")),
             },
         ),
-        (("--forbid", "VRFY"), {"greeting": "EHLO", "forbid": (Keyword("VRFY", None),)}),
+        (
+            ("--forbid", "VRFY"),
+            {
+                "greeting.verb": "EHLO",
+                "greeting.needs_extensions": True,
+                "greeting.forbid": (Keyword("VRFY", None),),
+            },
+        ),
         (("-w", "1", "-c", "2"), {"warning": {"time": "1"}, "critical": {"time": "2"}}),
         (
             ("-w", "banner=.5,helo=@1:2,3"),
@@ -87,22 +140,22 @@ def test_defaults() -> None:
         (("-w", ":5"), {"warning": {"time": "5"}}),
         (("-w", "@0.0:5."), {"warning": {"time": "@5"}}),
         (("-w", "-.5:00"), {"warning": {"time": "-0.5:00"}}),
-        (("-t", "0.5"), {"timeout": 0.5}),
-        (("-t", "7:unknown"), {"timeout": 7.0, "timeout_state": "unknown"}),
-        (("-t", "7:1"), {"timeout": 7.0, "timeout_state": "warning"}),
-        (("--tempfail", "CRITICAL"), {"tempfail": "critical"}),
+        (("-t", "0.5"), {"endpoint.timeout": 0.5}),
+        (("-t", "7:unknown"), {"endpoint.timeout": 7.0, "judging.timeout_state": "unknown"}),
+        (("-t", "7:1"), {"endpoint.timeout": 7.0, "judging.timeout_state": "warning"}),
+        (("--tempfail", "CRITICAL"), {"judging.tempfail": "critical"}),
         (("-q",), {}),
         (("-q", "true"), {}),
-        (("-q", "0", "-p", "1"), {"port": 1}),
+        (("-q", "0", "-p", "1"), {"endpoint.port": 1}),
         (("--ignore-quit-failure=false",), {}),
-        (("-v", "-v"), {"verbose": 2}),
-        (("-vvv",), {"verbose": 3}),
-        (("-vp1",), {"verbose": 1, "port": 1}),
-        (("-qv",), {"verbose": 1}),
+        (("-v", "-v"), {"judging.verbose": 2, "judging.keeps_transcript": True}),
+        (("-vvv",), {"judging.verbose": 3, "judging.keeps_transcript": True}),
+        (("-vp1",), {"judging.verbose": 1, "endpoint.port": 1}),
+        (("-qv",), {"judging.verbose": 1}),
     ],
 )
 def test_given(arguments: tuple[str, ...], changed: dict[str, Any]) -> None:
-    assert settings(*arguments) == settings()._replace(**changed)
+    assert told(settings(*arguments)) == {**told(settings()), **changed}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +177,7 @@ def test_given(arguments: tuple[str, ...], changed: dict[str, Any]) -> None:
     ],
 )
 def test_host(words: tuple[str, ...], host: Host) -> None:
-    assert build(read(list(words)), KEYS, "here").hosts == (host,)
+    assert command_line.settings(*words).endpoint.hosts == (host,)
 
 
 @pytest.mark.parametrize(
@@ -132,25 +185,30 @@ def test_host(words: tuple[str, ...], host: Host) -> None:
     [("mon.example", "mon.example"), ("mon", None), ("", None), ("a b.c", None), ("10.0", None)],
 )
 def test_own_name_is_said_only_where_it_is_qualified(nodename: str, fqdn: str | None) -> None:
-    assert settings(nodename=nodename).fqdn == fqdn
+    chosen = build.build(getopt.read(["-H", "mx.example"]), (), nodename)
+    assert chosen.greeting.fqdn == fqdn
 
 
-@given(st.from_regex(r"@?((~|-?\d{1,3}(\.\d{0,2})?)?:)?(-?\d{1,3}(\.\d{0,2})?)?", fullmatch=True))
-def test_every_range_taken_is_one_of_nagiosplugins(text: str) -> None:
+RANGES = st.from_regex(r"@?((~|-?\d{1,3}(\.\d{0,2})?)?:)?(-?\d{1,3}(\.\d{0,2})?)?", fullmatch=True)
+
+
+@given(RANGES, st.floats(-1000, 1000))
+def test_every_range_taken_is_one_of_nagiosplugins(text: str, value: float) -> None:
     try:
-        taken = settings("-w", text).warning["time"]
+        taken = settings("-w", text).judging.limits.warning["time"]
     except UsageFault:
         return
-    assert Range(taken) == Range(text)
+    assert Range(taken.text) == Range(text)
+    assert taken.is_violated(value) is not Range(text).match(value)
 
 
 @given(st.text(max_size=12))
 def test_any_threshold_is_taken_or_refused(text: str) -> None:
     try:
-        taken = settings("-c", f"helo={text}").critical
+        taken = settings("-c", f"helo={text}").judging.limits.critical
     except UsageFault:
         return
-    assert all(isinstance(Range(limit), Range) for limit in taken.values())
+    assert all(isinstance(Range(limit.text), Range) for limit in taken.values())
 
 
 FLAGS = [flag for option in OPTIONS for flag in option.flags]
@@ -171,7 +229,7 @@ def test_any_command_line_is_taken_or_refused_in_one_good_line(
 ) -> None:
     problem = ""
     try:
-        build(read(words), KEYS, "here", password)
+        command_line.settings(*words, password=password)
     except UsageFault as fault:
         problem = fault.problem
     assert problem.isprintable()
@@ -180,5 +238,5 @@ def test_any_command_line_is_taken_or_refused_in_one_good_line(
 
 def test_dane_leaves_everybody_elses_certificate_to_be_verified() -> None:
     """Its records vouch for the mail server alone, not for a mailbox's, nor that of a policy."""
-    assert settings("-S", "--dane").verify
-    assert not settings("-S", "--no-verify").verify
+    assert settings("-S", "--dane").tls.verify
+    assert not settings("-S", "--no-verify").tls.verify

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from check_smtp_health.net.deadline import Deadline
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from check_smtp_health.config import settings
 from check_smtp_health.net import driver, tls
-from check_smtp_health.net.operations import Address, Connect, StartTls, Write
+from check_smtp_health.net.addresses import Address
+from check_smtp_health.net.driver import Deadline
+from check_smtp_health.net.operations import Connect, StartTls, Write
 from tests import needs, plugin
 from tests.servers.authority import after
 from tests.servers.catalogue import BANNER, EHLO, QUIT
@@ -218,8 +218,7 @@ def test_the_second_look_is_announced_to_a_proxy_too(pki: Certificates) -> None:
 
 
 def test_a_server_that_does_not_read_within_tls(pki: Certificates) -> None:
-    arguments = ["127.0.0.1", "--ssl", "--sni", "mx.example", "--ca-file", pki.good.path]
-    trust = tls.Trust(settings.build(options.read(arguments), ("time",), "here"))
+    trust = tls.Trust(tls.TlsOptions(ca_file=str(pki.good.path)))
 
     def session(port: int) -> Any:
         yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)))

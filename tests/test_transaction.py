@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health.net.operations import Address
+from check_smtp_health.net.addresses import Address
 from check_smtp_health.stages.connection import PROXY_SIGNATURE, proxy_header
 from tests import plugin
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT

@@ -6,11 +6,11 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from check_smtp_health.net.deadline import Deadline
 
 from check_smtp_health.errors import DnsUnanswered, Expired, Unresolvable
-from check_smtp_health.net import driver
+from check_smtp_health.net import addresses, dns, driver
 from check_smtp_health.net.dns import Servers
+from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Together, untimed
 from tests.servers.name_server import (
     GARBAGE,
@@ -47,7 +47,7 @@ def serving(*answers: Answer, kind: str = "A", **options: Any) -> Iterator[Serve
             address = f"127.0.0.{number}"
             server = NameServer({(NAME, kind): answer}, address=address, **options)
             stack.enter_context(server.running())
-            found.append(resolver.literal(address, server.port))
+            found.append(addresses.literal(address, server.port))
         yield Servers(tuple(found), are_trusted=True)
 
 
@@ -67,20 +67,20 @@ def values(found: Any) -> list[str]:
 @pytest.mark.parametrize("before", [SILENCE, fails("SERVFAIL"), fails("REFUSED"), WRONG_QUESTION])
 def test_the_next_server_is_asked(before: Answer) -> None:
     with serving(before, GOOD) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"))
+        found = outcome(dns.query(servers, NAME, "A"))
     assert values(found) == ["127.0.0.9"]
 
 
 def test_a_question_that_got_lost_is_asked_again() -> None:
     # The first datagram is kept until the second has come.
     with serving(GOOD, awaited=2) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"))
+        found = outcome(dns.query(servers, NAME, "A"))
     assert values(found) == ["127.0.0.9"]
 
 
 def test_all_that_is_wrong_is_told() -> None:
     with serving(fails("SERVFAIL"), fails("REFUSED"), takes_tcp=False) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"))
+        found = outcome(dns.query(servers, NAME, "A"))
     assert (type(found), found.problem) == (
         DnsUnanswered,
         "A of mx.test: SERVFAIL from 127.0.0.1, REFUSED from 127.0.0.2",
@@ -97,20 +97,20 @@ def test_all_that_is_wrong_is_told() -> None:
 )
 def test_tcp_that_does_not_help(answer: Answer, options: dict[str, Any], problem: str) -> None:
     with serving(answer, **options) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"))
+        found = outcome(dns.query(servers, NAME, "A"))
     assert found.problem == f"A of mx.test: 127.0.0.1: a truncated answer, and by TCP {problem}"
 
 
 @pytest.mark.parametrize("answer", [SILENCE, WRONG_ID, WRONG_QUESTION, GARBAGE, SHORT])
 def test_the_deadline_ends_the_wait(answer: Answer) -> None:
     with serving(answer) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"), 0.3)
+        found = outcome(dns.query(servers, NAME, "A"), 0.3)
     assert (type(found), found.problem) == (Expired, "no answer within 0.3 s")
 
 
 def test_a_loop_of_aliases() -> None:
     with serving(LOOP) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"))
+        found = outcome(dns.query(servers, NAME, "A"))
     assert (type(found), found.problem) == (
         DnsUnanswered,
         "mx.test: the aliases (CNAME) do not end",
@@ -118,7 +118,7 @@ def test_a_loop_of_aliases() -> None:
 
 
 def test_a_name_that_no_question_can_be_about() -> None:
-    found = outcome(lookup.ask(Servers((), are_trusted=False), "a..b", "A"))
+    found = outcome(dns.query(Servers((), are_trusted=False), "a..b", "A"))
     assert (type(found), found.problem) == (DnsUnanswered, "a..b is no name that DNS could know")
 
 
@@ -133,8 +133,8 @@ def test_a_name_that_no_question_can_be_about() -> None:
 )
 def test_what_there_is_not(answer: Answer, exists: bool, is_secure: bool) -> None:
     with serving(answer) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"))
-        distant = outcome(lookup.ask(servers._replace(are_trusted=False), NAME, "A"))
+        found = outcome(dns.query(servers, NAME, "A"))
+        distant = outcome(dns.query(servers._replace(are_trusted=False), NAME, "A"))
     assert (found.values, found.exists, found.is_secure) == ((), exists, is_secure)
     assert distant == found._replace(is_secure=False)
 
@@ -143,7 +143,7 @@ def test_an_alias() -> None:
     with serving(
         records("CNAME a.test.", "a.test.: CNAME b.test.", "b.test.: A 127.0.0.9")
     ) as servers:
-        found = outcome(lookup.ask(servers, NAME, "A"))
+        found = outcome(dns.query(servers, NAME, "A"))
     assert (values(found), found.canonical) == (["127.0.0.9"], "b.test")
 
 
@@ -158,17 +158,17 @@ def test_an_alias() -> None:
 )
 def test_a_host_without_address(answer: Answer, family: int | None, problem: str) -> None:
     with serving(answer) as servers:
-        found = outcome(lookup.addresses(servers, NAME, 25, family))
+        found = outcome(dns.resolve(servers, NAME, 25, family))
     assert (type(found), found.problem) == (Unresolvable, problem)
 
 
 def test_the_deadline_ends_the_wait_for_an_address() -> None:
     with serving(SILENCE) as servers:
-        found = outcome(lookup.addresses(servers, NAME, 25, 4), 0.2)
+        found = outcome(dns.resolve(servers, NAME, 25, 4), 0.2)
     assert (type(found), found.problem) == (Expired, "no answer within 0.2 s")
 
 
 def test_one_family_is_enough() -> None:
     with serving(GOOD) as servers:
-        found = outcome(lookup.addresses(servers, NAME, 25, None))
+        found = outcome(dns.resolve(servers, NAME, 25, None))
     assert [address.host for address in found] == ["127.0.0.9"]

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from check_smtp_health.judge.later import deferred_imports
 
 from bench.installed import install
+from check_smtp_health.judge.nagios import deferred_imports
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.scripted import ScriptedServer
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.config import settings
+from check_smtp_health.config import ini
 from check_smtp_health.errors import UsageFault
-from tests import plugin
+from tests import command_line, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.scripted import ScriptedServer, Sleep
 
@@ -43,7 +43,7 @@ ehlo=
 def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
     file = tmp_path / "plugins.ini"
     file.write_text(INI)
-    assert extra_opts.read((f"{locator}@{file}",)) == arguments
+    assert ini.read((f"{locator}@{file}",)) == arguments
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
 )
 def test_mistakes(text: str, problem: str) -> None:
     with pytest.raises(UsageFault) as caught:
-        extra_opts.parse(text.split("\n"), "check_smtp_health", "f")
+        ini.parse(text.split("\n"), "check_smtp_health", "f")
     assert caught.value.problem == problem
 
 
 @given(st.text(max_size=200))
 def test_any_file_gives_arguments_or_a_fault(text: str) -> None:
     try:
-        arguments = extra_opts.parse(text.split("\n"), "s", "f")
+        arguments = ini.parse(text.split("\n"), "s", "f")
     except UsageFault:
         return
     assert all(argument.startswith("--") and "=" in argument for argument in arguments)
@@ -88,8 +88,7 @@ def test_any_file_is_taken_or_refused_in_one_good_line(lines: list[bytes]) -> No
     text = os.fsdecode(b"\n".join([b"[s]", *lines]))
     problem = ""
     try:
-        given_ = options.read(extra_opts.parse(text.split("\n"), "s", "f"))
-        settings.build(given_, ("time",), "here")
+        command_line.settings(*ini.parse(text.split("\n"), "s", "f"))
     except UsageFault as fault:
         problem = fault.problem
     assert problem.isprintable()
@@ -144,7 +143,7 @@ def test_standard_places(tmp_path: Path) -> None:
 )
 def test_unreadable(locator: str, problem: str) -> None:
     with pytest.raises(UsageFault) as caught:
-        extra_opts.read((locator,))
+        ini.read((locator,))
     assert (caught.value.option, caught.value.problem) == ("extra-opts", problem)
 
 
