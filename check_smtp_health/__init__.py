@@ -1,25 +1,29 @@
 """Nagios/Icinga plugin: does a mail server do its job, and if not, which stage fails.
 
-The rooms, and who may import whom (downwards only; ``tests/test_rooms.py`` enforces it):
+The rooms, from the top floor down; imports go down only (``[tool.importlinter]`` in pyproject.toml):
 
 ``cli``
-    argv in, one status line and an exit code out.
-``option_table``, ``options``, ``extra_opts``, ``settings``
-    What the user may say, and what it means.
-``definitions``
-    What the engines have to know, to be printed.
-``targets``, ``probe``, ``stages``
-    Which servers are asked, the walk through the stages, each stage's dialogue.
-``evaluation``, ``summary``
-    What happened -> state, and state -> text. The only users of nagiosplugin.
-``nagios``, ``later``
-    nagiosplugin without what a check never uses.
-``observation``, ``errors``, ``text``, ``values``
-    Inert values that the others pass around.
-``smtp``
-    The protocol: bytes and rules. No socket, no clock.
-``net``
-    The world: sockets, clocks, threads. No SMTP.
+    argv in, one answer and an exit code out.
+``output``
+    The answer in each format.
+``judge``
+    What happened -> state -> words. The only user of nagiosplugin.
+``probing``
+    Which servers are probed, and going through the stages with each of them.
+``policy``
+    What DNS and the web say about a server, or about its domain.
+``stages``
+    The stages of a session, each a procedure that reads from top to bottom.
+``roundtrip``
+    The message of a round trip, and the mailboxes in which it is looked for.
+``net``, ``smtp``
+    The world: sockets, clocks, threads, no SMTP. The protocol: no socket, no clock.
+``config``, ``definitions``
+    From the user's words to values. What the engines have to know, to be printed.
+``report``
+    What was observed, as values.
+``errors``, ``escaping``, ``loading``, ``namedtuple``
+    The leaves.
 """
 
 __version__ = "0.1.0"

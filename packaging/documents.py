@@ -15,6 +15,8 @@ from argparse_manpage.manpage import Manpage
 
 from check_smtp_health import __version__, definitions
 from check_smtp_health.cli import PROGRAM, parser
+from check_smtp_health.config.parsers import STATES
+from check_smtp_health.output import FORMATS
 from check_smtp_health.smtp.sasl import MECHANISMS
 
 MAN_PAGE = f"share/man/man1/{PROGRAM}.1"
@@ -31,11 +33,11 @@ SECTIONS = Path(__file__).with_name("man-sections")
 """What the option table does not know."""
 
 WORDS = {
-    "--authtype": tuple(MECHANISMS),
-    "--output-format": ("text", "json"),
+    "--authtype": tuple(one.name for one in MECHANISMS),
+    "--output-format": tuple(FORMATS),
     "--print-definition": tuple(definitions.FILES),
     "--proxy": ("v1", "v2"),
-    "--tempfail": ("ok", "warning", "critical", "unknown"),
+    "--tempfail": STATES,
     "--tls-min": ("1.2", "1.3"),
 }
 """The words that an option's value is one of."""

@@ -34,10 +34,15 @@ class Format(NamedTuple):
 
 
 TEXT = Format("text")
-JSON = Format("json", has_transcript=True)
 
-FORMATS = {"text": TEXT, "multi-line": TEXT, "json": JSON, "mp-test-json": JSON}
-"""By name; those that check_smtp 3.0 knows mean one of ours."""
+# THE FORMAT TABLE.
+FORMATS = {
+    "text": TEXT,
+    "json": Format("json", has_transcript=True),
+}
+
+ALIASES = {"multi-line": "text", "mp-test-json": "json"}
+"""The names that check_smtp 3.0 knows, and which of ours each means."""
 
 
 def find(given: str | None) -> Format:
@@ -46,9 +51,17 @@ def find(given: str | None) -> Format:
     Raises:
         UsageFault: there is none.
     """
-    found = FORMATS.get((given or "text").lower())
+    name = (given or "text").lower()
+    found = FORMATS.get(ALIASES.get(name, name))
     if found is None:
-        raise UsageFault(
-            "output-format", f"{quoted(given or '')} is not one of {', '.join(FORMATS)}"
-        )
+        problem = f"{quoted(given or '')} is not one of {', '.join(_known())}"
+        raise UsageFault("output-format", problem)
     return found
+
+
+def _known() -> list[str]:
+    return [
+        word
+        for name in FORMATS
+        for word in (name, *(alias for alias, meant in ALIASES.items() if meant == name))
+    ]
