@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from check_smtp_health import stages
-from check_smtp_health.config import build, getopt
+from check_smtp_health import definitions, output, stages
+from check_smtp_health.config import build, credentials, getopt, ini
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.probing import targets
 
 if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
@@ -21,3 +23,28 @@ def settings(*arguments: str, password: str | None = None) -> Settings:
     if options.fault is not None:
         raise options.fault
     return build.build(options, stages.NAMES, "here", password, password)
+
+
+def problem(*arguments: str) -> str:
+    """Return what is wrong with a command line, as the status line has it; nothing if it is right.
+
+    The steps are those of ``cli``, up to the first server that would be asked.
+    """
+    options = getopt.read(list(arguments))
+    try:
+        _prepare(options)
+    except UsageFault as fault:
+        return f"{options.flag(fault.option)}: {fault.problem}" if fault.option else fault.problem
+    return ""
+
+
+def _prepare(options: getopt.Options) -> None:
+    if options.fault is not None:
+        raise options.fault
+    if options.count("extra-opts"):
+        ini.read(options.all("extra-opts"))
+    if options.count("print-definition"):
+        definitions.read(options.last("print-definition") or "")
+    output.find(options.last("output-format"))
+    passwords = credentials.password(options, {}), credentials.mailbox_password(options, {})
+    targets.prepare(build.build(options, stages.NAMES, "here", *passwords))

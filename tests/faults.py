@@ -34,6 +34,9 @@ STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 ENDLESS = "none"
 """The state of a program that had to be killed."""
 
+SLACK = 0.5
+"""Seconds that the plugin may go over its deadline."""
+
 GRACE = 2
 """Seconds over its deadline after which a program is killed."""
 
@@ -166,7 +169,7 @@ def _give_way() -> None:
 def in_time(row: Behaviour, result: Result) -> bool:
     """Whether the plugin took no longer than it may, and each stage as long as it should."""
     times = result.outcome.times()
-    return result.seconds < (row.timeout if row.quick else row.timeout + plugin.SLACK) and all(
+    return result.seconds < (row.timeout if row.quick else row.timeout + SLACK) and all(
         least <= times.get(stage, 0) <= most for stage, (least, most) in row.times.items()
     )
 

@@ -11,10 +11,19 @@ import pytest
 
 from check_smtp_health.config import option_table
 from tests import documented, needs
-from tests.documented import ICINGA, NAGIOS, ROOT, STATES, World, blocks, coded, masked
-from tests.engines.icinga import Icinga
+from tests.documented import (
+    ICINGA,
+    NAGIOS,
+    README,
+    ROOT,
+    STATES,
+    World,
+    blocks,
+    coded,
+    masked,
+)
+from tests.engines.icinga import LIBRARY, VARIABLES, Icinga
 from tests.engines.nagios import Nagios
-from tests.engines.test_icinga import LIBRARY, VARIABLES
 
 MULTIPLE = re.MULTILINE | re.DOTALL
 
@@ -23,7 +32,7 @@ OTHERS = {"README.md", "faults.md", "install.md", "performance.md"}
 
 FILES = sorted((ROOT / "docs").glob("*.md"))
 TASKS = {f"docs/{path.name}": path.read_text() for path in FILES if path.name not in OTHERS}
-PAGES = {"README.md": (ROOT / "README.md").read_text(), **TASKS}
+PAGES = {"README.md": README, **TASKS}
 
 LINES = [(page, line) for page, text in PAGES.items() for line in documented.shell_lines(text)]
 SAMPLES = [(page, *sample) for page, text in PAGES.items() for sample in documented.samples(text)]

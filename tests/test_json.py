@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from check_smtp_health import __version__
 from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
 from tests import plugin
+from tests.json_answer import SCHEMA, masked, read
 from tests.servers.authority import Authority, after, self_signed
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
 from tests.servers.loopback import free_port
@@ -33,11 +33,6 @@ from tests.servers.scripted import (
     Step,
     Tagged,
 )
-
-SCHEMA: dict[str, Any] = json.loads(
-    (Path(__file__).parents[1] / "docs" / "output.schema.json").read_text()
-)
-VALIDATOR = Draft202012Validator(SCHEMA)
 
 SLOWLY = Sleep(0.05)
 """Makes the banner the slowest stage beyond doubt."""
@@ -157,35 +152,6 @@ def run(port: int, *arguments: str, **more: Any) -> plugin.Outcome:
         *arguments,
         **more,
     )
-
-
-def read(outcome: plugin.Outcome) -> dict[str, Any]:
-    """Return the object, having held it to its form."""
-    assert (outcome.stderr, outcome.stdout.count("\n"), outcome.stdout[-2:]) == ("", 1, "}\n")
-    assert outcome.stdout.isascii()
-    seen: dict[str, Any] = json.loads(outcome.stdout)
-    assert [error.message for error in VALIDATOR.iter_errors(seen)] == []
-    assert seen["exit_code"] == outcome.code
-    assert seen["state"] == ("OK", "WARNING", "CRITICAL", "UNKNOWN")[outcome.code]
-    assert seen["status"].startswith(f"SMTP {seen['state']} - ")
-    return seen
-
-
-def masked(value: Any, port: int) -> Any:
-    """Return a value without what differs from run to run: the port, and each time as ``#``."""
-    if isinstance(value, dict):
-        return {
-            key: "#"
-            if key in ("began", "seconds") and isinstance(one, float)
-            else masked(one, port)
-            for key, one in value.items()
-        }
-    if isinstance(value, list):
-        return [masked(one, port) for one in value]
-    if isinstance(value, str):
-        value = re.sub(r"\d+\.\d{3} s", "# s", value.replace(f":{port}", ":25"))
-        return re.sub(r"=\d+\.\d{6}s", "=#s", value)
-    return 25 if value == port else value
 
 
 def strings(value: Any) -> Iterator[str]:

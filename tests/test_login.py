@@ -23,25 +23,20 @@ ASKED = "time connect banner helo"
 DONE = f"{ASKED} auth quit"
 
 CLEAR = ("--auth-insecure",)
+GIVEN = {"CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD}
 
 
-def check(script: tuple[Step, ...], *arguments: str) -> tuple[int, str, str]:
-    """Run the plugin at all verbosities; return exit code, masked line, labels of the plain run."""
-    plain: tuple[int, str, str] | None = None
-    for verbosity in ("-vvv", ""):
-        with ScriptedServer(script).running() as server:
-            done = plugin.run(
-                *("-H", "127.0.0.1", "-p", str(server.port), "-t", "1", "-F", "me.example"),
-                *("-U", USER, *arguments, *filter(None, [verbosity])),
-                environment={"CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD},
-            )
-        assert (done.stderr, server.faults) == ("", [])
-        assert [form for form in FORMS if form in done.stdout] == []
-        line = done.line.replace(f" 127.0.0.1:{server.port}", "")
-        labels = " ".join(item.partition("=")[0] for item in done.perfdata.split())
-        plain = (done.code, line, labels)
-    assert plain is not None
-    return plain
+def logs_in(script: tuple[Step, ...], *arguments: str) -> plugin.Checked:
+    """Log in, and show all that there is; no output may hold the password in any form."""
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *(*plugin.at(server.port), "-t", "1", "-U", USER, *arguments, "-vvv"), environment=GIVEN
+        )
+    assert (done.stderr, server.faults) == ("", [])
+    assert [form for form in FORMS if form in done.stdout] == []
+    return plugin.Checked(
+        done.code, done.line.replace(f" 127.0.0.1:{server.port}", ""), done.labels
+    )
 
 
 OK = "SMTP OK - answered in # s (slowest: banner # s)"
@@ -83,7 +78,7 @@ DIGEST = hmac.new(PASSWORD.encode(), CHALLENGE.encode(), "md5").hexdigest()
 )
 def test_mechanisms(mechanism: str, dialogue: tuple[Step, ...]) -> None:
     script = (Sleep(0.05), *GREETED, *dialogue, b"235 2.7.0 in\r\n", *QUIT)
-    assert check(script, "-A", mechanism, *CLEAR) == (0, OK, DONE)
+    assert logs_in(script, "-A", mechanism, *CLEAR) == (0, OK, DONE)
 
 
 def test_scram_sha_256() -> None:
@@ -114,7 +109,7 @@ def test_the_best_of_both(offered: bytes, arguments: tuple[str, ...], chosen: by
         *(BANNER, EHLO, b"250-mx.example\r\n250-AUTH=" + offered + b"\r\n250 SIZE\r\n"),
         *(Expect(chosen), b"535 5.7.8 no\r\n", *QUIT),
     )
-    got = check(script, *arguments)
+    got = logs_in(script, *arguments)
     assert got == (2, "SMTP CRITICAL - auth: 535 5.7.8 no (after # s)", f"{ASKED} quit")
 
 

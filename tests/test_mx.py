@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests import plugin
+from tests.plugin import metrics
 from tests.servers import dns, system_resolver
 from tests.servers.name_server import SILENCE, Answer, NameServer, fails, records
 from tests.servers.network import private
 from tests.servers.scripted import ScriptedServer
-from tests.test_targets import BAD, GOOD, HEALTHY, REFUSES, metrics, serving
+from tests.servers.several import BAD, GOOD, HEALTHY, REFUSES, serving
 
 DOMAIN = "example.org"
 ONE, TWO = "mx1.example.org", "mx2.example.org"
@@ -30,7 +31,7 @@ def port() -> Iterator[int]:
         yield where
 
 
-def check(port: int, answers: Answers, *arguments: str, domain: str = DOMAIN) -> plugin.Outcome:
+def asked(port: int, answers: Answers, *arguments: str, domain: str = DOMAIN) -> plugin.Outcome:
     """Check a domain of which the name server knows these answers."""
     with NameServer(answers).running() as names:
         done = plugin.run(
@@ -48,7 +49,7 @@ def published(*texts: str) -> Answers:
 
 
 def test_every_host_is_probed(port: int) -> None:
-    done = check(port, published(*BOTH))
+    done = asked(port, published(*BOTH))
     assert (done.code, done.line) == (
         2,
         f"SMTP CRITICAL - {TWO}:{port} [{BAD}] helo: 550 5.7.1 no (after # s); 1 of 2 healthy",
@@ -60,7 +61,7 @@ def test_every_host_is_probed(port: int) -> None:
 
 
 def test_in_the_order_of_preference_when_verbose(port: int) -> None:
-    done = check(port, published(*BOTH), "-v", "--min-healthy", "1")
+    done = asked(port, published(*BOTH), "-v", "--min-healthy", "1")
     lines = [re.sub(r" +[\d.]+ s .*", "", line) for line in done.stdout.splitlines()[1:-1]]
     assert done.code == 1
     assert lines[:5] == [
@@ -105,7 +106,7 @@ def test_in_the_order_of_preference_when_verbose(port: int) -> None:
     ],
 )
 def test_a_domain_that_leads_nowhere(port: int, answers: Answers, said: str) -> None:
-    done = check(port, answers)
+    done = asked(port, answers)
     assert (done.code, done.line, done.perfdata) == (
         2,
         f"SMTP CRITICAL - {DOMAIN} resolve: {said}; 0 of 1 healthy",
@@ -115,7 +116,7 @@ def test_a_domain_that_leads_nowhere(port: int, answers: Answers, said: str) -> 
 
 def test_without_mx_the_domain_is_its_own_host(port: int) -> None:
     answers = {(DOMAIN, "MX"): records(), (DOMAIN, "A"): records(f"A {GOOD}")}
-    done = check(port, answers, "-v")
+    done = asked(port, answers, "-v")
     assert done.code == 0
     assert done.line == (
         f"SMTP OK - {DOMAIN}: 1 of 1 healthy, slowest: {DOMAIN}:{port} [{GOOD}] # s (banner # s)"
@@ -146,7 +147,7 @@ def test_without_mx_the_domain_is_its_own_host(port: int) -> None:
     ],
 )
 def test_what_breaks_a_rule(port: int, answers: Answers, said: str) -> None:
-    done = check(port, answers)
+    done = asked(port, answers)
     assert (done.code, done.line) == (
         1,
         f"SMTP WARNING - {DOMAIN} mx: {said}; 1 of 1 healthy",
@@ -154,7 +155,7 @@ def test_what_breaks_a_rule(port: int, answers: Answers, said: str) -> None:
 
 
 def test_a_host_that_does_not_resolve(port: int) -> None:
-    done = check(port, published(f"MX 10 {ONE}.", "MX 20 gone.example.org."))
+    done = asked(port, published(f"MX 10 {ONE}.", "MX 20 gone.example.org."))
     assert (done.code, done.line) == (
         2,
         f"SMTP CRITICAL - gone.example.org:{port} resolve: no such host name (after # s); "
@@ -164,7 +165,7 @@ def test_a_host_that_does_not_resolve(port: int) -> None:
 
 def test_a_host_without_address_of_that_family(port: int) -> None:
     answers = {**published(f"MX 10 {ONE}."), (ONE, "AAAA"): records()}
-    done = check(port, answers, "-6")
+    done = asked(port, answers, "-6")
     assert (done.code, done.line) == (
         2,
         f"SMTP CRITICAL - {ONE}:{port} resolve: the name has no address (for IPv6) (after # s); "
@@ -174,7 +175,7 @@ def test_a_host_without_address_of_that_family(port: int) -> None:
 
 def test_every_address_of_every_host(port: int) -> None:
     answers = {**published(*BOTH), (ONE, "A"): records(f"A {GOOD}", f"A {BAD}")}
-    done = check(port, answers, "--all-addresses")
+    done = asked(port, answers, "--all-addresses")
     refused = "helo: 550 5.7.1 no (after # s)"
     assert (done.code, done.line) == (
         2,
@@ -186,7 +187,7 @@ def test_every_address_of_every_host(port: int) -> None:
 def test_two_domains_together(port: int) -> None:
     other = "example.net"
     answers = {**published(f"MX 10 {ONE}."), (other, "MX"): records(f"MX 5 {ONE}.")}
-    done = check(port, answers, "-H", other)
+    done = asked(port, answers, "-H", other)
     assert done.code == 0
     assert done.line.startswith(f"SMTP OK - {DOMAIN}, {other}: 2 of 2 healthy, slowest: ")
     stages = ("time", "resolve", "connect", "banner", "helo", "quit")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests import needs, plugin
+from tests import masking, needs, plugin
 from tests.servers import postfix
 from tests.servers.loopback import has_ipv6
 from tests.servers.postfix import Postfix
@@ -26,7 +25,7 @@ def server() -> Iterator[Postfix]:
 def answer(server: Postfix, *arguments: str, host: str = "127.0.0.1") -> tuple[int, str, str, str]:
     """Return exit code, status line, perfdata and standard error, what varies masked."""
     outcome = plugin.run("-H", host, "-p", str(server.port), *arguments)
-    line = re.sub(r"slowest: \w+", "slowest: #", outcome.line)
+    line = masking.unraced(outcome.line)
     return outcome.code, line, outcome.perfdata, outcome.stderr
 
 

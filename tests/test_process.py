@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from check_smtp_health.cli import GRACE
-from tests import plugin
+from tests import masking, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
 
@@ -21,21 +20,10 @@ HEALTHY = (Sleep(0.05), BANNER, *HELO, *QUIT)
 REFUSES = (BANNER, HELO[0], Sleep(0.05), b"550-no | way\r\n550 [OK]\r\n", QUIT[0], Hang())
 
 
-def arguments(server: ScriptedServer, *more: str) -> tuple[str, ...]:
-    """Return a command line for that server."""
-    return ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", *more)
-
-
-def masked(text: str, port: int) -> str:
-    """Return an output with the port, every time and the widths of the bars taken out."""
-    text = re.sub(r"\d+\.\d{3,6}", "#", text.replace(str(port), "PORT"))
-    return re.sub(r" +(#\sS|#\sC|#\s\*|#:?)", r" \1", re.sub(r" *[█]+ *", " █ ", text))
-
-
 @pytest.mark.parametrize("verbosity", ["-v", "-vv", "-vvv"])
 def test_verbose_when_all_is_well(verbosity: str) -> None:
     with ScriptedServer(HEALTHY).running() as server:
-        done = plugin.run(*arguments(server, verbosity), environment={"PYTHONUTF8": "1"})
+        done = plugin.run(*plugin.at(server.port), verbosity, environment={"PYTHONUTF8": "1"})
     transcript = [
         " # *: connected to 127.0.0.1",
         " # S: 220 mx.example ESMTP",
@@ -45,7 +33,7 @@ def test_verbose_when_all_is_well(verbosity: str) -> None:
         " # S: 221 bye",
     ]
     assert (done.code, done.stderr) == (0, "")
-    shown = [line.rstrip() for line in masked(done.stdout, server.port).splitlines()]
+    shown = masking.timeless(done.stdout.replace(str(server.port), "PORT")).splitlines()
     assert shown == [
         "SMTP OK - 127.0.0.1:PORT answered in # s (slowest: banner # s)",
         "[OK]       connect # s █",
@@ -59,8 +47,8 @@ def test_verbose_when_all_is_well(verbosity: str) -> None:
 
 def test_verbose_when_a_stage_fails() -> None:
     with ScriptedServer(REFUSES).running() as server:
-        done = plugin.run(*arguments(server, "-vv"), environment={"PYTHONUTF8": "1"})
-    shown = [line.rstrip() for line in masked(done.stdout, server.port).splitlines()]
+        done = plugin.run(*plugin.at(server.port), "-vv", environment={"PYTHONUTF8": "1"})
+    shown = masking.timeless(done.stdout.replace(str(server.port), "PORT")).splitlines()
     shown = [line.replace("within 1 s", "within # s") for line in shown]
     assert (done.code, done.stderr) == (2, "")
     assert shown == [
@@ -84,7 +72,7 @@ def test_bars_are_a_waterfall() -> None:
     with ScriptedServer(
         (Sleep(0.2), BANNER, HELO[0], Sleep(0.2), HELO[1], *QUIT)
     ).running() as server:
-        done = plugin.run(*arguments(server, "-v"), environment={"PYTHONIOENCODING": "ascii"})
+        done = plugin.run(*plugin.at(server.port), "-v", environment={"PYTHONIOENCODING": "ascii"})
     bars = [line[32:].rstrip() for line in done.stdout.splitlines()[1:5]]
     assert [len(bar) for bar in bars] == [1, pytest.approx(20, abs=2), pytest.approx(40, abs=1), 40]
     assert [bar.count("#") for bar in bars] == [
@@ -98,7 +86,7 @@ def test_bars_are_a_waterfall() -> None:
 
 def test_a_partial_line_is_in_the_transcript() -> None:
     with ScriptedServer((b"220-a\r\n22", Hang())).running() as server:
-        done = plugin.run(*arguments(server, "-vv", "-t", "1"))
+        done = plugin.run(*plugin.at(server.port), "-vv", "-t", "1")
     assert [line[10:] for line in done.stdout.splitlines()[3:7]] == [
         "*: connected to 127.0.0.1",
         "S: 220-a",
@@ -111,7 +99,7 @@ def test_a_partial_line_is_in_the_transcript() -> None:
 def test_a_stdout_that_cannot_say_it_gets_an_escape(encoding: str) -> None:
     with ScriptedServer(("554 \u20ac\r\n".encode(), *QUIT)).running() as server:
         done = subprocess.run(
-            [plugin.SCRIPT, *arguments(server)],
+            [plugin.SCRIPT, *plugin.at(server.port)],
             env={**os.environ, "PYTHONIOENCODING": encoding},
             capture_output=True,
             check=False,
@@ -128,7 +116,7 @@ def test_a_stdout_that_cannot_say_it_gets_an_escape(encoding: str) -> None:
 def test_standard_streams(redirection: str) -> None:
     with ScriptedServer(HEALTHY).running() as server:
         done = subprocess.run(
-            f"{plugin.SCRIPT} {' '.join(arguments(server))} {redirection}",
+            f"{plugin.SCRIPT} {' '.join(plugin.at(server.port))} {redirection}",
             shell=True,
             capture_output=True,
             check=False,
@@ -138,7 +126,8 @@ def test_standard_streams(redirection: str) -> None:
         "SMTP OK - 127.0.0.1:PORT answered in # s (slowest: banner # s) "
         "| time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0\n"
     )
-    assert (done.returncode, done.stderr, masked(done.stdout.decode(), server.port)) == (
+    shown = masking.timeless(done.stdout.decode().replace(str(server.port), "PORT"))
+    assert (done.returncode, done.stderr, shown) == (
         3 if lost else 0,
         b"",
         "" if lost else answer,
@@ -151,7 +140,7 @@ def test_reader_gone(sigpipe: str) -> None:
         out, into = os.pipe()
         os.close(out)
         done = subprocess.run(
-            ["env", sigpipe, plugin.SCRIPT, *arguments(server)],
+            ["env", sigpipe, plugin.SCRIPT, *plugin.at(server.port)],
             stdout=into,
             stderr=subprocess.PIPE,
             check=False,
@@ -171,7 +160,7 @@ def test_a_reader_that_does_not_read() -> None:
     began = time.monotonic()
     with ScriptedServer((Hang(),)).running() as server:
         done = subprocess.run(
-            [plugin.SCRIPT, *arguments(server, "-t", "0.3")],
+            [plugin.SCRIPT, *plugin.at(server.port), "-t", "0.3"],
             stdout=into,
             stderr=subprocess.PIPE,
             check=False,
@@ -186,7 +175,7 @@ def test_what_even_the_deadline_cannot_end() -> None:
     """An expression of the user's that takes ages: nothing else of the run gets a turn."""
     reply = b"250 " + b"a" * 60 + b"!\r\n"
     with ScriptedServer((BANNER, *HELO, Expect(b"NOOP"), reply, Hang())).running() as server:
-        done = plugin.run(*arguments(server, "-t", "0.3", "-C", "NOOP", "-R", "(a+)+$"))
+        done = plugin.run(*plugin.at(server.port), "-t", "0.3", "-C", "NOOP", "-R", "(a+)+$")
     assert (done.code, done.stdout, done.stderr) == (
         3,
         "SMTP UNKNOWN - stuck beyond the deadline, ended by SIGALRM\n",
@@ -223,7 +212,7 @@ def test_a_bug_is_one_line(tmp_path: Path, verbosity: str, lines: int) -> None:
 
 def test_too_few_file_descriptors() -> None:
     with ScriptedServer(HEALTHY).running() as server:
-        script = f"ulimit -n 5; exec {plugin.SCRIPT} {' '.join(arguments(server))}"
+        script = f"ulimit -n 5; exec {plugin.SCRIPT} {' '.join(plugin.at(server.port))}"
         done = subprocess.run(["sh", "-c", script], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (
         3,
@@ -236,7 +225,7 @@ def test_too_few_file_descriptors() -> None:
 def test_as_a_module(environment: dict[str, str]) -> None:
     with ScriptedServer(HEALTHY).running() as server:
         done = subprocess.run(
-            [sys.executable, "-m", "check_smtp_health", *arguments(server)],
+            [sys.executable, "-m", "check_smtp_health", *plugin.at(server.port)],
             env=environment,
             cwd="/",
             capture_output=True,

@@ -1,4 +1,4 @@
-"""What is written for people is true: the tables of README and CONTRIBUTING are the code's.
+"""What is written for people is true: the tables of the README are the code's.
 
 What they tell to type is in test_docs.py.
 """
@@ -18,6 +18,7 @@ from check_smtp_health.stages import NAMES
 from tests import command_line, documented
 from tests.documented import (
     ICINGA,
+    README,
     ROOT,
     STATES,
     World,
@@ -29,10 +30,7 @@ from tests.documented import (
     table,
 )
 from tests.servers.authority import Authority, self_signed
-from tests.test_rooms import LEAVES, MAY_IMPORT
 
-README = (ROOT / "README.md").read_text()
-CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 FAULTS = (ROOT / "docs" / "faults.md").read_text()
 NRPE = (ROOT / "contrib" / "nrpe.cfg").read_text()
 MRPE = (ROOT / "contrib" / "mrpe.cfg").read_text()
@@ -176,29 +174,6 @@ def test_extras() -> None:
     assert [set(extras.split(",")) - set(setup["options.extras_require"]) for extras in named] == [
         set()
     ]
-
-
-def test_rooms() -> None:
-    listed = {
-        name: {
-            word
-            for cell in re.split(", ", allowed)
-            for word in (LEAVES if cell == "the leaves" else coded(cell))
-        }
-        for names, allowed in table(CONTRIBUTING, "Rooms")
-        for name in coded(names)
-    }
-    # A package that imports nothing is a folder, not a room.
-    folders = {
-        name for name, allowed in MAY_IMPORT.items() if name.endswith("__init__") and not allowed
-    }
-    assert listed == {
-        name.removesuffix(".__init__"): {
-            other.removesuffix(".__init__") for other in allowed - folders
-        }
-        for name, allowed in MAY_IMPORT.items()
-        if name not in folders
-    }
 
 
 def test_the_changelog_is_about_this_version() -> None:

@@ -10,8 +10,9 @@ import pytest
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.stages.connection import PROXY_SIGNATURE, proxy_header
 from tests import plugin
+from tests.plugin import check
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
-from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep, Step, Swallow
+from tests.servers.scripted import Expect, ScriptedServer, Sleep, Step, Swallow
 
 OK = b"250 2.0.0 ok\r\n"
 RSET = (Expect(b"RSET\r\n"), OK)
@@ -31,18 +32,6 @@ def extended(*keywords: str) -> Script:
     """Return the steps up to an EHLO reply that offers the keywords."""
     lines = "".join(f"250-{word}\r\n" for word in keywords)
     return (Sleep(0.05), BANNER, EHLO, f"250-mx.example\r\n{lines}250 HELP\r\n".encode())
-
-
-def check(script: Script, *arguments: str) -> tuple[int, str, str]:
-    """Run the plugin; return exit code, masked line without the target, labels."""
-    with ScriptedServer(script).running() as server:
-        done = plugin.run(
-            *("-H", "127.0.0.1", "-p", str(server.port), "-t", "1", "-F", "me.example", *arguments)
-        )
-    assert (done.stderr, server.faults, done.stdout.count("\n")) == ("", [], 1)
-    assert done.seconds < 1 + plugin.SLACK
-    line = done.line.replace(f" 127.0.0.1:{server.port}", "")
-    return done.code, line, " ".join(item.partition("=")[0] for item in done.perfdata.split())
 
 
 HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
@@ -99,44 +88,6 @@ HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
 )
 def test_all_is_well(arguments: tuple[str, ...], script: Script, stages: str) -> None:
     assert check((*script, *RSET, *QUIT), *arguments) == (0, HEALTHY, f"{HELOED} {stages} quit")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        (("-f", "a@b\r\nRCPT"), "-f: 'a@b\\x0d\\x0aRCPT' is not a mail address"),
-        (("-f", "<a@b"), "-f: '<a@b' is not a mail address"),
-        (("--from", "a b@c"), "--from: 'a b@c' is not a mail address"),
-        (("-f", "x" * 255), f"-f: '{'x' * 80}...' is not a mail address"),
-        (("--rcpt", ""), "--rcpt: '' is not a mail address"),
-        (("--rcpt", "<>"), "--rcpt: '<>' is not a mail address"),
-        (("--no-relay", "a@b> SIZE=1"), "--no-relay: 'a@b> SIZE=1' is not a mail address"),
-        (("--no-relay", "\udcff@b"), "--no-relay: '\\udcff@b' is not a mail address"),
-        (("--size", "1k"), "--size: '1k' is not a number of bytes"),
-        (("--size", "-1"), "--size: '-1' is not a number of bytes"),
-        (("-C", "DATA"), "-C: 'DATA' would begin a message"),
-        (("-f", '"a b" c@d'), "-f: '\"a b\" c@d' is not a mail address"),
-        (("-C", "NOOP\n"), "-C: 'NOOP\\x0a' is not a command line of 1 to 510 bytes"),
-        (("-C", ""), "-C: '' is not a command line of 1 to 510 bytes"),
-        (("-C", "x" * 511), f"-C: '{'x' * 80}...' is not a command line of 1 to 510 bytes"),
-        (("-C", "NOOP", "-R", "a", "-R", "b"), "-R: 'b' belongs to no -C"),
-        (("-e", "554", "-f", ""), "-e: a server that says 554 ends before --from"),
-        (
-            ("--output-format", "xml"),
-            "--output-format: 'xml' is not one of text, multi-line, json, mp-test-json",
-        ),
-        (("--proxy=v3",), "--proxy: 'v3' is neither v1 nor v2"),
-    ],
-)
-def test_bad_input_is_never_sent(arguments: tuple[str, ...], problem: str) -> None:
-    with ScriptedServer((Hang(),)).running() as server:
-        done = plugin.run("-H", "127.0.0.1", "-p", str(server.port), *arguments)
-    assert (done.code, done.stdout, done.stderr, server.connections) == (
-        3,
-        f"SMTP UNKNOWN - {problem}\n",
-        "",
-        0,
-    )
 
 
 def test_a_login_by_commands_is_not_shown() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from check_smtp_health import __version__
-from tests import plugin
+from tests import command_line, plugin
 from tests.servers.scripted import Hang, ScriptedServer
 
 STAGES = (
@@ -225,6 +225,28 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("--require", "STARTTLS PLEASE"), "--require: 'STARTTLS PLEASE' is not an EHLO keyword"),
     (("--forbid", ""), "--forbid: '' is not an EHLO keyword"),
+    (("-f", "a@b\r\nRCPT"), "-f: 'a@b\\x0d\\x0aRCPT' is not a mail address"),
+    (("-f", "<a@b"), "-f: '<a@b' is not a mail address"),
+    (("--from", "a b@c"), "--from: 'a b@c' is not a mail address"),
+    (("-f", "x" * 255), f"-f: '{'x' * 80}...' is not a mail address"),
+    (("--rcpt", ""), "--rcpt: '' is not a mail address"),
+    (("--rcpt", "<>"), "--rcpt: '<>' is not a mail address"),
+    (("--no-relay", "a@b> SIZE=1"), "--no-relay: 'a@b> SIZE=1' is not a mail address"),
+    (("--no-relay", "\udcff@b"), "--no-relay: '\\udcff@b' is not a mail address"),
+    (("--size", "1k"), "--size: '1k' is not a number of bytes"),
+    (("--size", "-1"), "--size: '-1' is not a number of bytes"),
+    (("-C", "DATA"), "-C: 'DATA' would begin a message"),
+    (("-f", '"a b" c@d'), "-f: '\"a b\" c@d' is not a mail address"),
+    (("-C", "NOOP\n"), "-C: 'NOOP\\x0a' is not a command line of 1 to 510 bytes"),
+    (("-C", ""), "-C: '' is not a command line of 1 to 510 bytes"),
+    (("-C", "x" * 511), f"-C: '{'x' * 80}...' is not a command line of 1 to 510 bytes"),
+    (("-C", "NOOP", "-R", "a", "-R", "b"), "-R: 'b' belongs to no -C"),
+    (("-e", "554", "-f", ""), "-e: a server that says 554 ends before --from"),
+    (
+        ("--output-format", "xml"),
+        "--output-format: 'xml' is not one of text, multi-line, json, mp-test-json",
+    ),
+    (("--proxy=v3",), "--proxy: 'v3' is neither v1 nor v2"),
     (
         ("--extra-opts=a@/nonexistent",),
         "--extra-opts: cannot read '/nonexistent': No such file or directory",
@@ -273,23 +295,53 @@ HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
+AS_PROCESSES: tuple[tuple[str, ...], ...] = (
+    (),
+    ("-H", ""),
+    ("-H", "a\udcffb"),
+    ("-H", "/run/x", "-S"),
+    ("-X",),
+    ("-c", "9" * 5000),
+    ("-F", "me\r\nMAIL FROM:<a@b>"),
+    ("-S", "--ca-file", "/dev/null"),
+    ("--extra-opts=a@/nonexistent",),
+    (*SENT, "--mailbox", "imap://me:s3cret@x"),
+)
+"""One for each place where such a thing is found, and for each kind of character."""
+
+
+def whole(arguments: tuple[str, ...], *instead: str) -> tuple[str, ...]:
+    """Return a row's command line: with a host, and a port, where the row has none."""
+    has_port = {"-p", "--port"} & set(arguments)
+    return ("-H", "127.0.0.1", *(() if has_port else instead), *arguments)
+
+
 @pytest.mark.parametrize(("arguments", "problem"), TABLE, ids=[row[1][:60] for row in TABLE])
-def test_bad_option_is_named_and_nothing_is_sent(arguments: tuple[str, ...], problem: str) -> None:
+def test_bad_option_is_named(arguments: tuple[str, ...], problem: str) -> None:
+    assert command_line.problem(*whole(arguments)) == problem
+
+
+@pytest.mark.parametrize(("arguments", "problem"), HOSTS, ids=[row[1][:60] for row in HOSTS])
+def test_bad_host(arguments: tuple[str, ...], problem: str) -> None:
+    assert command_line.problem(*arguments) == problem
+
+
+@pytest.mark.parametrize("arguments", AS_PROCESSES, ids=lambda row: " ".join(row)[:60])
+def test_bad_input_is_one_line_and_nothing_is_sent(arguments: tuple[str, ...]) -> None:
     with ScriptedServer((Hang(),)).running() as server:
-        last = () if "-p" in arguments or "--port" in arguments else ("-p", str(server.port))
-        done = plugin.run("-H", "127.0.0.1", *last, *arguments)
+        where = ("-p", str(server.port))
+        is_host = arguments in dict(HOSTS)
+        done = plugin.run(*((*where, *arguments) if is_host else whole(arguments, *where)))
     assert (done.code, done.stdout, done.stderr, server.connections) == (
         3,
-        f"SMTP UNKNOWN - {problem}\n",
+        f"SMTP UNKNOWN - {dict(HOSTS + TABLE)[arguments]}\n",
         "",
         0,
     )
 
 
-@pytest.mark.parametrize(("arguments", "problem"), HOSTS, ids=[row[1][:60] for row in HOSTS])
-def test_bad_host(arguments: tuple[str, ...], problem: str) -> None:
-    done = plugin.run(*arguments)
-    assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
+def test_a_right_command_line_has_no_problem() -> None:
+    assert command_line.problem("-H", "127.0.0.1") == ""
 
 
 @pytest.mark.parametrize("flag", ["-V", "--version"])

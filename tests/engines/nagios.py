@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests import needs
-from tests.engines.icinga import timeless
+from tests.masking import masked
 from tests.plugin import SCRIPT
 
 if TYPE_CHECKING:
@@ -217,9 +217,9 @@ def _service(block: str) -> tuple[str, Service]:
     values = dict(re.findall(r"^\t(\w+)=(.*)$", block, re.MULTILINE))
     result = Result(
         int(values["current_state"]),
-        timeless(values["plugin_output"]),
-        timeless(values["long_plugin_output"]),
-        timeless(values["performance_data"]),
+        masked(values["plugin_output"]),
+        masked(values["long_plugin_output"]),
+        masked(values["performance_data"]),
     )
     return values["service_description"], Service(
         result,

@@ -11,7 +11,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from check_smtp_health.config.option_table import OPTIONS, Option
-from tests.engines.icinga import COMMANDS, NODE, Icinga, Result, checked, result
+from tests.engines.icinga import (
+    COMMANDS,
+    LIBRARY,
+    NODE,
+    VARIABLES,
+    Icinga,
+    Result,
+    checked,
+    result,
+)
 from tests.plugin import SCRIPT
 from tests.servers.roundtrip import PASSWORD as MAILBOX_PASSWORD
 from tests.servers.roundtrip import SENDING, WHOLE, named
@@ -26,15 +35,6 @@ IN_ENVIRONMENT = {
 """What is no argument: Icinga stores and shows those, and so does the process list."""
 
 PASSWORD = "s3cret, $HOME, \u00fc"
-
-VARIABLES = {"hostname": "address", "use-ipv4": "ipv4", "use-ipv6": "ipv6"}
-"""Custom variables that the Icinga Template Library does not name after the option."""
-
-LIBRARY = """
-include <itl>
-include <plugins>
-include CommandsFile
-"""
 
 SERVICES = """
 object Host "mail" {
@@ -291,10 +291,10 @@ def test_verbose(seen: Seen) -> None:
         ],
         0,
         f"SMTP OK - 127.0.0.1:{seen.port} answered in # s (slowest: # # s)\n"
-        "[OK]       connect   # s\n"
-        "[OK]       banner    # s\n"
-        "[OK]       helo      # s\n"
-        "[OK]       quit      # s\n",
+        "[OK]       connect # s █\n"
+        "[OK]       banner # s █\n"
+        "[OK]       helo # s █\n"
+        "[OK]       quit # s █\n",
         ["time=#s;-5:;;0;10", "connect=#s;;;0", "banner=#s;;;0", "helo=#s;;;0", "quit=#s;;;0"],
     )
 
@@ -327,11 +327,11 @@ def test_a_password_reaches_the_plugin_and_nobody_else(seen: Seen) -> None:
         ],
         0,
         f"SMTP OK - 127.0.0.1:{seen.login.port} answered in # s (slowest: # # s)\n"
-        "[OK]       connect   # s\n"
-        "[OK]       banner    # s\n"
-        "[OK]       helo      # s\n"
-        "[OK]       auth      # s\n"
-        "[OK]       quit      # s\n",
+        "[OK]       connect # s █\n"
+        "[OK]       banner # s █\n"
+        "[OK]       helo # s █\n"
+        "[OK]       auth # s █\n"
+        "[OK]       quit # s █\n",
         [
             *("time=#s;;;0;10", "connect=#s;;;0", "banner=#s;;;0", "helo=#s;;;0"),
             *("auth=#s;;;0", "quit=#s;;;0"),

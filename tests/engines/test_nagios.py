@@ -148,10 +148,10 @@ def test_verbose(ran: Ran) -> None:
     assert ran.results["verbose"] == Result(
         0,
         f"SMTP OK - 127.0.0.1:{ran.port} answered in # s (slowest: # # s)",
-        r"[OK]       connect   # s\n"
-        r"[OK]       banner    # s\n"
-        r"[OK]       helo      # s\n"
-        r"[OK]       quit      # s\n",
+        r"[OK]       connect # s █\n"
+        r"[OK]       banner # s █\n"
+        r"[OK]       helo # s █\n"
+        r"[OK]       quit # s █\n",
         "time=#s;-5:;60;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0",
     )
 

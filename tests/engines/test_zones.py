@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import trustme
 
-from tests.documented import section
+from tests.documented import README, section
 from tests.engines.icinga import COMMANDS, Icinga, Result, result
 from tests.plugin import SCRIPT
 from tests.servers import dovecot, postfix
 from tests.servers.authority import Authority
 from tests.servers.loopback import free_port
-from tests.test_readme import README
 
 if TYPE_CHECKING:
     import subprocess
