@@ -13,6 +13,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
+from check_smtp_health.config.parsers import DNS_PORT
 from check_smtp_health.errors import (
     DnsUnanswered,
     Expired,
@@ -24,7 +25,7 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.addresses import DNS_PORT, literal
+from check_smtp_health.net.addresses import literal
 from check_smtp_health.net.operations import Connect, Read, Together, Write, untimed
 
 TYPE_CHECKING = False

@@ -6,6 +6,10 @@ The first response yielded is the initial one, or None where the mechanism lets 
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hmac
+
 from check_smtp_health.errors import LocalFault, Violation
 from check_smtp_health.escaping import octets
 from check_smtp_health.namedtuple import NamedTuple
@@ -55,8 +59,6 @@ def login(user: str, password: str) -> Exchange:
 
 def cram_md5(user: str, password: str) -> Exchange:
     """RFC 2195: a keyed digest of the server's challenge."""
-    import hmac
-
     challenge = yield None
     digest = hmac.new(octets(password), challenge, "md5").hexdigest()
     yield octets(f"{user} {digest}")
@@ -143,8 +145,6 @@ def respond(exchange: Exchange, challenge: bytes | None) -> bytes | None:
 
 def encode(response: bytes) -> bytes:
     """Return a response as it goes over the wire."""
-    import base64
-
     return base64.b64encode(response)
 
 
@@ -154,9 +154,6 @@ def decode(challenge: bytes) -> bytes:
     Raises:
         Violation: it is not base64.
     """
-    import base64
-    import binascii
-
     try:
         return base64.b64decode(challenge, validate=True)
     except binascii.Error as error:
