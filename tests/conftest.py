@@ -10,7 +10,7 @@ import pytest
 @pytest.fixture
 def uncovered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the plugin without coverage: it could not write there, or would be in the way."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+    monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -69,7 +69,7 @@ def main() -> None:
     The tests that run at the same time have a say in how long things may take; these wait for them.
     """
     os.nice(10)
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+    os.environ.pop("COVERAGE_PROCESS_START", None)
     for line in sys.stdin:
         command, environment = json.loads(line)
         print(json.dumps(_measured(command, environment)), flush=True)
