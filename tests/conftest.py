@@ -1,15 +1,25 @@
-"""A fixture for all, and at the end of a run how many tests were left out, for want of what."""
+"""What all tests share: what is random, what is measured, what is said at the end of a run."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
+from hypothesis import settings
+
+# A suite that fails has found a change, not luck; luck is for ``make fuzz``. How long an example
+# takes depends on what else the machine does.
+settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+settings.register_profile("fuzz", max_examples=1000, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture
 def uncovered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the plugin without coverage: it could not write there, or would be in the way."""
+    """Run the plugin without coverage, which triples what a run costs.
+
+    For runs that cannot write there, and for those that see nothing new.
+    """
     monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
 
 

@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import masking
 from tests.servers import embedded
+
+pytestmark = pytest.mark.usefixtures("uncovered")
 
 THREE_ANSWERS = """\
 This mail server does its job (aiosmtpd, embedded here):

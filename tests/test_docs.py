@@ -25,6 +25,8 @@ from tests.documented import (
 from tests.engines.icinga import LIBRARY, VARIABLES, Icinga
 from tests.engines.nagios import Nagios
 
+pytestmark = pytest.mark.usefixtures("uncovered")
+
 MULTIPLE = re.MULTILINE | re.DOTALL
 
 OTHERS = {"README.md", "faults.md", "install.md", "performance.md"}

@@ -31,6 +31,8 @@ from tests.documented import (
 )
 from tests.servers.authority import Authority, self_signed
 
+pytestmark = pytest.mark.usefixtures("uncovered")
+
 FAULTS = (ROOT / "docs" / "faults.md").read_text()
 NRPE = (ROOT / "contrib" / "nrpe.cfg").read_text()
 MRPE = (ROOT / "contrib" / "mrpe.cfg").read_text()
