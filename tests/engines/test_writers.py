@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import os
 import re
 import socketserver
-import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,8 +16,8 @@ import pytest
 
 from contrib.generate import CONTRIB
 from contrib.generate.colours import STACKED
-from tests import needs
 from tests.engines.icinga import NODE, Icinga, checked
+from tests.engines.icinga_web import charts
 from tests.servers.authority import NAME, Authority
 from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
@@ -145,9 +143,6 @@ COMMANDS = {
     "several": "smtp_health_several",
 }
 
-MODULE = Path("/usr/share/icingaweb2/modules/graphite")
-READ_TEMPLATES = Path(__file__).with_name("graphite_templates.php")
-
 DEADLINE = 60
 """Seconds until everything must have been written; it takes two or three."""
 
@@ -271,31 +266,16 @@ def matching(pattern: str, names: set[str]) -> set[str]:
     }
 
 
-def drawn_by_icinga_web(found: set[str]) -> dict[str, dict[str, set[str]]]:
-    """Return what Icinga Web's Graphite module draws of some metrics, by graph and by curve.
+def drawn_by_icinga_web(
+    folder: Path, written: Sink, service: str
+) -> dict[str, dict[str, float | None]]:
+    """Return what Icinga Web draws of a service's metrics, whose values are all 0.1.
 
-    The module itself reads our templates, and says what it would ask for.
+    By title, the curves with their last values.
     """
-    program = needs.program("php")
-    if not MODULE.exists():
-        needs.leave_out("needs icingaweb2-module-graphite")
-    done = subprocess.run(
-        [program, READ_TEMPLATES, MODULE, CONTRIB / "graphite" / "smtp_health.ini"],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": os.devnull},
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    graphs = json.loads(done.stdout)["smtp_health"]
-    return {
-        graph: curves
-        for graph, patterns in graphs.items()
-        for curves in [
-            {curve: matching(pattern, found) for curve, pattern in patterns.items()},
-        ]
-        if any(curves.values())
-    }
+    known = dict.fromkeys(written.metrics & metrics(service), [0.1] * 5)
+    drawn = charts(folder, known, service=service, command=COMMANDS[service])
+    return {chart.title: chart.curves for chart in drawn}
 
 
 def values(service: str, *labels: str) -> set[str]:
@@ -303,28 +283,29 @@ def values(service: str, *labels: str) -> set[str]:
     return metrics(service, *labels, fields="value")
 
 
-@pytest.mark.parametrize("service", ["smtp", "submission"])
-def test_icinga_web_draws_a_target(written: Sink, service: str) -> None:
-    time = {"time": "value", "warning": "warn", "critical": "crit"}
-    drawn = drawn_by_icinga_web(written.metrics & metrics(service))
-    assert drawn == {
-        "smtp_health-stages": {stage: values(service, stage) for stage in STACKED},
-        "smtp_health-time": {
-            curve: metrics(service, "time", fields=field) for curve, field in time.items()
-        },
-        "smtp_health-certificate": {"days": values(service, "certificate_days")},
+@pytest.mark.parametrize(
+    ("service", "limits"),
+    [("smtp", {"warning (ms)": 100, "critical (ms)": 100}), ("submission", {})],
+)
+def test_icinga_web_draws_a_target(
+    tmp_path: Path, written: Sink, service: str, limits: dict[str, float | None]
+) -> None:
+    stages = [stage for stage in STACKED if stage in STAGES]
+    stack = {f"{stage} (ms)": 100 * place for place, stage in enumerate(stages, 1)}
+    assert drawn_by_icinga_web(tmp_path, written, service) == {
+        "Stages": {**stack, "time (ms)": 100},
+        "Response time": {"time (ms)": 100, **limits},
+        "Certificate": {"days left": 0.1},
+        "quit": {"value": 0.1},
     }
 
 
-def test_icinga_web_draws_several_targets(written: Sink) -> None:
-    drawn = drawn_by_icinga_web(written.metrics & metrics("several"))
-    connect = {stage: values("several", f"a.example::{stage}") for stage in STACKED}
-    assert drawn == {
-        "smtp_health-stages-of-target-2": connect,
-        "smtp_health-certificate-of-target-2": {
-            "days": values("several", "a.example::certificate_days")
-        },
-        "smtp_health-healthy": {"healthy": values("several", "healthy")},
+def test_icinga_web_draws_several_targets(tmp_path: Path, written: Sink) -> None:
+    assert drawn_by_icinga_web(tmp_path, written, "several") == {
+        "Healthy targets": {"healthy": 0.1},
+        "Stages, [2001:db8.1]": {"time (ms)": 100},
+        "Stages, a.example": {"connect (ms)": 100, "time (ms)": 100},
+        "Certificate, a.example": {"days left": 0.1},
     }
 
 
