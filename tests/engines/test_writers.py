@@ -273,8 +273,12 @@ def drawn_by_icinga_web(
 
     By title, the curves with their last values.
     """
-    known = dict.fromkeys(written.metrics & metrics(service), [0.1] * 5)
-    drawn = charts(folder, known, service=service, command=COMMANDS[service])
+    known = {
+        name.replace(".smtp_health_several.", ".smtp_health."): [0.1] * 5
+        for name in written.metrics & metrics(service)
+    }
+    command = COMMANDS[service].replace("_several", "")
+    drawn = charts(folder, known, service=service, command=command)
     return {chart.title: chart.curves for chart in drawn}
 
 
