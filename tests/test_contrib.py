@@ -212,7 +212,7 @@ def test_dashboards_have_our_colours(backend: str) -> None:
         for panel in panels
     ]
     assert found == [
-        {stage: COLOURS[stage] for stage in STACKED},
+        {**{stage: COLOURS[stage] for stage in STACKED}, "time": TIME},
         {"time": TIME, "warning": WARNING, "critical": CRITICAL},
         {"days": DAYS},
         {"healthy": HEALTHY},

@@ -23,8 +23,8 @@ from contrib.generate.colours import (
 
 HEAD = """\
 ; Graphs for Icinga Web's Graphite module: put this file into its folder of templates, which is
-; /etc/icingaweb2/modules/graphite/templates/. What one server has and is not drawn here, as quit, the
-; module draws by itself. Written by contrib/generate.
+; /etc/icingaweb2/modules/graphite/templates/. What is not drawn here, as quit, the module draws by
+; itself. Written by contrib/generate.
 """
 
 METRIC = "$metric$"

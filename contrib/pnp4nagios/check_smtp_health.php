@@ -1,7 +1,7 @@
 <?php
 #
-# Graphs of check_smtp_health for PNP4Nagios: for each target its stages, one upon the other, and the
-# response time as a line above them; and all else that was measured, with its limits.
+# Graphs of check_smtp_health for PNP4Nagios: for each target its stages, one upon the other, with
+# the response time as a line above them; and all else that was measured, with its limits.
 #
 # Copy it into PNP's folder templates/ and check_smtp_health.cfg into etc/check_commands/, under the
 # names of your check commands: check_smtp_health, check_submission_health, with Icinga smtp_health.
@@ -45,6 +45,7 @@ foreach ($this->DS as $metric) {
 }
 
 $graph = 0;
+$numbers = array('LAST', 'AVERAGE', 'MAX');
 foreach ($targets as $target => $metrics) {
     $where = trim("$hostname / $servicedesc $target");
     $stages = array_intersect_key($stacked, $metrics);
@@ -63,13 +64,13 @@ foreach ($targets as $target => $metrics) {
         foreach ($stages as $stage => $colour) {
             $def[$graph] .= rrd::area($stage, $colour, rrd::cut($stage, 9), $is_stacked);
             $is_stacked = true;
-            $def[$graph] .= rrd::gprint("{$stage}_all", array('LAST', 'AVERAGE', 'MAX'), '%6.3lf s');
+            $def[$graph] .= rrd::gprint("{$stage}_all", $numbers, '%6.3lf s');
         }
         if (isset($metrics['time'])) {
             $metric = $metrics['time'];
             $def[$graph] .= rrd::def('whole', $metric['RRDFILE'], $metric['DS'], 'AVERAGE');
             $def[$graph] .= rrd::line2('whole', $colours['time'], rrd::cut('time', 9));
-            $def[$graph] .= rrd::gprint('whole', array('LAST', 'AVERAGE', 'MAX'), '%6.3lf s');
+            $def[$graph] .= rrd::gprint('whole', $numbers, '%6.3lf s');
         }
     }
     foreach (array_diff_key($metrics, $stages) as $label => $metric) {
@@ -81,7 +82,7 @@ foreach ($targets as $target => $metrics) {
         $def[$graph] = rrd::def('value', $metric['RRDFILE'], $metric['DS'], 'AVERAGE');
         $def[$graph] .= rrd::area('value', "{$colour}60");
         $def[$graph] .= rrd::line1('value', $colour, rrd::cut($label, 16));
-        $def[$graph] .= rrd::gprint('value', array('LAST', 'AVERAGE', 'MAX'), "%6.3lf $unit");
+        $def[$graph] .= rrd::gprint('value', $numbers, "%6.3lf $unit");
         # A limit is a number, or a range of which either end may be open. A rule never changes the
         # scale: one that is far above is not in the picture.
         foreach (array('WARN' => $warning, 'CRIT' => $critical) as $kind => $rule) {

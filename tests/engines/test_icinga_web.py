@@ -16,7 +16,7 @@ SERVICE = "icinga2.mx_example.services.smtp.smtp_health.perfdata"
 Curves = dict[str, "float | None"]
 
 
-def seconds(target: str = "", **labels: float) -> dict[str, float]:
+def seconds(target: str = "", /, **labels: float) -> dict[str, float]:
     """Return the values of a target's labels, by their names below the service."""
     where = f"{target}." if target else ""
     return {f"{where}{label}.value": value for label, value in labels.items()}
@@ -34,7 +34,7 @@ def drawn(folder: Path, *metrics: dict[str, float]) -> dict[str, Curves]:
 
 def test_a_round_trip_shows_the_delivery_second(tmp_path: Path) -> None:
     """Icinga Web shows two graphs until it is asked for more."""
-    labels = {stage: 0.01 for stage in STACKED}
+    labels = dict.fromkeys(STACKED, 0.01)
     page = drawn(
         tmp_path,
         seconds(**labels, time=0.15, quit=0.02, delivery=4.5, certificate_days=80),

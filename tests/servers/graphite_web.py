@@ -30,8 +30,8 @@ DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":mem
 sys.path.insert(0, str(folder))
 os.environ["GRAPHITE_SETTINGS_MODULE"] = "settings_of_test"
 
-import whisper  # noqa: E402
-from graphite.wsgi import application  # noqa: E402
+import whisper  # type: ignore[import-not-found]  # noqa: E402
+from graphite.wsgi import application  # type: ignore[import-not-found]  # noqa: E402
 
 MINUTE = 60
 
