@@ -30,8 +30,12 @@ HEAD = """\
 METRIC = "$metric$"
 """What the module replaces by the name of the curve's metric."""
 
-BRIDGED = 15
-"""How many missing values a curve may bridge: three checks, five minutes apart, of one a minute."""
+BRIDGED = 4
+"""How many missing values an area may bridge.
+
+So many are there between checks every five minutes where Graphite keeps a value a minute. A stage
+that failed has no value either, and what it leaves open must be seen.
+"""
 
 
 class Curve(NamedTuple):
@@ -56,7 +60,8 @@ def _drawn(series: str, colour: str, name: str) -> str:
 
 
 def _stage(stage: str, metric: str = METRIC) -> str:
-    return _drawn(f"stacked(scale({metric}, 1000), 'stages')", COLOURS[stage], f"{stage} (ms)")
+    series = f"stacked(keepLastValue(scale({metric}, 1000), {BRIDGED}), 'stages')"
+    return _drawn(series, COLOURS[stage], f"{stage} (ms)")
 
 
 def _time(metric: str = METRIC) -> str:
@@ -157,7 +162,6 @@ def _sections(graph: Graph, commands: str) -> str:
     parameters = {
         "areaAlpha": "0.8",
         "areaMode": graph.area,
-        "connectedLimit": str(BRIDGED),
         "lineWidth": "2" if graph.area == "first" else "0",
         "min": "0",
         "title": graph.title,

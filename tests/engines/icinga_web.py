@@ -19,12 +19,17 @@ CHARTS = Path(__file__).with_name("graphite_charts.php")
 
 
 class Chart(NamedTuple):
-    """A graph on the service's page: the template it is of, and the last value of each curve."""
+    """A graph on the service's page: the template it is of, its curves by name, its picture."""
 
     template: str
     title: str
-    curves: dict[str, float | None]
+    curves: dict[str, graphite.Curve]
     picture: bytes
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The last value of each curve."""
+        return {name: graphite.last(curve) for name, curve in self.curves.items()}
 
 
 def charts(

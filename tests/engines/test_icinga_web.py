@@ -13,7 +13,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 SERVICE = "icinga2.mx_example.services.smtp.smtp_health.perfdata"
 
-Curves = dict[str, "float | None"]
+Curves = dict[str, float]
 
 
 def seconds(target: str = "", /, **labels: float) -> dict[str, float]:
@@ -23,11 +23,11 @@ def seconds(target: str = "", /, **labels: float) -> dict[str, float]:
 
 
 def drawn(folder: Path, *metrics: dict[str, float]) -> dict[str, Curves]:
-    """Return the curves of each graph by its title, in the order of the page."""
+    """Return the last value of each curve by the graph's title, in the order of the page."""
     known = {f"{SERVICE}.{name}": [value] * 5 for some in metrics for name, value in some.items()}
     found = charts(folder, known)
     assert all(chart.picture[:8] == PNG for chart in found)
-    page = {chart.title: chart.curves for chart in found}
+    page = {chart.title: chart.last for chart in found}
     assert len(page) == len(found), "two graphs have the same title"
     return page
 
@@ -56,6 +56,23 @@ def test_a_stage_that_failed_leaves_a_gap_below_the_response_time(tmp_path: Path
         "Stages": {"connect (ms)": 10, "time (ms)": 10_000},
         "Response time": {"time (ms)": 10_000},
     }
+
+
+def test_a_check_every_five_minutes_makes_an_area_and_a_failure_a_gap(tmp_path: Path) -> None:
+    """Graphite keeps a value a minute, and fills no area beside one that is missing."""
+    ok, failed = [None, None, None, None, 0.01], [None] * 5
+    (stages, _) = charts(
+        tmp_path,
+        {
+            f"{SERVICE}.connect.value": [*ok, *ok, *ok, *ok],
+            f"{SERVICE}.banner.value": [*ok, *ok, *failed, *ok],
+            f"{SERVICE}.time.value": [*ok, *ok, *ok, *ok],
+        },
+    )
+    connect, banner = (stages.curves[f"{name} (ms)"] for name in ("connect", "banner"))
+    begin = connect.index(10)
+    assert connect[begin : begin + 16] == [10] * 16
+    assert banner[begin : begin + 16] == [*([20] * 6), *([None] * 9), 20]
 
 
 @pytest.mark.parametrize(
@@ -106,11 +123,8 @@ def test_a_target_may_have_one_to_six_labels(tmp_path: Path) -> None:
     ]
     page = drawn(
         tmp_path,
-        *(seconds(name, connect=0.02, time=0.03, certificate_days=9) for name in names),
+        *(seconds(name, connect=0.02, time=0.03) for name in names),
         seconds("d.org", resolve=0.01),
     )
     curves: Curves = {"connect (ms)": 20, "time (ms)": 30}
-    assert page == {
-        **{f"Stages, {name}": curves for name in names},
-        **{f"Certificate, {name}": {"days left": 9} for name in names},
-    }
+    assert page == {f"Stages, {name}": curves for name in names}

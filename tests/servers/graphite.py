@@ -7,6 +7,7 @@ import json
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Optional
 
 from tests import needs
 from tests.servers import process
@@ -29,11 +30,25 @@ def running(folder: Path, metrics: Mapping[str, Sequence[float | None]]) -> Iter
         yield f"http://127.0.0.1:{port.read_text()}"
 
 
-def drawn(picture: str) -> dict[str, float | None]:
-    """Return the last value of each series in a picture, by name; it is the picture's address.
+Curve = list[Optional[float]]
+"""The values of a curve, from left to right; None where there is none."""
 
-    Of series that are stacked, each value is the sum up to it.
+
+def drawn(picture: str) -> dict[str, Curve]:
+    """Return the curves of a picture by name; it is the picture's address.
+
+    Of curves that are stacked, each value is the sum up to it.
     """
-    with urllib.request.urlopen(f"{picture}&format=json&noNullPoints=true") as answer:
-        series = json.load(answer)
-    return {one["target"]: round(one["datapoints"][-1][0], 3) for one in series}
+    with urllib.request.urlopen(f"{picture}&format=json") as answer:
+        curves = json.load(answer)
+    return {
+        one["target"]: [
+            None if value is None else round(value, 3) for value, _ in one["datapoints"]
+        ]
+        for one in curves
+    }
+
+
+def last(curve: Curve) -> float:
+    """Return the last value that there is."""
+    return next(value for value in reversed(curve) if value is not None)
