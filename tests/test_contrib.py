@@ -162,10 +162,10 @@ def test_each_stage_has_a_colour_of_its_own() -> None:
 
 
 def test_a_new_stage_gets_a_colour_and_the_others_keep_theirs() -> None:
-    assert colours(["token", *NAMES, "farewell"]) == {
+    assert colours(["newcomer", *NAMES, "another"]) == {
         **COLOURS,
-        "token": SPARE[len(set(NAMES) - set(SETTLED))],
-        "farewell": SPARE[len(set(NAMES) - set(SETTLED)) + 1],
+        "newcomer": SPARE[len(set(NAMES) - set(SETTLED))],
+        "another": SPARE[len(set(NAMES) - set(SETTLED)) + 1],
     }
 
 

@@ -1,4 +1,4 @@
-"""What all graphs have in common: the colour of each stage, and where each target's metrics are."""
+"""What all graphs have in common: a colour for each stage, how targets are named, near limits."""
 
 from __future__ import annotations
 

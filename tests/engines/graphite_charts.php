@@ -1,8 +1,8 @@
 <?php
-// The charts that Icinga Web's Graphite module draws of a service: [template, title, URL of the
-// picture, the picture in base64]. Arguments are the module's folder, a file of templates,
-// Graphite's address, the host, the service and the check command. It is the module that asks
-// Graphite, combines metrics to charts and has these drawn; whatever PHP complains of is an error.
+// The charts that Icinga Web's Graphite module draws of a service: [template, title, what Graphite
+// made of it, in base64]. Arguments are the module's folder, a file of templates, Graphite's address,
+// the host, the service, the check command, and png or json. It is the module that asks Graphite,
+// combines metrics to charts and has these drawn; whatever PHP complains of is an error.
 
 use Icinga\Application\EmbeddedWeb;
 use Icinga\Module\Graphite\Graphing\GraphiteWebClient;
@@ -16,7 +16,7 @@ require '/usr/share/php/Icinga/Application/EmbeddedWeb.php';
 $_SERVER['REQUEST_URI'] = '/';
 EmbeddedWeb::start('/usr/share/icingaweb2');
 
-list(, $module, $file, $graphite, $host, $service, $command) = $argv;
+list(, $module, $file, $graphite, $host, $service, $command, $format) = $argv;
 spl_autoload_register(function ($class) use ($module) {
     $path = str_replace('\\', '/', $class) . '.php';
     foreach (array('Icinga/Module/' => 'library/', '' => 'library/vendor/') as $from => $to) {
@@ -31,18 +31,18 @@ set_error_handler(function ($kind, $text, $where, $line) {
     throw new ErrorException($text, 0, $kind, $where, $line);
 });
 
-class Recorder extends GraphiteWebClient
+class Client extends GraphiteWebClient
 {
-    public $last;
+    public $format;
 
     public function request(Url $url, $method = 'GET', array $headers = array(), $body = null)
     {
-        $this->last = $this->completeUrl($url)->getAbsoluteUrl();
-        return parent::request($url, $method, $headers, $body);
+        return parent::request($url->setParam('format', $this->format), $method, $headers, $body);
     }
 }
 
-$client = new Recorder(Url::fromPath($graphite, array(), new FakeSchemeRequest()));
+$client = new Client(Url::fromPath($graphite, array(), new FakeSchemeRequest()));
+$client->format = $format;
 $source = new MetricsDataSource($client);
 $filter = array('host.name' => $host, 'service.name' => $service, 'service.check_command' => $command);
 $templates = new Templates();
@@ -64,7 +64,7 @@ foreach (array(array($ours, array()), array($templates->getDefaultTemplates(), $
         foreach ($template->getCharts($source, null, $filter, $without) as $chart) {
             $image = (new GraphImage($chart))->render();
             $title = $template->getUrlParams()['title']->resolve($chart->getMetricVariables());
-            $drawn[] = array($name, $title, $client->last, base64_encode($image));
+            $drawn[] = array($name, $title, base64_encode($image));
         }
     }
 }

@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from contrib.generate import CONTRIB
 from tests import needs
@@ -19,12 +19,11 @@ CHARTS = Path(__file__).with_name("graphite_charts.php")
 
 
 class Chart(NamedTuple):
-    """A graph on the service's page: the template it is of, its curves by name, its picture."""
+    """A graph on the service's page: the template it is of, and its curves by name."""
 
     template: str
     title: str
     curves: dict[str, graphite.Curve]
-    picture: bytes
 
     @property
     def last(self) -> dict[str, float]:
@@ -32,32 +31,42 @@ class Chart(NamedTuple):
         return {name: graphite.last(curve) for name, curve in self.curves.items()}
 
 
-def charts(
-    folder: Path,
-    metrics: Mapping[str, Sequence[float | None]],
-    host: str = "mx_example",
-    service: str = "smtp",
-    command: str = "smtp_health",
-) -> list[Chart]:
-    """Return all graphs of a service, in their order.
+Metrics = Mapping[str, Sequence[Optional[float]]]
+"""What Graphite has: values by name, a minute apart."""
 
-    ``metrics`` are what Graphite has: values by name, a minute apart. What PHP complains of,
-    be it a notice, is an error.
-    """
+
+def charts(
+    folder: Path, metrics: Metrics, service: str = "smtp", command: str = "smtp_health"
+) -> list[Chart]:
+    """Return all graphs of a service, in their order."""
+    return [
+        Chart(name, title, graphite.curves(answer))
+        for name, title, answer in _answers(folder, metrics, service, command, "json")
+    ]
+
+
+def pictures(folder: Path, metrics: Metrics) -> list[bytes]:
+    """Return all graphs of a service as pictures."""
+    return [picture for *_, picture in _answers(folder, metrics, "smtp", "smtp_health", "png")]
+
+
+def _answers(
+    folder: Path, metrics: Metrics, service: str, command: str, form: str
+) -> list[tuple[str, str, bytes]]:
+    """Return what Graphite made of each graph; what PHP complains of is an error."""
     php = needs.program("php")
     if not MODULE.exists():
         needs.leave_out("needs icingaweb2-module-graphite")
     template = CONTRIB / "graphite" / "smtp_health.ini"
     with graphite.running(folder, metrics) as address:
         done = subprocess.run(
-            [php, CHARTS, MODULE, template, address, host, service, command],
+            [php, CHARTS, MODULE, template, address, "mx_example", service, command, form],
             capture_output=True,
             text=True,
             env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": os.devnull},
             check=False,
         )
-        assert (done.returncode, done.stderr) == (0, "")
-        return [
-            Chart(name, title, graphite.drawn(url), base64.b64decode(picture))
-            for name, title, url, picture in json.loads(done.stdout)
-        ]
+    assert (done.returncode, done.stderr) == (0, "")
+    return [
+        (name, title, base64.b64decode(answer)) for name, title, answer in json.loads(done.stdout)
+    ]

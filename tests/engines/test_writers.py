@@ -7,6 +7,7 @@ import re
 import socketserver
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -308,7 +309,9 @@ def test_grafana_draws_what_graphite_has(tmp_path: Path, written: Sink) -> None:
                     ("target", one["target"].replace("$host", "*").replace("$service", service))
                     for one in targets
                 ]
-                found = graphite.drawn(f"{address}/render?{urlencode([('from', '-9min'), *asked])}")
+                query = urlencode([("format", "json"), ("from", "-9min"), *asked])
+                with urllib.request.urlopen(f"{address}/render?{query}") as answer:
+                    found = graphite.curves(answer.read())
                 assert {graphite.last(curve) for curve in found.values()} <= {0.1}
                 drawn.setdefault(service, {})[title] = list(found)
     stages = [stage for stage in STACKED if stage in STAGES]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Optional
@@ -34,18 +33,16 @@ Curve = list[Optional[float]]
 """The values of a curve, from left to right; None where there is none."""
 
 
-def drawn(picture: str) -> dict[str, Curve]:
-    """Return the curves of a picture by name; it is the picture's address.
+def curves(answer: str | bytes) -> dict[str, Curve]:
+    """Return the curves, by name, of what Graphite answers where it is asked for JSON.
 
     Of curves that are stacked, each value is the sum up to it.
     """
-    with urllib.request.urlopen(f"{picture}&format=json") as answer:
-        curves = json.load(answer)
     return {
         one["target"]: [
             None if value is None else round(value, 3) for value, _ in one["datapoints"]
         ]
-        for one in curves
+        for one in json.loads(answer)
     }
 
 
