@@ -14,7 +14,18 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from check_smtp_health.stages import NAMES
 from contrib.generate import CONTRIB, files
-from contrib.generate.colours import COLOURS, CRITICAL, DAYS, HEALTHY, STACKED, TIME, WARNING
+from contrib.generate.colours import (
+    COLOURS,
+    CRITICAL,
+    DAYS,
+    HEALTHY,
+    SETTLED,
+    SPARE,
+    STACKED,
+    TIME,
+    WARNING,
+    colours,
+)
 from tests import needs, picture
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -145,8 +156,26 @@ def test_a_field_keeps_its_identifier(basket: dict[str, Any]) -> None:
 
 
 def test_each_stage_has_a_colour_of_its_own() -> None:
-    assert set(NAMES) <= set(COLOURS)
+    assert tuple(COLOURS) == NAMES
     assert len(set(COLOURS.values())) == len(COLOURS)
+    assert not set(SPARE) & set(SETTLED.values())
+
+
+def test_a_new_stage_gets_a_colour_and_the_others_keep_theirs() -> None:
+    assert colours(["newcomer", *NAMES, "another"]) == {
+        **COLOURS,
+        "newcomer": SPARE[len(set(NAMES) - set(SETTLED))],
+        "another": SPARE[len(set(NAMES) - set(SETTLED)) + 1],
+    }
+
+
+def test_without_a_spare_colour_a_stage_is_named() -> None:
+    with pytest.raises(LookupError, match=r"^The stage 'late' has no colour: give it one in"):
+        colours([*map(str, range(len(SPARE))), "late"])
+
+
+def test_what_adds_up_to_the_response_time_is_before_the_farewell() -> None:
+    assert (*STACKED, "quit", "delivery") == NAMES
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs Python 3.11 for Grafana's types")
@@ -175,15 +204,15 @@ def _part(whole: Any, model: Any) -> Any:
 @pytest.mark.parametrize("backend", ["graphite", "influxdb"])
 def test_dashboards_have_our_colours(backend: str) -> None:
     panels = json.loads((CONTRIB / "grafana" / f"{backend}.json").read_text())["panels"]
-    colours = [
+    found = [
         {
             override["matcher"]["options"]: override["properties"][0]["value"]["fixedColor"]
             for override in panel["fieldConfig"]["overrides"]
         }
         for panel in panels
     ]
-    assert colours == [
-        {stage: COLOURS[stage] for stage in STACKED},
+    assert found == [
+        {**{stage: COLOURS[stage] for stage in STACKED}, "time": TIME},
         {"time": TIME, "warning": WARNING, "critical": CRITICAL},
         {"days": DAYS},
         {"healthy": HEALTHY},
@@ -199,6 +228,8 @@ LABELS = {
     "quit": {"UNIT": "s"},
     "certificate_days": {"UNIT": "", "WARN_MIN": "14", "CRIT_MIN": "3"},
     "a.example::banner": {"UNIT": "s"},
+    "[2001:db8::1]::connect": {"UNIT": "s"},
+    "[2001:db8::1]::time": {"UNIT": "s", "CRIT": "5"},
     "healthy": {"UNIT": ""},
 }
 
@@ -238,18 +269,25 @@ def test_pnp_draws_each_metric(tmp_path: Path) -> None:
     )
     assert list(page["names"].values()) == [
         *("stages", "time", "quit", "certificate_days", "healthy", "stages a.example"),
+        *("stages [2001:db8::1]", "time [2001:db8::1]"),
     ]
     drawn = [
-        re.findall(r'(?:AREA|HRULE):(\S+?)(#\w+):"[^"]*"(:STACK)?', definition)
+        re.findall(r'(?:AREA|LINE2|HRULE):(\S+?)(#\w+):"[^"]*"(:STACK)?', definition)
         for definition in page["definitions"].values()
     ]
     assert drawn == [
-        [("connect", COLOURS["connect"], ""), ("banner", COLOURS["banner"], ":STACK")],
+        [
+            ("connect", COLOURS["connect"], ""),
+            ("banner", COLOURS["banner"], ":STACK"),
+            ("whole", TIME, ""),
+        ],
         [("value", f"{TIME}60", ""), ("1", WARNING, ""), ("5", CRITICAL, "")],
         [("value", f"{COLOURS['quit']}60", "")],
         [("value", f"{DAYS}60", ""), ("14", WARNING, ""), ("3", CRITICAL, "")],
         [("value", f"{HEALTHY}60", "")],
         [("banner", COLOURS["banner"], "")],
+        [("connect", COLOURS["connect"], ""), ("whole", TIME, "")],
+        [("value", f"{TIME}60", ""), ("5", CRITICAL, "")],
     ]
     for number, definition in page["definitions"].items():
         graph = (
