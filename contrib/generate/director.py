@@ -38,7 +38,7 @@ FORM = {
         "fqdn": "HELO name",
         "ehlo": "EHLO",
         "lmtp": "LMTP",
-        "expect": "Expected banner",
+        "expect": "Banner text",
         "require": "Required EHLO keywords",
         "forbid": "Forbidden EHLO keywords",
     },
@@ -60,7 +60,7 @@ FORM = {
         "authuser": "User",
         "authpass": "Password",
         "authpass_file": "Password file",
-        "auth_insecure": "Login without TLS",
+        "auth_insecure": "Cleartext password without TLS",
     },
     "SMTP: Transaction": {
         "from": "Sender",

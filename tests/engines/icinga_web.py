@@ -1,0 +1,51 @@
+"""Icinga Web with its modules: this system's, and beside it that of the next Debian.
+
+The latter is unpacked by ``tests/servers/install``. For its programs it takes the place of this
+system's, in a mount namespace of theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tests import needs
+
+MODULES = Path("usr/share/icingaweb2/modules")
+
+IN_ITS_PLACE = (
+    'for place in php/Icinga icinga-php icingaweb2; do mount --bind "$1/usr/share/$place"'
+    ' "/usr/share/$place"; done; shift; exec "$@"'
+)
+
+
+class IcingaWeb(NamedTuple):
+    """An Icinga Web, whose files are below that folder as others are below the root."""
+
+    tree: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command that runs another where this Icinga Web is.
+
+        Leaves the test out where a program, or Icinga Web, is missing.
+        """
+        program, *rest = arguments
+        inside = [needs.program(program), *rest]
+        if self == INSTALLED:
+            return inside
+        needs.root()
+        return ["unshare", "--mount", "sh", "-c", IN_ITS_PLACE, "sh", str(self.tree), *inside]
+
+    def version(self, module: str) -> tuple[int, ...]:
+        """Return a module's version, or leave the test out where the module is missing."""
+        path = self.tree / MODULES / module / "module.info"
+        if not path.exists():
+            needs.leave_out(f"needs icingaweb2-module-{module} below {self.tree}")
+        (version,) = re.findall(r"^Version: *([\d.]+)$", path.read_text(), re.MULTILINE)
+        return tuple(map(int, version.split(".")))
+
+
+INSTALLED = IcingaWeb(Path("/"))
+
+NEXT = IcingaWeb(Path("/var/cache/check_smtp_health-tests/icingaweb2"))
