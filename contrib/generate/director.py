@@ -70,6 +70,18 @@ FORM = {
         "command": "Commands",
         "response": "Expected replies",
     },
+    "SMTP: State": {
+        "warning": "Warning thresholds",
+        "critical": "Critical thresholds",
+        "timeout": "Timeout",
+        "tempfail": "State for transient replies",
+    },
+    "SMTP: DNS": {
+        "dnsbl": "DNS blocklists",
+        "reverse": "Reverse DNS",
+        "dane": "DANE",
+        "mta_sts": "MTA-STS",
+    },
     "SMTP: Round trip": {
         "deliver": "Send a message",
         "mailbox": "Mailboxes",
@@ -78,24 +90,16 @@ FORM = {
         "delivery_timeout": "Delivery timeout",
         "require_auth_results": "Required authentication results",
     },
-    "SMTP: DNS": {
-        "dnsbl": "DNS blocklists",
-        "reverse": "Reverse DNS",
-        "dane": "DANE",
-        "mta_sts": "MTA-STS",
-    },
-    "SMTP: State": {
-        "warning": "Warning thresholds",
-        "critical": "Critical thresholds",
-        "timeout": "Timeout",
-        "tempfail": "State for transient replies",
-    },
     "SMTP: Output and options": {
         "verbose": "Line per stage",
         "extra_opts": "Options from files",
     },
 }
-"""The captions of the fields, by category, of which Director draws a group each."""
+"""The captions of the fields, by category.
+
+Director shows a category as a group of its form, in which it sorts the fields by caption, and the
+groups by the first of each. So they begin with ever later letters.
+"""
 
 PLACES = {
     name: (group, caption) for group, fields in FORM.items() for name, caption in fields.items()
@@ -113,7 +117,7 @@ LISTS = {
         {state: state.upper() for state in ("ok", "warning", "critical", "unknown")},
     ),
 }
-"""Where a variable's value is one of a few words: the name of their list, and each with its label."""
+"""Of a variable whose value is one of a few words: the name of their list, their labels by word."""
 
 TYPES = {"switch": "Boolean", "list": "Array"}
 
