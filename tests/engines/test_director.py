@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from contrib.generate import CONTRIB
-from contrib.generate.commands import read
+from contrib.generate.commands import Variable, read
 from contrib.generate.director import FORM, LISTS, PREFIX
 from tests import needs
 from tests.engines.director import Director, Field
@@ -115,7 +115,7 @@ def empty(
 ) -> Director:
     """Return a Director in which there is nothing."""
     folder = tmp_path_factory.mktemp("director")
-    return Director(request.param, folder, server, f"empty_{request.param_index}")
+    return Director(request.param, folder, server, f"empty_{time.monotonic_ns()}")
 
 
 @pytest.fixture(scope="module")
@@ -163,22 +163,23 @@ def older(basket: str) -> str:
 def expected_form() -> dict[str, list[Field]]:
     """Return what the form of a service is to look like."""
     variables = {one.name: one for one in read(CONTRIB / "icinga2-commands.conf")[0].variables}
-    kinds = {"switch": "select", "list": "list", "text": "text"}
-    form = {}
-    for group, captions in FORM.items():
-        form[group] = []
-        for name, caption in sorted(captions.items(), key=lambda field: field[1]):
-            variable = variables[PREFIX + name]
-            kind, words = kinds[variable.kind], ()
-            if name in LISTS:
-                _, labels = LISTS[name]
-                kind, words = "select", tuple(sorted(labels, key=labels.__getitem__))
-            elif variable.kind == "switch":
-                words = ("y", "n")
-            elif variable.is_secret:
-                kind = "password"
-            form[group].append(Field(caption, kind, words, variable.description))
-    return form
+    return {
+        group: [
+            Field(caption, *_element(name, variables[PREFIX + name]))
+            for name, caption in sorted(captions.items(), key=lambda field: field[1])
+        ]
+        for group, captions in FORM.items()
+    }
+
+
+def _element(name: str, variable: Variable) -> tuple[str, tuple[str, ...], str]:
+    if name in LISTS:
+        _, labels = LISTS[name]
+        return "select", tuple(sorted(labels, key=labels.__getitem__)), variable.description
+    if variable.kind == "switch":
+        return "select", ("y", "n"), variable.description
+    kind = "password" if variable.is_secret else variable.kind
+    return kind, (), variable.description
 
 
 def test_form(restored: Director) -> None:
