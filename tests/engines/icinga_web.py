@@ -1,7 +1,7 @@
-"""Icinga Web with its modules: this system's, and beside it that of the next Debian.
+"""Icinga Web with its modules: this system's, and on Debian 12 that of Debian 13, too.
 
-The latter is unpacked by ``tests/servers/install``. For its programs it takes the place of this
-system's, in a mount namespace of theirs.
+``tests/servers/install`` unpacks the latter. What runs there sees it in the place of this system's,
+in a mount namespace of its own.
 """
 
 from __future__ import annotations
@@ -49,3 +49,10 @@ class IcingaWeb(NamedTuple):
 INSTALLED = IcingaWeb(Path("/"))
 
 NEXT = IcingaWeb(Path("/var/cache/check_smtp_health-tests/icingaweb2"))
+
+RELEASE = Path("/etc/os-release")
+
+IS_DEBIAN_12 = RELEASE.exists() and "VERSION_CODENAME=bookworm\n" in RELEASE.read_text()
+
+ALL = {"installed": INSTALLED, **({"next": NEXT} if IS_DEBIAN_12 else {})}
+"""By name; Icinga Director 1.10 comes with the one, 1.11 with the other."""

@@ -16,9 +16,9 @@ from contrib.generate import CONTRIB
 from contrib.generate.commands import Variable, read
 from contrib.generate.director import FORM, LISTS, PREFIX
 from tests import needs
+from tests.engines import icinga_web
 from tests.engines.director import Director, Field
 from tests.engines.icinga import Icinga
-from tests.engines.icinga_web import INSTALLED, NEXT
 from tests.servers import postgresql
 from tests.servers.loopback import free_port
 
@@ -107,7 +107,7 @@ def server() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture(scope="module", params=[INSTALLED, NEXT], ids=["installed", "next"])
+@pytest.fixture(scope="module", params=icinga_web.ALL.values(), ids=list(icinga_web.ALL))
 def empty(
     request: pytest.FixtureRequest,
     server: PostgreSQL,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests import plugin
+from tests.engines import icinga_web
 from tests.engines.icinga import timeless
-from tests.engines.icinga_web import INSTALLED, NEXT, IcingaWeb
+from tests.engines.icinga_web import IcingaWeb
 from tests.engines.plugin_output import rendered, rendered_by_monitoring
 from tests.servers.scripted import Expect, ScriptedServer
 
@@ -63,7 +64,7 @@ def test_output(output: str) -> None:
     assert output == "\n".join([LINE, *lines, ""])
 
 
-@pytest.mark.parametrize("web", [INSTALLED, NEXT], ids=["installed", "next"])
+@pytest.mark.parametrize("web", icinga_web.ALL.values(), ids=list(icinga_web.ALL))
 def test_icingadb_web_turns_marks_into_balls(output: str, web: IcingaWeb) -> None:
     balls = {
         "[OK]": '<span class="state-ball ball-size-m state-ok"></span>',
