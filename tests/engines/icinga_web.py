@@ -6,7 +6,9 @@ in a mount namespace of its own.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,19 @@ class IcingaWeb(NamedTuple):
             return inside
         needs.root()
         return ["unshare", "--mount", "sh", "-c", IN_ITS_PLACE, "sh", str(self.tree), *inside]
+
+    def run(self, script: Path, module: str, text: str, configuration: str = os.devnull) -> str:
+        """Return what a PHP script of ours makes of a text, with the classes of a module."""
+        self.version(module)
+        done = subprocess.run(
+            self.command("php", str(script), module),
+            input=text.encode(),
+            capture_output=True,
+            env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": configuration},
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout.decode()
 
     def version(self, module: str) -> tuple[int, ...]:
         """Return a module's version, or leave the test out where the module is missing."""

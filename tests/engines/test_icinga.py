@@ -252,7 +252,7 @@ def test_descriptions_are_sentences_that_stand_alone(seen: Seen) -> None:
         assert re.fullmatch(r"[A-Z].*\.", description), name
         assert not re.search(r"--\w|\blikewise\b|(?<!@)\bHOST\b", description), name
     for option in OPTIONS:
-        for default in re.findall(r"\(default: (\d[\w.:,]*|[A-Z]+|\w+(?=\)))", option.help):
+        for default in re.findall(r"\(default: ([\w.:,]*\w)(?=[,;)])", option.help):
             assert default in descriptions.get(option.name, default), option.name
 
 
