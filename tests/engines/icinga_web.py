@@ -18,7 +18,7 @@ MODULES = Path("usr/share/icingaweb2/modules")
 
 IN_ITS_PLACE = (
     'for place in php/Icinga icinga-php icingaweb2; do mount --bind "$1/usr/share/$place"'
-    ' "/usr/share/$place"; done; shift; exec "$@"'
+    ' "/usr/share/$place" || exit; done; shift; exec "$@"'
 )
 
 

@@ -142,7 +142,7 @@ def for_version(director: Director, basket: str) -> str:
     """Return what of a basket a Director takes: before 1.11 what is left by the filter in docs/."""
     if director.version >= (1, 11):
         return basket
-    (program,) = re.findall(r"\| jq '(.*)' \|", INSTALLING)
+    (program,) = re.findall(r"^jq '(.*)' smtp_health.json \|", INSTALLING, re.MULTILINE)
     return subprocess.check_output([needs.program("jq"), program], input=basket, text=True)
 
 
