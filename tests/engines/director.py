@@ -138,7 +138,12 @@ class Director:
             input=given,
             capture_output=True,
             text=True,
-            env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": str(self.folder), **environment},
+            env={
+                "PATH": os.defpath,
+                "ICINGAWEB_CONFIGDIR": str(self.folder),
+                "TMPDIR": str(self.folder),  # there is its cache
+                **environment,
+            },
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, ""), done.stdout

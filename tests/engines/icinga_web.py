@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,13 +43,18 @@ class IcingaWeb(NamedTuple):
     def run(self, script: Path, module: str, text: str, configuration: str = os.devnull) -> str:
         """Return what a PHP script of ours makes of a text, with the classes of a module."""
         self.version(module)
-        done = subprocess.run(
-            self.command("php", str(script), module),
-            input=text.encode(),
-            capture_output=True,
-            env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": configuration},
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as cache:
+            done = subprocess.run(
+                self.command("php", str(script), module),
+                input=text.encode(),
+                capture_output=True,
+                env={
+                    "PATH": os.defpath,
+                    "ICINGAWEB_CONFIGDIR": configuration,
+                    "TMPDIR": cache,
+                },
+                check=False,
+            )
         assert (done.returncode, done.stderr) == (0, b"")
         return done.stdout.decode()
 
