@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,10 @@ from contrib.generate.colours import (
     WARNING,
     colours,
 )
+from contrib.generate.director import FORM, LISTS
 from tests import needs, picture
+
+DOCUMENTS = Path(__file__).parents[1] / "packaging" / "documents.py"
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -34,9 +38,40 @@ TEXT = {"type": "string", "minLength": 1}
 
 BASKET = {
     "type": "object",
-    "required": ["Datafield", "ExternalCommand", "ServiceTemplate"],
+    "required": [
+        *("DataList", "DatafieldCategory", "Datafield", "ExternalCommand", "ServiceTemplate"),
+    ],
     "additionalProperties": False,
     "properties": {
+        "DataList": {
+            "additionalProperties": {
+                "required": ["list_name", "owner", "entries"],
+                "additionalProperties": False,
+                "properties": {
+                    "list_name": TEXT,
+                    "owner": TEXT,
+                    "entries": {
+                        "items": {
+                            "required": ["entry_name", "entry_value", "format", "allowed_roles"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "entry_name": TEXT,
+                                "entry_value": TEXT,
+                                "format": {"const": "string"},
+                                "allowed_roles": {"type": "null"},
+                            },
+                        }
+                    },
+                },
+            }
+        },
+        "DatafieldCategory": {
+            "additionalProperties": {
+                "required": ["category_name", "description"],
+                "additionalProperties": False,
+                "properties": {"category_name": TEXT, "description": {"type": "null"}},
+            }
+        },
         "Datafield": {
             "patternProperties": {
                 "^[1-9][0-9]*$": {
@@ -51,14 +86,19 @@ BASKET = {
                         "description": TEXT,
                         "datatype": {
                             "pattern": r"^Icinga\\Module\\Director\\DataType\\DataType"
-                            "(String|Array|Boolean)$"
+                            "(String|Array|Boolean|Datalist)$"
                         },
                         "format": {"type": "null"},
                         "settings": {
                             "additionalProperties": False,
-                            "properties": {"visibility": {"enum": ["visible", "hidden"]}},
+                            "properties": {
+                                "visibility": {"enum": ["visible", "hidden"]},
+                                "behavior": {"const": "strict"},
+                                "data_type": {"const": "string"},
+                                "datalist": TEXT,
+                            },
                         },
-                        "category": {"type": "null"},
+                        "category": TEXT,
                         "uuid": {"pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
                     },
                 }
@@ -136,6 +176,21 @@ def test_basket_has_a_field_for_each_variable_and_a_template_for_each_command(
     for command in basket["ExternalCommand"].values():
         assert [str(field["datafield_id"]) for field in command["fields"]] == list(fields)
     assert [one["check_command"] for one in basket["ServiceTemplate"].values()] == names
+
+
+def test_basket_offers_the_words_that_an_option_takes() -> None:
+    words: dict[str, tuple[str, ...]] = runpy.run_path(str(DOCUMENTS))["WORDS"]
+    assert {name: sorted(labels) for name, (_, labels) in LISTS.items()} == {
+        flag[2:].replace("-", "_"): sorted(words[flag])
+        for flag in words
+        if flag not in ("--output-format", "--print-definition")
+    }
+
+
+def test_each_field_has_a_caption_of_its_own() -> None:
+    captions = [caption for fields in FORM.values() for caption in fields.values()]
+    assert len(captions) == len(set(captions))
+    assert [caption for caption in captions if not caption[0].isupper()] == []
 
 
 def test_basket_hides_secrets(basket: dict[str, Any]) -> None:

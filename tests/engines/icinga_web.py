@@ -1,72 +1,79 @@
-"""What Icinga Web's Graphite module draws of a service: its own code, with a Graphite behind it."""
+"""Icinga Web with its modules: this system's, and on Debian 12 that of Debian 13, too.
+
+``tests/servers/install`` unpacks the latter. What runs there sees it in the place of this system's,
+in a mount namespace of its own.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
 import os
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
-from contrib.generate import CONTRIB
 from tests import needs
-from tests.servers import graphite
 
-MODULE = Path("/usr/share/icingaweb2/modules/graphite")
-CHARTS = Path(__file__).with_name("graphite_charts.php")
+MODULES = Path("usr/share/icingaweb2/modules")
 
-
-class Chart(NamedTuple):
-    """A graph on the service's page: the template it is of, and its curves by name."""
-
-    template: str
-    title: str
-    curves: dict[str, graphite.Curve]
-
-    @property
-    def last(self) -> dict[str, float]:
-        """The last value of each curve."""
-        return {name: graphite.last(curve) for name, curve in self.curves.items()}
+IN_ITS_PLACE = (
+    'for place in php/Icinga icinga-php icingaweb2; do mount --bind "$1/usr/share/$place"'
+    ' "/usr/share/$place" || exit; done; shift; exec "$@"'
+)
 
 
-Metrics = Mapping[str, Sequence[Optional[float]]]
-"""What Graphite has: values by name, a minute apart."""
+class IcingaWeb(NamedTuple):
+    """An Icinga Web, whose files are below that folder as others are below the root."""
+
+    tree: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command that runs another where this Icinga Web is.
+
+        Leaves the test out where a program, or Icinga Web, is missing.
+        """
+        program, *rest = arguments
+        inside = [needs.program(program), *rest]
+        if self == INSTALLED:
+            return inside
+        needs.root()
+        return ["unshare", "--mount", "sh", "-c", IN_ITS_PLACE, "sh", str(self.tree), *inside]
+
+    def run(self, script: Path, module: str, text: str, configuration: str = os.devnull) -> str:
+        """Return what a PHP script of ours makes of a text, with the classes of a module."""
+        self.version(module)
+        with tempfile.TemporaryDirectory() as cache:
+            done = subprocess.run(
+                self.command("php", str(script), module),
+                input=text.encode(),
+                capture_output=True,
+                env={
+                    "PATH": os.defpath,
+                    "ICINGAWEB_CONFIGDIR": configuration,
+                    "TMPDIR": cache,
+                },
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout.decode()
+
+    def version(self, module: str) -> tuple[int, ...]:
+        """Return a module's version, or leave the test out where the module is missing."""
+        path = self.tree / MODULES / module / "module.info"
+        if not path.exists():
+            needs.leave_out(f"needs icingaweb2-module-{module} below {self.tree}")
+        (version,) = re.findall(r"^Version: *([\d.]+)$", path.read_text(), re.MULTILINE)
+        return tuple(map(int, version.split(".")))
 
 
-def charts(
-    folder: Path, metrics: Metrics, service: str = "smtp", command: str = "smtp_health"
-) -> list[Chart]:
-    """Return all graphs of a service, in their order."""
-    return [
-        Chart(name, title, graphite.curves(answer))
-        for name, title, answer in _answers(folder, metrics, service, command, "json")
-    ]
+INSTALLED = IcingaWeb(Path("/"))
 
+NEXT = IcingaWeb(Path("/var/cache/check_smtp_health-tests/icingaweb2"))
 
-def pictures(folder: Path, metrics: Metrics) -> list[bytes]:
-    """Return all graphs of a service as pictures."""
-    return [picture for *_, picture in _answers(folder, metrics, "smtp", "smtp_health", "png")]
+RELEASE = Path("/etc/os-release")
 
+IS_DEBIAN_12 = RELEASE.exists() and "VERSION_CODENAME=bookworm\n" in RELEASE.read_text()
 
-def _answers(
-    folder: Path, metrics: Metrics, service: str, command: str, form: str
-) -> list[tuple[str, str, bytes]]:
-    """Return what Graphite made of each graph; what PHP complains of is an error."""
-    php = needs.program("php")
-    if not MODULE.exists():
-        needs.leave_out("needs icingaweb2-module-graphite")
-    template = CONTRIB / "graphite" / "smtp_health.ini"
-    with graphite.running(folder, metrics) as address:
-        done = subprocess.run(
-            [php, CHARTS, MODULE, template, address, "mx_example", service, command, form],
-            capture_output=True,
-            text=True,
-            env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": os.devnull},
-            check=False,
-        )
-    assert (done.returncode, done.stderr) == (0, "")
-    return [
-        (name, title, base64.b64decode(answer)) for name, title, answer in json.loads(done.stdout)
-    ]
+ALL = {"installed": INSTALLED, **({"next": NEXT} if IS_DEBIAN_12 else {})}
+"""By name; Icinga Director 1.10 comes with the one, 1.11 with the other."""

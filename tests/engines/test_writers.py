@@ -17,8 +17,8 @@ import pytest
 
 from contrib.generate import CONTRIB
 from contrib.generate.colours import STACKED
+from tests.engines.graphite_module import charts
 from tests.engines.icinga import NODE, Icinga, checked
-from tests.engines.icinga_web import charts
 from tests.servers import graphite
 from tests.servers.authority import NAME, Authority
 from tests.servers.scripted import Expect, Handshake, ScriptedServer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contrib.generate.colours import STACKED
-from tests.engines.icinga_web import charts, pictures
+from tests.engines.graphite_module import charts, pictures
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
