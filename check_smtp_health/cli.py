@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
+    from check_smtp_health.judge.text import Glyphs
 
 # This machine has run out of something: no bug, and no fault of the server.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -198,7 +199,7 @@ class _Run:
         signal.signal(signal.SIGALRM, _give_up)
         signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
         check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
-        check.add(HealthSummary(check, settings.judging.verbose, _bar()))
+        check.add(HealthSummary(check, settings.judging.verbose, _glyphs()))
         check()
         print(form.render(check, settings.judging.verbose), end="")
         return int(check.exitcode)
@@ -251,12 +252,14 @@ def parser() -> ArgumentParser:
     return made
 
 
-def _bar() -> str:
+def _glyphs() -> Glyphs:
+    from check_smtp_health.judge.text import ASCII, BLOCKS
+
     try:
-        "█".encode(sys.stdout.encoding)
+        "".join(BLOCKS).encode(sys.stdout.encoding)
     except UnicodeError:
-        return "#"
-    return "█"
+        return ASCII
+    return BLOCKS
 
 
 def _words(error: Exception) -> str:

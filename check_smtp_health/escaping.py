@@ -12,6 +12,9 @@ STATUS_LIMIT = 1000 - len("SMTP CRITICAL - ")
 # every "[CRITICAL]" it finds, so neither may come from a server.
 _HARMLESS = str.maketrans({"<": "(", ">": ")", "[": "(", "]": ")"})
 
+MARKS = ("OK", "WARNING", "CRITICAL", "UNKNOWN", "UP", "DOWN")
+"""Words that Icinga Web takes for the mark of a state, in square brackets and in round ones."""
+
 
 def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
     """Return what a peer said as one harmless line of at most ``limit`` characters.
@@ -24,6 +27,9 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
     # No character shrinks below one, so a longer prefix could not show.
     line = said.strip("\r\n")[: 2 * limit].replace("\r\n", "\n").replace("\n", " / ")
     line = line.translate(_HARMLESS)
+    if "(" in line:
+        for mark in MARKS:
+            line = line.replace(f"({mark})", f"({mark} )")
     return shortened(escaped(line), limit)
 
 

@@ -60,7 +60,8 @@ class PolicyResult(NamedTuple):
 
     ``name`` is that of the option that asked for it; ``notes`` are what is worth knowing beside the
     findings, ``listings`` how many DNSBLs list the server, where one was asked, ``is_pinned``
-    whether the records of the server vouch for its certificate, whatever that says itself.
+    whether the records of the server vouch for its certificate, whatever that says itself. ``held``
+    is what was seen to hold, in a few words, where nothing is wrong.
     """
 
     name: str
@@ -68,6 +69,7 @@ class PolicyResult(NamedTuple):
     notes: tuple[str, ...] = ()
     listings: int | None = None
     is_pinned: bool = False
+    held: str = ""
 
 
 class Exchange(NamedTuple):
@@ -158,7 +160,8 @@ class Report(NamedTuple):
     ``address`` is the one that answered or was tried last, empty where none was;
     ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
     the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
-    ``label`` what its metrics are told apart by, empty where the run has but one target.
+    ``label`` what its metrics are told apart by, empty where the run has but one target; ``held``
+    what the session has shown to hold, in a few words each.
     """
 
     host: Host
@@ -172,6 +175,7 @@ class Report(NamedTuple):
     policies: tuple[PolicyResult, ...] = ()
     label: str = ""
     is_domain: bool = False
+    held: tuple[str, ...] = ()
 
     @property
     def failure(self) -> Failure | None:

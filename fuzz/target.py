@@ -27,7 +27,7 @@ from check_smtp_health.errors import (
     Untrusted,
 )
 from check_smtp_health.judge.check import HealthCheck
-from check_smtp_health.judge.text import HealthSummary
+from check_smtp_health.judge.text import ASCII, HealthSummary
 
 # Some only because modules that are imported later would not be instrumented.
 from check_smtp_health.net import addresses, tls  # noqa: F401
@@ -340,7 +340,7 @@ def run(data: bytes) -> Result:
     report = _served(session(plan), server)
     verbose = plan.settings.judging.verbose
     check = HealthCheck(plan.settings, [report])
-    check.add(HealthSummary(check, verbose, "#"))
+    check.add(HealthSummary(check, verbose, ASCII))
     check()
     shown, document = text.render(check, verbose), json.render(check, verbose)
     harmless.check_text(shown, check.exitcode, verbose=bool(verbose))

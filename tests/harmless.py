@@ -16,8 +16,11 @@ LINE_LIMIT = 1000
 MORE_LIMIT = 500
 """Characters of any other line: a reply is cut at 256, and a stage's line has its bar before it."""
 
-_MARK = re.compile(rf"\[({'|'.join(CODES)})\]")
-_STAGE = re.compile(rf"\[({'|'.join(CODES)})\] +({'|'.join(NAMES)}) +\d+\.\d{{6}} s ")
+_MARK = re.compile(r"[\[(](OK|WARNING|CRITICAL|UNKNOWN|UP|DOWN)[\])]")
+_OURS = re.compile(
+    rf"(?:(?:{'|'.join(NAMES)}) +\d+\.\d{{6}} s [\u2588\u2591#.]{{20}} )?"
+    rf"\[(?:{'|'.join(CODES)})\](?= |$)"
+)
 _METRIC = re.compile(
     r"(?:time|certificate_days|" + "|".join(NAMES) + r")=-?\d+(?:\.\d{6})?s?(?:;[-0-9.:@~]*){0,4}"
 )
@@ -44,11 +47,16 @@ def check_text(stdout: str, code: int, *, verbose: bool = False) -> None:
     assert "|" not in "".join((first, *more))
     assert [item for item in perfdata[2:].split(" ") if item and not _METRIC.fullmatch(item)] == []
     # A web page colours every mark it finds, and may take a tag for one of its own.
-    marked = [line for line in (first, *more) if _MARK.search(line)]
-    assert [line for line in marked if not _STAGE.match(line) or _MARK.search(line, 12)] == []
+    assert [line for line in (first, *map(_unmarked, more)) if _MARK.search(line)] == []
     said = [line for line in (first, *more) if not re.match(r" *\d+\.\d{6} C: ", line)]
     assert [line for line in said if re.search(r"<|>", line)] == []
     check_calm(stdout)
+
+
+def _unmarked(line: str) -> str:
+    """Return a line without the mark of ours that it may have."""
+    ours = _OURS.match(line)
+    return line[ours.end() :] if ours else line
 
 
 def check_json(stdout: str, code: int) -> dict[str, Any]:
@@ -59,6 +67,8 @@ def check_json(stdout: str, code: int) -> dict[str, Any]:
     assert "|" not in stdout
     document: dict[str, Any] = json.loads(stdout)
     assert (document["exit_code"], CODES[document["state"]]) == (code, code)
+    assert "<" not in stdout
+    assert not _MARK.search(stdout)
     texts = list(strings(document))
     assert [text for text in texts if not text.isprintable() or _MARK.search(text)] == []
     assert [text for text in texts if len(text) > LINE_LIMIT] == []
@@ -74,9 +84,10 @@ def check_calm(stdout: str) -> None:
 
 
 def strings(value: Any) -> list[str]:
-    """Return all texts within a JSON value, names of members included."""
+    """Return all texts within a JSON value but the raw ones, names of members included."""
     if isinstance(value, dict):
-        return [*value, *(text for member in value.values() for text in strings(member))]
+        members = (member for name, member in value.items() if name != "raw")
+        return [*value, *(text for member in members for text in strings(member))]
     if isinstance(value, list):
         return [text for member in value for text in strings(member)]
     return [value] if isinstance(value, str) else []

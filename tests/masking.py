@@ -10,11 +10,10 @@ def timeless(text: str) -> str:
 
     The spaces that align times and bars go, too: how many there are depends on both.
     """
-    text = re.sub(r" *\d+\.\d{6} s +[█#]+", " # s █", text)
-    text = re.sub(r"█ +", "█ ", text)
+    text = re.sub(r" *\d+\.\d{6} s [█░#.]{20}", " # s █", text)
     text = re.sub(r"^ *\d+\.\d{6} (?=[*SC]: )", " # ", text, flags=re.MULTILINE)
     text = re.sub(r"\b\d+\.\d{6}s\b", "#s", text)
-    return re.sub(r"\b\d+\.\d{3} s\b", "# s", text)
+    return re.sub(r"\b(?:\d+\.\d{3} s|[\d.]+(?:e-\d+)? ms)\b", "# s", text)
 
 
 def undated(text: str) -> str:

@@ -167,7 +167,7 @@ def test_nobody_else_gets_it() -> None:
     )
     assert sends((*tainted, *again, b"450 not again\r\n", *RSET, *QUIT), *arguments) == (
         2,
-        f"SMTP CRITICAL - {opened}; data: 450 not again (a@x) (after # s)",
+        f"SMTP CRITICAL - {opened}, also data: 450 not again (a@x) (after # s)",
         "mail rcpt command quit",
     )
 
@@ -185,7 +185,7 @@ def test_nobody_else_gets_it() -> None:
         (
             b"452 4.2.2 full\r\n450-4.2.1 not\r\n450 4.2.1 now\r\n",
             1,
-            "SMTP WARNING - data: a@x: 452 4.2.2 full (after # s); "
+            "SMTP WARNING - data: a@x: 452 4.2.2 full (after # s), also "
             "data: b@x: 450 4.2.1 not / 4.2.1 now (after # s)",
             "mail rcpt quit",
         ),

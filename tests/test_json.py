@@ -278,7 +278,7 @@ def test_a_refusal() -> None:
         "version": __version__,
         "state": "CRITICAL",
         "exit_code": 2,
-        "status": "SMTP CRITICAL - 127.0.0.1:25 helo: 550 5.7.1 No / way (after # s); "
+        "status": "SMTP CRITICAL - 127.0.0.1:25 helo: 550 5.7.1 No / way (after # s), also "
         "banner: lacks 'Postfix': '220 mx.example ESMTP'",
         "problems": [
             {"state": "CRITICAL", "text": "helo: 550 5.7.1 No / way (after # s)"},

@@ -55,7 +55,7 @@ def test_the_failing_ones_come_first_and_the_worst_of_them_before_the_others() -
     assert (done.code, done.stderr, done.line) == (
         2,
         "",
-        f"SMTP CRITICAL - {DEAD}:{port} helo: 550 5.7.1 no (after # s); "
+        f"SMTP CRITICAL - {DEAD}:{port} helo: 550 5.7.1 no (after # s), also "
         f"{BAD}:{port} helo: 450 4.7.1 later (after # s); 2 of 3 healthy",
     )
     refused = ("time", "connect", "banner", "quit")
@@ -69,7 +69,7 @@ def test_a_hanging_target_delays_nobody_and_blurs_nobodys_times() -> None:
         done = probed(port, *hosts(BAD, GOOD, DEAD), "-t1")
     assert (done.code, done.line) == (
         2,
-        f"SMTP CRITICAL - {BAD}:{port} banner: no answer within 1 s; 2 of 3 healthy",
+        f"SMTP CRITICAL - {BAD}:{port} banner: no answer within 1 s, 2 of 3 healthy",
     )
     assert done.seconds < 1 + plugin.SLACK
     times = dict(re.findall(r"'([\d.]+)::time'=([\d.]+)s", done.stdout))
@@ -80,9 +80,9 @@ def test_a_hanging_target_delays_nobody_and_blurs_nobodys_times() -> None:
 @pytest.mark.parametrize(
     ("least", "code", "said"),
     [
-        ("1", 1, "SMTP WARNING - {bad}; 2 of 3 healthy"),
-        ("2", 1, "SMTP WARNING - {bad}; 2 of 3 healthy"),
-        ("3", 2, "SMTP CRITICAL - {bad}; 2 of 3 healthy (at least 3 must be)"),
+        ("1", 1, "SMTP WARNING - {bad}, 2 of 3 healthy"),
+        ("2", 1, "SMTP WARNING - {bad}, 2 of 3 healthy"),
+        ("3", 2, "SMTP CRITICAL - {bad}, 2 of 3 healthy (at least 3 must be)"),
     ],
 )
 def test_min_healthy(least: str, code: int, said: str) -> None:
@@ -98,7 +98,7 @@ def test_min_healthy_where_all_are() -> None:
         alone = probed(port, "-H", GOOD, "--min-healthy", "1", "-t1")
     assert (done.code, done.line) == (
         1,
-        f"SMTP WARNING - {BAD}:{port} helo: 450 4.7.1 later (after # s); 2 of 2 healthy",
+        f"SMTP WARNING - {BAD}:{port} helo: 450 4.7.1 later (after # s), 2 of 2 healthy",
     )
     assert (alone.code, alone.perfdata) == (0, f"healthy=1;;;0;1 {metrics(GOOD, *STAGES)}")
 
@@ -115,7 +115,7 @@ def test_a_threshold_holds_for_each_target() -> None:
         done = probed(port, *hosts(GOOD, BAD), "-w", "banner=0.25", "-t1")
     assert (done.code, done.line) == (
         1,
-        f"SMTP WARNING - {BAD}:{port} banner took # s (limit 0.25 s); 2 of 2 healthy",
+        f"SMTP WARNING - {BAD}:{port} banner took # s (limit 0.25 s), 2 of 2 healthy",
     )
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     State = Any  # nagiosplugin has no types
 
+MILLISECOND = 0.001
+
 
 def contexts(settings: Settings) -> tuple[Context, ...]:
     """Return the contexts, which the metrics name."""
@@ -58,7 +60,7 @@ class _SecondsContext(_RangeContext):
         if violated is None:
             return Result(Ok, None, metric)
         state, limit = violated
-        text = f"{metric.value:.3f} s (limit {limit.text} s"
+        text = f"{duration(metric.value)} (limit {limit.text} s"
         if metric.name == TIME:
             report = resource.report
             failed = any(seen.failure is not None for seen in session(report))
@@ -158,15 +160,15 @@ class _HealthyContext(_RangeContext):
 
 def describe(seen: Observation) -> str:
     """Return a failed stage as the status line says it: stage, reason, the server's words, time."""
-    failure = seen.failure
-    assert failure is not None
-    text = f"{seen.stage}: {_reason(failure)}"
+    assert seen.failure is not None
+    text = f"{seen.stage}: {reason(seen.failure)}"
     # What did not happen in time has said how long it took.
-    return (
-        text
-        if failure.kind in ("timed_out", "undelivered")
-        else f"{text} (after {seen.seconds:.3f} s)"
-    )
+    return text if seen.failure.kind in ("timed_out", "undelivered") else text + _after(seen)
+
+
+def _after(seen: Observation) -> str:
+    """Return how long a stage took, unless it only looked at what was there already."""
+    return f" (after {duration(seen.seconds)})" if seen.seconds else ""
 
 
 def sentence(finding: Failure | Finding) -> str:
@@ -175,7 +177,8 @@ def sentence(finding: Failure | Finding) -> str:
     return f"{problem}: '{printable(finding.said)}'" if finding.said else problem
 
 
-def _reason(failure: Failure) -> str:
+def reason(failure: Failure) -> str:
+    """Return why a stage failed, as one harmless sentence, in the server's words if it said any."""
     if failure.code is not None:
         return f"{printable(failure.said)} {escaped(failure.problem)}".rstrip()
     return sentence(failure)
@@ -184,7 +187,7 @@ def _reason(failure: Failure) -> str:
 def _of_stage(seen: Observation, finding: Finding) -> str:
     if finding.kind in REFUSALS:
         said = printable(finding.said)
-        return f"{escaped(finding.problem)}: {said} (after {seen.seconds:.3f} s)"
+        return f"{escaped(finding.problem)}: {said}{_after(seen)}"
     return sentence(finding)
 
 
@@ -196,4 +199,11 @@ def session(report: Report) -> list[Observation]:
 def slowest(report: Report) -> str:
     """Return which stage of the session took longest, and how long."""
     seen = max(session(report), key=lambda seen: seen.seconds)
-    return f"{seen.stage} {seen.seconds:.3f} s"
+    return f"{seen.stage} {duration(seen.seconds)}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person reads it: nothing that took time is shown as 0.000 s."""
+    if seconds >= MILLISECOND:
+        return f"{seconds:.3f} s"
+    return f"{max(seconds / MILLISECOND, 0.01):.1g} ms"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from check_smtp_health.escaping import STATUS_LIMIT, escaped, printable, shortened
 from check_smtp_health.judge.check import of_stage
-from check_smtp_health.judge.contexts import describe, sentence, slowest
+from check_smtp_health.judge.contexts import duration, reason, sentence, slowest
 from check_smtp_health.judge.nagios import Ok, Summary
 from check_smtp_health.judge.states import badness, worst
+from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,20 +21,42 @@ if TYPE_CHECKING:
 
     State = Any  # nagiosplugin has no types
 
-MORE = "; and {} more"
+SEPARATOR = ", also "
+"""What stands between two problems: Nagios would make a colon of a semicolon."""
+
+MORE = ", also {} more"
 """What stands for the targets whose problems do not fit into the status line."""
 
-BAR_WIDTH = 40
-"""Columns that stand for the whole session, so that a stage's line fits into 80."""
+BAR_WIDTH = 20
+"""Columns that stand for the whole session: more would wrap on a phone."""
+
+NAME_LIMIT = 40
+"""Characters of a host's name in the status line, whose first 80 are to have stage and reason."""
+
+NAME_END = 15
+"""How many of them are the end of a name that is longer."""
+
+
+class Glyphs(NamedTuple):
+    """What the bars of ``-v`` are drawn with: no spaces, which front ends collapse."""
+
+    bar: str
+    filler: str
+
+
+BLOCKS = Glyphs("\u2588", "\u2591")
+
+ASCII = Glyphs("#", ".")
+"""For a standard output that cannot encode the others."""
 
 
 class HealthSummary(Summary):  # type: ignore[misc]
     """Writes for the person on call: the first line alone says which target, which stage, why."""
 
-    def __init__(self, check: HealthCheck, verbose: int, bar: str) -> None:
+    def __init__(self, check: HealthCheck, verbose: int, glyphs: Glyphs) -> None:
         self._check = check
         self._verbose = verbose
-        self._bar = bar
+        self._glyphs = glyphs
 
     def ok(self, results: Results) -> str:
         """Return the status line of a healthy service, or of one whose failure is tolerated."""
@@ -56,36 +79,42 @@ class HealthSummary(Summary):  # type: ignore[misc]
         count = self._check.count
         if not texts:  # no target is to blame, but their number
             return str(count)
-        return _joined(texts, "" if count is None else f"; {count}")
+        return _joined(texts, "" if count is None else f", {count}")
 
     def _texts(self) -> list[str]:
         """Return what is to be said of each target, the worst one first."""
         texts = []
-        for target in sorted(self._check.targets, key=self._badness):
+        for target in self._worst_first():
             problems = self._problems(target)
             if problems:
-                texts.append(f"{named(target.report)} {'; '.join(map(str, problems))}")
+                said = SEPARATOR.join(map(str, problems))
+                report = target.report
+                texts.append(f"{_where(report, NAME_LIMIT)} {said}{_address(report)}")
         return texts
+
+    def _worst_first(self) -> list[MailServer]:
+        return sorted(self._check.targets, key=lambda target: badness(self._state(target)))
 
     def _problems(self, target: MailServer) -> list[Result]:
         """Return what is to be said of a target, worst first."""
         said = [result for result in self._check.of_target(target) if str(result)]
         return sorted(said, key=lambda result: badness(result.state))
 
-    def _badness(self, target: MailServer) -> int:
-        return badness(self._state(target))
-
     def _state(self, target: MailServer) -> State:
         return worst(result.state for result in self._check.of_target(target))
 
     def verbose(self, results: Results) -> list[str]:
-        """Return the lines that follow the status line."""
+        """Return the lines that follow the status line: of each target, what is wrong comes first.
+
+        Web front ends show the beginning only.
+        """
         lines: list[str] = []
-        for target in self._check.targets:
+        for target in self._worst_first():
             report = target.report
             of_target = self._check.of_target(target)
             if self._check.count is not None:
                 lines.append(f"{_mark(self._state(target))} {named(report)}")
+            lines += [f"{_mark(result.state)} {result}" for result in self._problems(target)]
             lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
             lines += _way(report)
             for policy in report.policies:
@@ -104,44 +133,75 @@ class HealthSummary(Summary):  # type: ignore[misc]
         scale = BAR_WIDTH / whole if whole else 0.0
         left = min(int(seen.began * scale), BAR_WIDTH - 1)
         length = max(1, round(seen.seconds * scale))
-        chart = (" " * left + self._bar * length)[:BAR_WIDTH]
-        line = f"{_mark(state)} {seen.stage:<8} {seen.seconds:9.6f} s {chart:<{BAR_WIDTH}}"
-        return f"{line} {describe(seen)}" if seen.failure is not None else line.rstrip()
+        chart = (self._glyphs.filler * left + self._glyphs.bar * length)[:BAR_WIDTH]
+        chart += self._glyphs.filler * (BAR_WIDTH - len(chart))
+        # Behind the bar: front ends make balls of the marks, and all of one width.
+        line = f"{seen.stage:<8} {seen.seconds:9.6f} s {chart} {_mark(state)}"
+        return f"{line} {reason(seen.failure)}" if seen.failure is not None else line
 
 
 def named(report: Report) -> str:
     """Return the target, or the mail domain, as a person knows it."""
+    return f"{_where(report)}{_address(report)}"
+
+
+def _where(report: Report, limit: int | None = None) -> str:
+    """Return host and port of a target, or the mail domain; a name of at most ``limit``."""
     host = report.host.given
+    if report.host.kind == "name" and limit is not None and len(host) > limit:
+        host = f"{host[: limit - NAME_END - 3]}...{host[-NAME_END:]}"
     if report.is_domain or report.host.kind == "socket":
         return host
-    where = f"[{host}]:{report.port}" if ":" in host else f"{host}:{report.port}"
-    return f"{where} [{report.address}]" if report.address not in ("", host) else where
+    return f"[{host}]:{report.port}" if ":" in host else f"{host}:{report.port}"
+
+
+def _address(report: Report) -> str:
+    """Return the address that answered, in brackets, where the target does not say it already."""
+    is_new = not report.is_domain and report.host.kind == "name" and report.address
+    return f" [{report.address}]" if is_new else ""
 
 
 def _healthy(report: Report) -> str:
-    text = f"{named(report)} answered in {report.seconds:.3f} s (slowest: {slowest(report)})"
+    assert report.seconds is not None
+    took = duration(report.seconds)
+    said = [f"{named(report)} answered in {took} (slowest: {slowest(report)})"]
     if report.tls is not None:
-        certificate = report.tls.certificate
-        left = f", certificate {certificate.expiry}" if certificate is not None else ""
-        text += f", {report.tls.version}{left}"
-    return text + _delivered(report)
+        said.append(report.tls.version)
+        if report.tls.certificate is not None:
+            said.append(f"certificate {report.tls.certificate.expiry}")
+    said += _held(report)
+    return ", ".join((*said, *_delivered(report)))
+
+
+def _held(report: Report) -> list[str]:
+    """Return what else was asked and held, in a few words each."""
+    return [*(one.held for one in report.policies if one.held), *report.held]
 
 
 def _healthy_all(reports: Sequence[Report], count: Result) -> str:
     domains = ", ".join(report.host.given for report in reports if report.is_domain)
     last = max(reports, key=lambda report: report.seconds or 0.0)
-    text = f"{count}, slowest: {named(last)} {last.seconds:.3f} s ({slowest(last)})"
+    took = duration(last.seconds or 0.0)
+    text = f"{count}, slowest: {named(last)} {took} ({slowest(last)})"
     certificates = [one.tls.certificate for one in reports if one.tls and one.tls.certificate]
     if certificates:
         text += f", first certificate {min(certificates, key=lambda one: one.days).expiry}"
+    text = ", ".join((text, *_held_by_all(reports)))
     return f"{domains}: {text}" if domains else text
+
+
+def _held_by_all(reports: Sequence[Report]) -> list[str]:
+    """Return what held for the domain, and what did for every one of the targets."""
+    first, *others = [_held(report) for report in reports if not report.is_domain] or [[]]
+    of_domains = [one for report in reports if report.is_domain for one in _held(report)]
+    return of_domains + [one for one in first if all(one in several for several in others)]
 
 
 def _joined(texts: Sequence[str], ending: str) -> str:
     """Return as many texts as fit into the status line, at least one, and how many do not."""
     line, left = texts[0], len(texts) - 1
     for text in texts[1:]:
-        longer = f"{line}; {text}"
+        longer = f"{line}{SEPARATOR}{text}"
         if len(longer) + len(ending) + len(MORE.format(left)) > STATUS_LIMIT:
             break
         line, left = longer, left - 1
@@ -150,24 +210,23 @@ def _joined(texts: Sequence[str], ending: str) -> str:
 
 
 def _mark(state: State) -> str:
-    return f"{f'[{str(state).upper()}]':<10}"
+    return f"[{str(state).upper()}]"
 
 
 def _policy_lines(policy: PolicyResult, results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         finding = result.metric.value
         if any(finding is one for one in policy.findings):
-            yield f"{_mark(result.state)} {policy.name:<8} {sentence(finding)}"
+            yield f"{policy.name:<8} {_mark(result.state)} {sentence(finding)}"
     for note in policy.notes:
-        yield f"{_mark(Ok)} {policy.name:<8} {note}"
+        yield f"{policy.name:<8} {_mark(Ok)} {note}"
 
 
-def _delivered(report: Report) -> str:
-    """Return how long the message took, where one was sent and came."""
-    if report.delivery is None:
-        return ""
-    (seen,) = (seen for seen in report.observations if seen.stage == "delivery")
-    return f", delivered in {seen.seconds:.3f} s"
+def _delivered(report: Report) -> Iterator[str]:
+    """Give how long the message took, where one was sent and came."""
+    for seen in report.observations:
+        if seen.stage == "delivery":
+            yield f"delivered in {duration(seen.seconds)}"
 
 
 def _way(report: Report) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from check_smtp_health import __version__
-from check_smtp_health.escaping import escaped, printable
+from check_smtp_health.escaping import MARKS, escaped, printable
 from check_smtp_health.judge.check import of_stage
 from check_smtp_health.judge.states import worst
 from check_smtp_health.judge.text import transcript
@@ -48,7 +48,11 @@ def unknown(problem: str, trace: str) -> str:
 
 
 def _line(document: dict[str, Any]) -> str:
-    return f"{json.dumps(document)}\n"
+    """Return the object as one line, in which no front end finds perfdata, a tag or a mark."""
+    line = json.dumps(document).replace("|", "\\u007c").replace("<", "\\u003c")
+    for mark in MARKS:
+        line = line.replace(f"[{mark}]", f"\\u005b{mark}]").replace(f"({mark})", f"\\u0028{mark})")
+    return f"{line}\n"
 
 
 def _head(state: str, code: int, line: str) -> dict[str, Any]:
@@ -67,6 +71,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
         "label": report.label,
         "state": str(worst(result.state for result in results)).upper(),
         "is_domain": report.is_domain,
+        "held": list(report.held),
         "host": report.host.given,
         "port": report.port,
         "address": report.address,
@@ -80,6 +85,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
                 "notes": list(one.notes),
                 "is_pinned": one.is_pinned,
                 "listings": one.listings,
+                "held": one.held,
             }
             for one in report.policies
         ],
@@ -106,6 +112,7 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
             "problem": escaped(failure.problem),
             "code": failure.code,
             "reply": printable(failure.said),
+            "raw": _raw(failure.said),
         },
         "findings": _findings(seen.findings),
         "problems": [str(result) for result in own if str(result)],
@@ -114,9 +121,19 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
 
 def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [
-        {"kind": one.kind, "problem": escaped(one.problem), "reply": printable(one.said)}
+        {
+            "kind": one.kind,
+            "problem": escaped(one.problem),
+            "reply": printable(one.said),
+            "raw": _raw(one.said),
+        }
         for one in findings
     ]
+
+
+def _raw(said: bytes) -> str:
+    """Return the server's words unaltered, as far as they are UTF-8."""
+    return said.decode("utf-8", "replace")
 
 
 def _tls(facts: TlsFacts) -> dict[str, Any]:

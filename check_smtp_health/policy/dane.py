@@ -216,7 +216,8 @@ def judge(
     notes = tuple(_note(record, usable, matched) for record in published.records)
     if matched:
         is_pinned = any(record.usage == END_ENTITY for record in matched)
-        return PolicyResult("dane", (), notes, is_pinned=is_pinned)
+        held = f"DANE {matched[0].usage} {matched[0].selector} {matched[0].matching}"
+        return PolicyResult("dane", (), notes, is_pinned=is_pinned, held=held)
     if not (findings or is_whole) and any(one.usage == TRUST_ANCHOR for one in usable):
         raise LocalFault("TLSA records of usage 2 need Python 3.10, which can tell the whole chain")
     if not findings:

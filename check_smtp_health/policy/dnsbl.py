@@ -112,7 +112,13 @@ def check(asked: Lists, state: ProbeState) -> Procedure[PolicyResult | None]:
         ),
         tuple(_notes(opinions)),
         listings=len(listings),
+        held="" if listings else _unlisted(len(opinions) - len(troubled)),
     )
+
+
+def _unlisted(count: int) -> str:
+    """Return on how many lists nobody is; nothing where none could be asked."""
+    return f"on none of {count} blocklists" if count > 1 else "not blocklisted" if count else ""
 
 
 def _listing(opinion: Opinion) -> str:

@@ -96,7 +96,8 @@ def check(trust: Trust, domain: Domain) -> Procedure[PolicyResult | None]:
         *(f"mx {pattern}" for pattern in policy.patterns),
         reporting(report.sentence if isinstance(report, PeerFault) else texts(report)),
     )
-    return PolicyResult("mta-sts", tuple(findings), notes)
+    held = "" if findings else f"MTA-STS {policy.mode}"
+    return PolicyResult("mta-sts", tuple(findings), notes, held=held)
 
 
 def _hosts(domain: Domain) -> Procedure[Sequence[Host]]:

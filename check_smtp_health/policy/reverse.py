@@ -56,7 +56,8 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     findings = list(_confirmation(ip, asked, answers))
     for where, text in state.names.items():
         findings += _agreement(where, text, names)
-    return PolicyResult("reverse", tuple(findings), (f"{address} is {_listed(names)}",))
+    held = "" if findings else "reverse DNS agrees"
+    return PolicyResult("reverse", tuple(findings), (f"{address} is {_listed(names)}",), held=held)
 
 
 def _confirmation(

@@ -117,7 +117,8 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         delivery=state.delivery,
         policies=policies,
         label=target.label,
-        is_domain=False,  # all fields in their order: see namedtuple for what that saves
+        is_domain=False,
+        held=tuple(state.held),  # all fields in their order: see namedtuple for what that saves
     )
 
 

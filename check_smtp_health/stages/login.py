@@ -110,6 +110,7 @@ def _login(state: ProbeState) -> StageRun:
     if reply.code in _HINTS:
         raise Rejected(f"({_HINTS[reply.code]})", reply.raw, reply.code)
     require_code(reply, 235)
+    state.held.append(f"logged in by {mechanism.name}")
 
 
 def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Procedure[Reply]:

@@ -111,13 +111,15 @@ class ProbeState:
     ``findings`` are those of the stage under way: they outlive a fault that ends it. ``secrets``
     must not be shown even where the server repeats them; ``is_over`` says that there is nothing
     left to learn; ``names`` has the text of the banner and of the reply to HELO, which begin with
-    the server's name for itself; ``delivery`` is what is known of the message's way.
+    the server's name for itself; ``delivery`` is what is known of the message's way; ``held`` is
+    what was seen to hold, in a few words each.
     """
 
     __slots__ = (
         "connection",
         "delivery",
         "findings",
+        "held",
         "is_over",
         "names",
         "prepared",
@@ -134,6 +136,7 @@ class ProbeState:
         self.connection = Connection(target.addresses)
         self.transaction = Transaction()
         self.findings: list[Finding] = []
+        self.held: list[str] = []
         self.names: dict[str, bytes] = {}
         self.is_over = False
         self.secrets: list[bytes] = []

@@ -42,6 +42,9 @@ def rcpt(state: ProbeState) -> StageRun:
             state.transaction.accepted.append(address)
         else:
             refused(state, reply, address)
+    count = len(state.transaction.accepted)
+    if count:
+        state.held.append(f"{count} recipient{'s' if count > 1 else ''} accepted")
 
 
 def relay(state: ProbeState) -> StageRun:
@@ -54,6 +57,8 @@ def relay(state: ProbeState) -> StageRun:
             state.transaction.is_tainted = True
         elif reply.code < 500:
             refused(state, reply, f"{address} proves nothing")
+    if not state.findings:
+        state.held.append("relaying refused")
 
 
 def command(state: ProbeState) -> StageRun:
