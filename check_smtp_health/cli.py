@@ -155,7 +155,7 @@ class _Run:
 
     def _run(self) -> int:
         from check_smtp_health import output, stages
-        from check_smtp_health.config import build, credentials, getopt
+        from check_smtp_health.config import build, getopt
 
         options = self._options = getopt.read(self._arguments)
         if options.fault is not None:
@@ -176,12 +176,16 @@ class _Run:
 
             return _say(definitions.read(options.last("print-definition") or ""))
         form = output.find(options.last("output-format"))
+        passwords: tuple[str | None, str | None] = (None, None)
+        if options.count("authuser") or options.count("mailbox"):
+            from check_smtp_health.config import credentials
+
+            passwords = credentials.read(options, os.environ)
         settings = build.build(
             options,
             stages.NAMES,
             os.uname().nodename,
-            credentials.password(options, os.environ),
-            credentials.mailbox_password(options, os.environ),
+            *passwords,
             keeps_transcript=form.has_transcript,
         )
         from check_smtp_health.probing import targets

@@ -232,6 +232,7 @@ def test_a_healthy_server() -> None:
                 "label": "",
                 "state": "OK",
                 "is_domain": False,
+                "held": [],
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -289,6 +290,7 @@ def test_a_refusal() -> None:
                 "label": "",
                 "state": "CRITICAL",
                 "is_domain": False,
+                "held": [],
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -303,6 +305,7 @@ def test_a_refusal() -> None:
                                 "kind": "unmatched",
                                 "problem": "lacks 'Postfix'",
                                 "reply": "220 mx.example ESMTP",
+                                "raw": "220 mx.example ESMTP",
                             }
                         ],
                         problems=["banner: lacks 'Postfix': '220 mx.example ESMTP'"],
@@ -315,6 +318,7 @@ def test_a_refusal() -> None:
                             "problem": "",
                             "code": 550,
                             "reply": "550 5.7.1 No / way",
+                            "raw": "550 5.7.1 No\nway",
                         },
                         problems=["helo: 550 5.7.1 No / way (after # s)"],
                     ),
@@ -395,6 +399,7 @@ def test_a_connection_refused() -> None:
                 "label": "",
                 "state": "CRITICAL",
                 "is_domain": False,
+                "held": [],
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -408,6 +413,7 @@ def test_a_connection_refused() -> None:
                             "problem": "connection refused",
                             "code": None,
                             "reply": "",
+                            "raw": "",
                         },
                         problems=["connect: connection refused (after # s)"],
                     )
@@ -592,14 +598,15 @@ def test_a_round_trip() -> None:
         "notes": [],
     }
     *_, last, delivery = target["stages"]
+    silent = {"reply": "", "raw": ""}
     assert masked([last, delivery], smtp.port) == [
         stage("quit"),
         stage(
             "delivery",
             state="WARNING",
             findings=[
-                {"kind": "unauthenticated", "problem": "dkim is none", "reply": ""},
-                {"kind": "unauthenticated", "problem": "no result of dmarc", "reply": ""},
+                {"kind": "unauthenticated", "problem": "dkim is none", **silent},
+                {"kind": "unauthenticated", "problem": "no result of dmarc", **silent},
             ],
             problems=["delivery: dkim is none", "delivery: no result of dmarc"],
         ),

@@ -78,7 +78,8 @@ DIGEST = hmac.new(PASSWORD.encode(), CHALLENGE.encode(), "md5").hexdigest()
 )
 def test_mechanisms(mechanism: str, dialogue: tuple[Step, ...]) -> None:
     script = (Sleep(0.05), *GREETED, *dialogue, b"235 2.7.0 in\r\n", *QUIT)
-    assert logs_in(script, "-A", mechanism, *CLEAR) == (0, OK, DONE)
+    said = f"{OK}, logged in by {mechanism.upper()}"
+    assert logs_in(script, "-A", mechanism, *CLEAR) == (0, said, DONE)
 
 
 def test_scram_sha_256() -> None:
@@ -212,7 +213,7 @@ def test_within_tls_the_best_is_used_and_helo_counts_twice(tmp_path: Path) -> No
         )
     assert (done.code, done.stderr, server.faults) == (0, "", [])
     assert [form for form in FORMS if form in done.stdout] == []
-    assert [line.split()[1] for line in done.stdout.splitlines()[1:9]] == [
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:9]] == [
         *("connect", "banner", "helo", "starttls", "tls", "helo", "auth", "quit"),
     ]
     login = done.stdout.splitlines()[-14:]

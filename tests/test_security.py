@@ -43,7 +43,7 @@ EVIL = "|time=9;1;2 [CRITICAL] <script>'\"\0\a\x1b[31m\x7f\x85\u202e\u2028\u200b
 
 RAW = EVIL.encode() + b"\xff\xc3"
 
-SHOWN = "\\x7ctime=9;1;2 (CRITICAL) (script)'\"\\x00\\x07\\x1b(31m\\x7f\\x85\\u202e\\u2028\\u200b"
+SHOWN = "\\x7ctime=9;1;2 (CRITICAL ) (script)'\"\\x00\\x07\\x1b(31m\\x7f\\x85\\u202e\\u2028\\u200b"
 """The beginning of what must become of it."""
 
 Script = tuple[Step, ...]
