@@ -44,9 +44,13 @@ PIECE = 4 * 1024
 nothing else is served meanwhile: a few ms, for no record is shorter than 5 bytes (819 records), and
 what costs it most, the KeyUpdates of TLS 1.3, have 27 (151 of 20 µs)."""
 
-OVERHEAD_LIMIT = 256 * 1024
-"""Bytes in a row without data: a handshake, or what may come at any time. OpenSSL itself takes 100
-KiB of certificates (SSL_MAX_CERT_LIST_DEFAULT) and 100 KiB of a key exchange; the rest is small."""
+HANDSHAKE_LIMIT = 256 * 1024
+"""Bytes of a handshake: OpenSSL itself takes 100 KiB of certificates (SSL_MAX_CERT_LIST_DEFAULT)
+and 100 KiB of a key exchange (SERVER_KEY_EXCH_MAX_LENGTH); the rest is small."""
+
+EMPTY_LIMIT = 64 * 1024
+"""Bytes in a row, after the handshake, that hold no data: session tickets, requests for new keys or
+another handshake. A server sends two or three; Go's crypto/tls takes 16 (maxUselessRecords)."""
 
 # What OpenSSL found wrong (X509_V_ERR_* of x509_vfy.h), in our words.
 _REASONS = {
@@ -143,8 +147,8 @@ class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
     __slots__ = (
-        *("_error", "_flight", "_incoming", "_is_up", "_outgoing", "_overhead", "_plain", "_rest"),
-        *("_tells_chain", "_tls", "wants"),
+        *("_error", "_flight", "_incoming", "_is_up", "_outgoing", "_plain", "_rest"),
+        *("_tells_chain", "_tls", "_without_data", "wants"),
     )
 
     def __init__(
@@ -162,7 +166,7 @@ class TlsTransport:
         self._outgoing = outgoing
         self._tells_chain = tells_chain
         self._flight = Flight()
-        self._overhead = 0
+        self._without_data = 0
         self._rest = memoryview(b"")
         self._error: ssl.SSLError | None = None
         self._is_up = False
@@ -204,8 +208,9 @@ class TlsTransport:
             return False
         if not piece:
             raise Disconnected("connection closed by the server")
-        if not self._has_room(piece):
-            raise HandshakeFailed(f"the server's handshake is longer than {OVERHEAD_LIMIT} bytes")
+        self._without_data += len(piece)
+        if self._without_data > HANDSHAKE_LIMIT:
+            raise HandshakeFailed(f"the server's handshake is longer than {HANDSHAKE_LIMIT} bytes")
         self._flight.note(piece)
         self._incoming.write(piece)
         return True
@@ -222,7 +227,7 @@ class TlsTransport:
         except ssl.SSLError as error:
             self._error = error
             return
-        self._overhead = 0
+        self._without_data = 0
         self._is_up = True
 
     def result(self) -> Handshake:
@@ -246,8 +251,9 @@ class TlsTransport:
             return data
         piece = self._plain.receive(PIECE)
         if piece:
-            if not self._has_room(piece):
-                raise Violation(f"more than {OVERHEAD_LIMIT} bytes of TLS records without data")
+            self._without_data += len(piece)
+            if self._without_data > EMPTY_LIMIT:
+                raise Violation(f"more than {EMPTY_LIMIT} bytes of TLS records without data")
             self._incoming.write(piece)
             piece = self._decrypted()
         self.wants = selectors.EVENT_READ
@@ -264,12 +270,8 @@ class TlsTransport:
         except ssl.SSLError as error:
             self._flush_if_possible()
             raise _broken(error) from error
-        self._overhead = 0
+        self._without_data = 0
         return data
-
-    def _has_room(self, piece: bytes) -> bool:
-        self._overhead += len(piece)
-        return self._overhead <= OVERHEAD_LIMIT
 
     def send(self, data: bytes | None = None) -> bool:
         """Send ``data``, or without it what was left last time; True once nothing is left."""

@@ -138,7 +138,7 @@ def with_group(context: ssl.SSLContext, bits: int, path: Path) -> ssl.SSLContext
     parameters = tagged(2, b"\x00" + modulus_of(bits)) + tagged(2, b"\x02")
     pem = ssl.DER_cert_to_PEM_cert(tagged(0x30, parameters))
     path.write_text(pem.replace("CERTIFICATE", "DH PARAMETERS"))
-    context.load_dh_params(path)
+    context.load_dh_params(str(path))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("DHE")
     return context
