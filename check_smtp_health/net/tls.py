@@ -147,8 +147,8 @@ class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
     __slots__ = (
-        *("_error", "_flight", "_incoming", "_is_up", "_outgoing", "_plain", "_rest"),
-        *("_tells_chain", "_tls", "_without_data", "wants"),
+        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_outgoing", "_plain"),
+        *("_rest", "_tells_chain", "_tls", "_without_data", "wants"),
     )
 
     def __init__(
@@ -170,6 +170,7 @@ class TlsTransport:
         self._rest = memoryview(b"")
         self._error: ssl.SSLError | None = None
         self._is_up = False
+        self._is_read = False  # all that has come: OpenSSL is slow to say so again
         self.wants = selectors.EVENT_READ
         self.compute()  # the ClientHello
 
@@ -255,6 +256,7 @@ class TlsTransport:
             if self._without_data > EMPTY_LIMIT:
                 raise Violation(f"more than {EMPTY_LIMIT} bytes of TLS records without data")
             self._incoming.write(piece)
+            self._is_read = False
             piece = self._decrypted()
         self.wants = selectors.EVENT_READ
         if piece is None:
@@ -263,9 +265,12 @@ class TlsTransport:
 
     def _decrypted(self) -> bytes | None:
         """Return the data in what has come, ``b""`` at its end, None where there is none yet."""
+        if self._is_read:
+            return None
         try:
             data = self._tls.read(CHUNK)
         except ssl.SSLWantReadError:
+            self._is_read = True
             return None
         except ssl.SSLError as error:
             self._flush_if_possible()
