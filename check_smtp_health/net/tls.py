@@ -42,7 +42,7 @@ knows none."""
 PIECE = 4 * 1024
 """Bytes that OpenSSL is given at once. It works through all that there is before it returns, and
 nothing else is served meanwhile: a few ms, for no record is shorter than 5 bytes (819 records), and
-what costs it most, the KeyUpdates of TLS 1.3, have 27 (151 of 20 µs)."""
+what costs it most, the KeyUpdates of TLS 1.3, have 27 (151 of 30 µs)."""
 
 HANDSHAKE_LIMIT = 256 * 1024
 """Bytes of a handshake: OpenSSL itself takes 100 KiB of certificates (SSL_MAX_CERT_LIST_DEFAULT)
