@@ -235,13 +235,8 @@ def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
         raise UsageFault("deliver", "needs --rcpt ADDRESS")
     if not mailboxes:
         return RoundTrip()
-    if not password:
-        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    if "\0" in password:
-        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
     return RoundTrip(
         mailboxes=mailboxes,
-        password=Secret(password),
         timeout=parsers.delivery_timeout(options.last("delivery-timeout")),
         require_auth_results=tuple(
             method
@@ -249,7 +244,16 @@ def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
             for method in parsers.auth_results(given)
         ),
         may_show_password=bool(options.count("auth-insecure")),
+        password=_mailbox_password(password),
     )
+
+
+def _mailbox_password(given: str | None) -> Secret:
+    if not given:
+        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
+    if "\0" in given:
+        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
+    return Secret(given)
 
 
 def _mailboxes(options: Options) -> tuple[Mailbox, ...]:

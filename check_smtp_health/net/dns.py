@@ -154,7 +154,7 @@ def _records(servers: Servers, name: str, answer: Any) -> Records:
     try:
         chain = answer.resolve_chaining()
     except dns.exception.DNSException as error:
-        raise DnsUnanswered("the aliases (CNAME) do not end", subject=name) from error
+        raise DnsUnanswered(f"{name}: the aliases (CNAME) do not end") from error
     return Records(
         values=tuple(chain.answer) if chain.answer is not None else (),
         exists=answer.rcode() == dns.rcode.NOERROR,

@@ -89,8 +89,10 @@ def scram_sha_256(user: str, password: str) -> Exchange:
         ) from None
     try:
         challenge = yield first.encode()
-        _need_iterations(challenge)
+        _, _, rest = challenge.partition(b",i=")
+        _need(_number(rest.partition(b",")[0]))
         client.set_server_first(challenge.decode("utf-8", "replace"))
+        _need(int(client.iterations))  # of several counts the library may take another
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
     except (ScramException, ValueError):
@@ -98,16 +100,19 @@ def scram_sha_256(user: str, password: str) -> Exchange:
     yield b""
 
 
-def _need_iterations(challenge: bytes) -> None:
-    """Refuse an iteration count (RFC 5802 section 5.1) that is too small to protect the password.
+def _number(text: bytes) -> int:
+    """Return an iteration count (RFC 5802 section 7).
 
     Raises:
-        Violation: it is.
+        ValueError: it is none.
     """
-    _, found, rest = challenge.partition(b",i=")
-    digits = rest.partition(b",")[0]
-    is_number = found and digits.isdigit() and len(digits) <= ITERATION_DIGITS
-    if is_number and int(digits) < ITERATIONS_LEAST:
+    if not text.isdigit() or len(text) > ITERATION_DIGITS:
+        raise ValueError
+    return int(text)
+
+
+def _need(iterations: int) -> None:
+    if iterations < ITERATIONS_LEAST:
         raise Violation(f"SCRAM-SHA-256 with less than {ITERATIONS_LEAST} iterations")
 
 
