@@ -170,10 +170,10 @@ def test_no_value_that_holds_a_password_shows_it() -> None:
     chosen = command_line.settings(
         "-H", "mx.example", *words, password=PASSWORD, mailbox_password=PASSWORD
     )
-    assert chosen.login is not None
-    assert chosen.roundtrip is not None
-    assert chosen.roundtrip.password is not None
     trip = chosen.roundtrip
+    assert chosen.login is not None
+    assert trip is not None
+    assert trip.password is not None
     assert chosen.login.password.reveal() == trip.password.reveal() == PASSWORD
     trust = tls.Trust(tls.TlsOptions())
     access = Access(trip.mailboxes[0], trip.password, trust, trip.may_show_password, Deadline(1))
