@@ -14,7 +14,7 @@ def timeless(text: str) -> str:
     text = re.sub(r"█ +", "█ ", text)
     text = re.sub(r"^ *\d+\.\d{6} (?=[*SC]: )", " # ", text, flags=re.MULTILINE)
     text = re.sub(r"\b\d+\.\d{6}s\b", "#s", text)
-    return re.sub(r"\b\d+\.\d{3} s\b", "# s", text)
+    return re.sub(r"\b\d+\.\d{3} (?=s\b|sec\b)", "# ", text)
 
 
 def undated(text: str) -> str:

@@ -167,15 +167,25 @@ def port() -> Iterator[int]:
         yield port
 
 
-def test_instructions_of_a_check(environment: Environment, port: int) -> None:
-    usual = instructions(environment.python, "-c", IMPORTS)
-    check = instructions(environment.command, *plugin.at(port), "-t", "60")
-    assert check / usual <= INSTRUCTIONS
+def of_targets(environment: Environment, port: int, number: int) -> int:
+    """Return the instructions that a check of so many targets takes."""
+    more = ("-p", str(port), "-F", "me.example", "-t", "60")
+    return instructions(environment.command, *crowd.hosts(number), *more)
 
 
-def test_instructions_of_each_further_target(environment: Environment, port: int) -> None:
+@pytest.fixture(scope="module")
+def of_one(environment: Environment, port: int) -> int:
+    return of_targets(environment, port, 1)
+
+
+def test_instructions_of_a_check(environment: Environment, of_one: int) -> None:
+    assert of_one / instructions(environment.python, "-c", IMPORTS) <= INSTRUCTIONS
+
+
+def test_instructions_of_each_further_target(
+    environment: Environment, port: int, of_one: int
+) -> None:
     needs.program("check_smtp")
-    asked = ("-p", str(port), "-F", "me.example", "-t", "60")
-    few, many = (instructions(environment.command, *crowd.hosts(n), *asked) for n in (1, 101))
+    each = (of_targets(environment, port, 51) - of_one) / 50
     theirs = instructions(CHECK_SMTP, "-H", "127.0.0.1", "-p", str(port))
-    assert (many - few) / 100 / theirs <= FURTHER
+    assert each / theirs <= FURTHER

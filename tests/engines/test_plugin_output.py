@@ -6,9 +6,9 @@ import pytest
 
 from tests import plugin
 from tests.engines import icinga_web
-from tests.engines.icinga import timeless
 from tests.engines.icinga_web import IcingaWeb
 from tests.engines.plugin_output import rendered, rendered_by_monitoring
+from tests.masking import masked
 from tests.servers.scripted import Expect, ScriptedServer
 
 REFUSING = (
@@ -36,12 +36,12 @@ LINE_AS_HTML = (
 """The same in HTML, in which Icinga Web lets a browser break a line after each comma."""
 
 STAGES = (
-    ("[OK]      ", "connect   # s"),
-    ("[OK]      ", "banner    # s"),
-    ("[OK]      ", "helo      # s"),
-    ("[OK]      ", "mail      # s"),
-    ("[CRITICAL]", "rcpt      # s"),
-    ("[OK]      ", "quit      # s"),
+    ("[OK]      ", "connect # s █"),
+    ("[OK]      ", "banner # s █"),
+    ("[OK]      ", "helo # s █"),
+    ("[OK]      ", "mail # s █"),
+    ("[CRITICAL]", "rcpt # s █"),
+    ("[OK]      ", "quit # s █"),
 )
 """The lines below it: mark and stage."""
 
@@ -56,7 +56,7 @@ def output() -> str:
         )
     assert (outcome.code, outcome.stderr) == (2, "")
     text, _, _ = outcome.stdout.rpartition("| ")
-    return timeless(text.replace(f":{server.port}", ":25"))
+    return masked(text.replace(f":{server.port}", ":25"))
 
 
 def test_output(output: str) -> None:
