@@ -84,9 +84,10 @@ clean:
 	rm -rf $(VENV) $(VENV)-audit .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
 # Finding an editable install by a finder, and not by a path, would cost each start of Python 20 ms.
-$(READY): setup.cfg pyproject.toml tests/constraints.txt tests/covered.pth
+$(READY): setup.cfg pyproject.toml tests/constraints.txt tests/covered.pth tests/install-scramp
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt \
 		--config-settings editable_mode=compat --editable '.[test]'
 	@cp tests/covered.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@tests/install-scramp $(BIN)/python
 	@touch $@
