@@ -98,6 +98,7 @@ def test_the_best_of_both(offered: bytes, arguments: tuple[str, ...], chosen: by
     assert got == (2, "SMTP CRITICAL - auth: 535 5.7.8 no (after # s)", f"{ASKED} quit")
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("row", login.ROWS, ids=lambda row: row.name)
 def test_no_secret_in_a_transcript(row: Behaviour, tmp_path: Path) -> None:
     script = Certificates(tmp_path, NAME).script(row.script)
