@@ -1,7 +1,7 @@
 """Whole sessions against servers in every mood: whatever they do, the plugin gives one good line.
 
-The same ones in each run of the suite. ``RANDOM_SERVERS=5000`` tries as many new ones; ``make fuzz``
-does so, too.
+The same ones in each run of the suite; ``RANDOM_SERVERS=5000`` tries as many new ones, as ``make
+fuzz`` does with fewer.
 """
 
 from __future__ import annotations
