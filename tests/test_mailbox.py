@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from check_smtp_health.config.mailbox_url import parse
+from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, LocalFault, SessionFault, TimedOut, Violation
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.driver import Deadline
@@ -28,7 +29,7 @@ SOUGHT = MessageQuery(TOKEN, "t0ken", RECIPIENTS, ("one",), 900)
 def access(scheme: str, port: int, user: str = "me", password: str = "s3cret") -> Access:
     """Return what gets the test into a mailbox, without TLS."""
     url = parse(f"{scheme}://{user}@127.0.0.1:{port}")
-    return Access(url, password, None, True, Deadline(2))  # type: ignore[arg-type]
+    return Access(url, Secret(password), None, True, Deadline(2))  # type: ignore[arg-type]
 
 
 def all_of(reader: Reader) -> str:
