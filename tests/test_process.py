@@ -212,18 +212,32 @@ def test_nagiosplugin_missing(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("verbosity", "lines"), [("-v", 1), ("-vvv", 5)])
-def test_a_bug_is_one_line(tmp_path: Path, verbosity: str, lines: int) -> None:
-    broken = tmp_path / "nagiosplugin.py"
-    broken.write_text("raise KeyError('a|b')")
-    done = plugin.run("-H", "127.0.0.1", verbosity, environment={"PYTHONPATH": str(tmp_path)})
-    shown = done.stdout.splitlines()
-    assert (done.code, done.stderr, shown[0]) == (
-        3,
-        "",
-        "SMTP UNKNOWN - internal error: KeyError at nagiosplugin.py:1: 'a\\x7cb'",
+BUG = "SMTP UNKNOWN - internal error: KeyError at nagiosplugin.py:1: 'a\\x7cb'"
+
+
+def with_a_bug(tmp_path: Path, *arguments: str) -> plugin.Outcome:
+    """Run the plugin with a nagiosplugin that cannot even be imported."""
+    (tmp_path / "nagiosplugin.py").write_text("raise KeyError('a|b')")
+    return plugin.run("-H", "127.0.0.1", *arguments, environment={"PYTHONPATH": str(tmp_path)})
+
+
+@pytest.mark.parametrize("words", ["", "-v", "-vv", "-v -v", "-Sv", "-vS -v"])
+def test_a_bug_is_one_line(tmp_path: Path, words: str) -> None:
+    done = with_a_bug(tmp_path, *words.split())
+    assert (done.code, done.stdout, done.stderr) == (3, f"{BUG}\n", "")
+
+
+@pytest.mark.parametrize("words", ["-vvv", "-v -v -v", "-Svvv", "-vv --verbose", "-vSv -v"])
+def test_a_bug_has_its_traceback_at_the_third_verbosity(tmp_path: Path, words: str) -> None:
+    done = with_a_bug(tmp_path, *words.split())
+    first, second, *_, last = done.stdout.splitlines()
+    assert (done.code, done.stderr) == (3, "")
+    assert (first, second, last) == (
+        BUG,
+        "Traceback (most recent call last):",
+        "KeyError: 'a\\x7cb'",
     )
-    assert (len(shown) > 1) == (lines > 1)
+    assert "nagiosplugin.py" in done.stdout.partition("Traceback")[2]
     assert "|" not in done.stdout
 
 

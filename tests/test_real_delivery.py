@@ -21,8 +21,6 @@ from tests.servers.authority import Authority
 from tests.servers.mailbox import DOMAIN, OTHER, PASSWORD, USER, Mailboxes
 from tests.servers.postfix import Postfix
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 DAY = 86400
 
 ALIASES = {

@@ -82,6 +82,7 @@ def test_environment(
     assert is_well(done, server)
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_as_a_module_in_a_directory_that_is_gone(tmp_path: Path) -> None:
     with ScriptedServer(HEALTHY).running() as server:
         done = subprocess.run(

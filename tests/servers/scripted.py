@@ -135,6 +135,9 @@ class ScriptedServer:
             yield self
         finally:
             over.set()
+            # Where that does not wake accept(), it will look for itself.
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
             accepting.join()
             listener.close()
 
@@ -158,6 +161,10 @@ class ScriptedServer:
                 connection, peer = listener.accept()
             except socket.timeout:
                 continue
+            except OSError:
+                if over.is_set():
+                    break
+                raise
             self._note("connected")
             self.connections += 1
             self.peers.append(peer[0] if peer else "")
