@@ -5,9 +5,9 @@ Loaded only by runs that send a message.
 
 from __future__ import annotations
 
-from check_smtp_health.errors import TimedOut, Undelivered
+from check_smtp_health.errors import SessionFault, TimedOut, Undelivered
 from check_smtp_health.escaping import octets
-from check_smtp_health.net.operations import Call, Write
+from check_smtp_health.net.operations import Call, Within, Write
 from check_smtp_health.report import Delivery, Finding
 from check_smtp_health.roundtrip import header, message
 from check_smtp_health.roundtrip.matching import MessageQuery
@@ -19,8 +19,10 @@ from check_smtp_health.stages.transaction import begin_again, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from check_smtp_health.config.settings import RoundTrip, Settings
-    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.net.operations import Procedure, TimedProcedure
     from check_smtp_health.roundtrip.search import Arrival
     from check_smtp_health.smtp.session import Reply
     from check_smtp_health.stages.state import ProbeState, StageRun
@@ -124,9 +126,11 @@ def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
     assert tools is not None
     assert tools.search is not None
     try:
-        arrival: Arrival = yield Call(
-            tools.search, (transaction.sent, seconds), limit=seconds + MARGIN, outlives=True
+        (arrival,) = yield Within(
+            seconds + MARGIN, [_called(Call(tools.search, (transaction.sent, seconds)))]
         )
+        if isinstance(arrival, SessionFault):
+            raise arrival
     except TimedOut as fault:
         problem = f"no answer within {seconds:g} s, although accepted"
         raise Undelivered(problem, transaction.receipt) from fault
@@ -135,7 +139,15 @@ def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
             fault.problem += ", although accepted"
             fault.said = transaction.receipt
         raise
-    return arrival
+    found: Arrival = arrival
+    return found
+
+
+def _called(call: Call) -> TimedProcedure[Any]:
+    outcome = yield call
+    if outcome.fault is not None:
+        raise outcome.fault
+    return outcome.value
 
 
 def _findings(state: ProbeState, arrival: Arrival, results: dict[str, str]) -> list[Finding]:
