@@ -927,6 +927,28 @@ def test_password_file(
     assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
 
 
+@pytest.mark.parametrize(
+    ("url", "password", "arguments", "problem"),
+    [
+        ("imap://me@[::1]", "x", ("-4",), "-4: contradicts the mailbox's address ::1"),
+        ("pop3://me@127.0.0.1", "x", ("-6",), "-6: contradicts the mailbox's address 127.0.0.1"),
+        ("imap://me@[::1]", "x", ("--source", "127.0.0.1"),
+         "--source: contradicts the mailbox's address ::1"),
+        *(("pop3s://me@x", f"a{character}b", (),
+           "--mailbox: the password holds a control character, which POP3 cannot send")
+          for character in ("\r", "\n", "\x1b", "\x7f")),
+    ],
+)  # fmt: skip
+def test_what_no_mailbox_can_be_asked(
+    url: str, password: str, arguments: tuple[str, ...], problem: str
+) -> None:
+    done = plugin.run(
+        *("-H", "mx.example", "--deliver", "--rcpt", "a@x", "--mailbox", url, *arguments),
+        environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": password},
+    )
+    assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
+
+
 def test_a_password_from_a_file(tmp_path: Path) -> None:
     """It goes before the environment's."""
     password = tmp_path / "password"

@@ -5,6 +5,8 @@ Reads and sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence
 
 from __future__ import annotations
 
+import re
+
 from check_smtp_health.config import parsers, thresholds
 from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.config.settings import (
@@ -59,7 +61,7 @@ def build(  # noqa: PLR0913
         tls=tls,
         login=_login(options, tls, password),
         transaction=transaction,
-        roundtrip=_roundtrip(options, mailbox_password),
+        roundtrip=_roundtrip(options, mailbox_password, endpoint),
         policies=Policies({name: options.all(name) for name in POLICIES if options.count(name)}),
         judging=_judging(options, stages, tls, keeps_transcript=keeps_transcript),
     )
@@ -225,7 +227,7 @@ def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     return tuple(zip(lines, texts))
 
 
-def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
+def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> RoundTrip | None:
     mailboxes = _mailboxes(options)
     if not options.count("deliver"):
         if mailboxes:
@@ -239,6 +241,14 @@ def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
         raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
     if "\0" in password:
         raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
+    for mailbox in mailboxes:
+        if not mailbox.has_folders and re.search(r"[\x00-\x1f\x7f]", password):
+            problem = "the password holds a control character, which POP3 cannot send"
+            raise UsageFault("mailbox", problem)
+        version = parsers.ip_version(mailbox.host.ascii)
+        if version is not None and endpoint.family not in (None, version):
+            why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
+            raise UsageFault(why, f"contradicts the mailbox's address {mailbox.host.ascii}")
     return RoundTrip(
         mailboxes=mailboxes,
         password=Secret(password),

@@ -58,6 +58,11 @@ class Mailbox(NamedTuple):
         """Whether TLS begins with the first byte."""
         return SCHEMES[self.scheme].has_tls
 
+    @property
+    def has_folders(self) -> bool:
+        """Whether the protocol has any."""
+        return SCHEMES[self.scheme].has_folders
+
     def __str__(self) -> str:
         folder = f"/{self.folder}" if self.folder else ""
         return escaped(f"{self.user}@{self.host.given}{folder}")

@@ -42,6 +42,7 @@ class Inbox:
     needs_id: bool = False
     drops_fields: bool = False
     foreign: bytes = b""
+    address: str = "127.0.0.1"
     port: int = 0
     commands: list[str] = field(default_factory=list)
     logins: list[float] = field(default_factory=list)
@@ -64,7 +65,7 @@ class Inbox:
             allow_reuse_address = True
             daemon_threads = True
 
-        with Server(("127.0.0.1", 0), Handler) as server:
+        with Server((self.address, 0), Handler) as server:
             self.port = server.server_address[1]
             thread = threading.Thread(target=server.serve_forever, args=(0.02,))
             thread.start()
