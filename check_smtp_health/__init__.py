@@ -1,6 +1,6 @@
 """Nagios/Icinga plugin: does a mail server do its job, and if not, which stage fails.
 
-The rooms, from the top floor down; imports go down only (``[tool.importlinter]`` in pyproject.toml):
+The rooms, from the top floor down. Imports go down only: ``[tool.importlinter]``, pyproject.toml.
 
 ``cli``
     argv in, one answer and an exit code out.

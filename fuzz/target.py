@@ -319,7 +319,8 @@ def certificate() -> bytes:
 def planned(number: int) -> ProbePlan:
     """Return what a command line asks for, made ready."""
     words = ("-F", "me.example", *COMMAND_LINES[number])
-    return targets.prepare(command_line.settings(*words, password=PASSWORD))
+    chosen = command_line.settings(*words, password=PASSWORD, mailbox_password=PASSWORD)
+    return targets.prepare(chosen)
 
 
 def session(plan: ProbePlan) -> Any:

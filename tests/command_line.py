@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
 
 
-def settings(*arguments: str, password: str | None = None) -> Settings:
-    """Return the settings of a command line; the password is that of the mailbox, too.
+def settings(
+    *arguments: str, password: str | None = None, mailbox_password: str | None = None
+) -> Settings:
+    """Return the settings of a command line.
 
     Raises:
         UsageFault: something is wrong with it.
@@ -20,4 +22,4 @@ def settings(*arguments: str, password: str | None = None) -> Settings:
     options = getopt.read(list(arguments))
     if options.fault is not None:
         raise options.fault
-    return build.build(options, stages.NAMES, "here", password, password)
+    return build.build(options, stages.NAMES, "here", password, mailbox_password)

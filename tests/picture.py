@@ -1,4 +1,4 @@
-"""Draws docs/phases.png: the stages of real runs, one upon the other.
+"""Draws docs/phases.png: the stages of real runs, one upon the other, and the response time.
 
 A server of ours answers as one does that gets busy: its banner takes longer and longer, then its
 login does. The plugin asks it once a second. Needs rrdtool.
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from contrib.generate.colours import COLOURS, STACKED
+from contrib.generate.colours import COLOURS, STACKED, TIME
 from tests import needs, plugin
 from tests.servers.authority import NAME, Authority
 from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Step
@@ -83,11 +83,12 @@ def _draw(folder: Path, began: int, measured: list[dict[str, float]], picture: P
     end = began + len(measured) - 1
     _rrdtool(
         *("create", str(data), "--step", "1", "--start", str(began - 1)),
-        *(f"DS:{stage}:GAUGE:2:0:U" for stage in stages),
+        *(f"DS:{label}:GAUGE:2:0:U" for label in (*stages, "time")),
         f"RRA:AVERAGE:0.5:1:{len(measured)}",
     )
     for second, times in enumerate(measured, began):
-        _rrdtool("update", str(data), ":".join([str(second), *(f"{times[s]:.6f}" for s in stages)]))
+        values = [f"{times[label]:.6f}" for label in (*stages, "time")]
+        _rrdtool("update", str(data), ":".join([str(second), *values]))
     lines = []
     for stage in stages:
         stack = ":STACK" if stage != stages[0] else ""
@@ -95,6 +96,7 @@ def _draw(folder: Path, began: int, measured: list[dict[str, float]], picture: P
             f"DEF:{stage}={data}:{stage}:AVERAGE",
             f"AREA:{stage}{COLOURS[stage]}:{stage}{stack}",
         ]
+    lines += [f"DEF:time={data}:time:AVERAGE", f"LINE1:time{TIME}:time"]
     _rrdtool(
         *("graph", str(picture), "--start", str(began), "--end", str(end)),
         *("--width", "640", "--height", "240", "--lower-limit", "0", "--full-size-mode"),

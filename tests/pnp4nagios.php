@@ -24,6 +24,11 @@ class rrd
         return "LINE1:$name$colour:\"$text\" ";
     }
 
+    public static function line2($name, $colour, $text = false)
+    {
+        return "LINE2:$name$colour:\"$text\" ";
+    }
+
     public static function gprint($name, $functions, $text)
     {
         $line = '';
@@ -49,16 +54,32 @@ class Page
 {
     public $DS;
 
-    public function show($template)
+    // As PNP's Data_Model::includeTemplate: these are false, and each part of a metric is an array.
+    public function show($template_file)
     {
         $hostname = 'mx';
         $servicedesc = 'SMTP';
-        include $template;
+        $TIMERANGE = array();
+        $def = false;
+        $opt = false;
+        $ds_name = false;
+        foreach ($this->DS as $key => $val) {
+            $key++;
+            foreach (array_keys($val) as $tag) {
+                ${$tag}[$key] = $val[$tag];
+            }
+        }
+        ob_start();
+        include $template_file;
+        ob_end_clean();
         return array('names' => $ds_name, 'options' => $opt, 'definitions' => $def);
     }
 }
 
-error_reporting(E_ALL);
+// As Kohana, on which PNP stands: whatever PHP complains of takes the place of the page.
+set_error_handler(function ($kind, $text, $file, $line) {
+    throw new ErrorException($text, 0, $kind, $file, $line);
+});
 $page = new Page();
 $page->DS = json_decode($argv[2], true);
 echo json_encode($page->show($argv[1]));

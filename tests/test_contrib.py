@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,22 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from check_smtp_health.stages import NAMES
 from contrib.generate import CONTRIB, files
-from contrib.generate.colours import COLOURS, CRITICAL, DAYS, HEALTHY, STACKED, TIME, WARNING
+from contrib.generate.colours import (
+    COLOURS,
+    CRITICAL,
+    DAYS,
+    HEALTHY,
+    SETTLED,
+    SPARE,
+    STACKED,
+    TIME,
+    WARNING,
+    colours,
+)
+from contrib.generate.director import FORM, LISTS
 from tests import needs, picture
+
+DOCUMENTS = Path(__file__).parents[1] / "packaging" / "documents.py"
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -23,9 +38,40 @@ TEXT = {"type": "string", "minLength": 1}
 
 BASKET = {
     "type": "object",
-    "required": ["Datafield", "ExternalCommand", "ServiceTemplate"],
+    "required": [
+        *("DataList", "DatafieldCategory", "Datafield", "ExternalCommand", "ServiceTemplate"),
+    ],
     "additionalProperties": False,
     "properties": {
+        "DataList": {
+            "additionalProperties": {
+                "required": ["list_name", "owner", "entries"],
+                "additionalProperties": False,
+                "properties": {
+                    "list_name": TEXT,
+                    "owner": TEXT,
+                    "entries": {
+                        "items": {
+                            "required": ["entry_name", "entry_value", "format", "allowed_roles"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "entry_name": TEXT,
+                                "entry_value": TEXT,
+                                "format": {"const": "string"},
+                                "allowed_roles": {"type": "null"},
+                            },
+                        }
+                    },
+                },
+            }
+        },
+        "DatafieldCategory": {
+            "additionalProperties": {
+                "required": ["category_name", "description"],
+                "additionalProperties": False,
+                "properties": {"category_name": TEXT, "description": {"type": "null"}},
+            }
+        },
         "Datafield": {
             "patternProperties": {
                 "^[1-9][0-9]*$": {
@@ -40,14 +86,19 @@ BASKET = {
                         "description": TEXT,
                         "datatype": {
                             "pattern": r"^Icinga\\Module\\Director\\DataType\\DataType"
-                            "(String|Array|Boolean)$"
+                            "(String|Array|Boolean|Datalist)$"
                         },
                         "format": {"type": "null"},
                         "settings": {
                             "additionalProperties": False,
-                            "properties": {"visibility": {"enum": ["visible", "hidden"]}},
+                            "properties": {
+                                "visibility": {"enum": ["visible", "hidden"]},
+                                "behavior": {"const": "strict"},
+                                "data_type": {"const": "string"},
+                                "datalist": TEXT,
+                            },
                         },
-                        "category": {"type": "null"},
+                        "category": TEXT,
                         "uuid": {"pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"},
                     },
                 }
@@ -127,6 +178,21 @@ def test_basket_has_a_field_for_each_variable_and_a_template_for_each_command(
     assert [one["check_command"] for one in basket["ServiceTemplate"].values()] == names
 
 
+def test_basket_offers_the_words_that_an_option_takes() -> None:
+    words: dict[str, tuple[str, ...]] = runpy.run_path(str(DOCUMENTS))["WORDS"]
+    assert {name: sorted(labels) for name, (_, labels) in LISTS.items()} == {
+        flag[2:].replace("-", "_"): sorted(words[flag])
+        for flag in words
+        if flag not in ("--output-format", "--print-definition")
+    }
+
+
+def test_each_field_has_a_caption_of_its_own() -> None:
+    captions = [caption for fields in FORM.values() for caption in fields.values()]
+    assert len(captions) == len(set(captions))
+    assert [caption for caption in captions if not caption[0].isupper()] == []
+
+
 def test_basket_hides_secrets(basket: dict[str, Any]) -> None:
     hidden = [
         field["varname"]
@@ -145,8 +211,26 @@ def test_a_field_keeps_its_identifier(basket: dict[str, Any]) -> None:
 
 
 def test_each_stage_has_a_colour_of_its_own() -> None:
-    assert set(NAMES) <= set(COLOURS)
+    assert tuple(COLOURS) == NAMES
     assert len(set(COLOURS.values())) == len(COLOURS)
+    assert not set(SPARE) & set(SETTLED.values())
+
+
+def test_a_new_stage_gets_a_colour_and_the_others_keep_theirs() -> None:
+    assert colours(["newcomer", *NAMES, "another"]) == {
+        **COLOURS,
+        "newcomer": SPARE[len(set(NAMES) - set(SETTLED))],
+        "another": SPARE[len(set(NAMES) - set(SETTLED)) + 1],
+    }
+
+
+def test_without_a_spare_colour_a_stage_is_named() -> None:
+    with pytest.raises(LookupError, match=r"^The stage 'late' has no colour: give it one in"):
+        colours([*map(str, range(len(SPARE))), "late"])
+
+
+def test_what_adds_up_to_the_response_time_is_before_the_farewell() -> None:
+    assert (*STACKED, "quit", "delivery") == NAMES
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs Python 3.11 for Grafana's types")
@@ -175,15 +259,15 @@ def _part(whole: Any, model: Any) -> Any:
 @pytest.mark.parametrize("backend", ["graphite", "influxdb"])
 def test_dashboards_have_our_colours(backend: str) -> None:
     panels = json.loads((CONTRIB / "grafana" / f"{backend}.json").read_text())["panels"]
-    colours = [
+    found = [
         {
             override["matcher"]["options"]: override["properties"][0]["value"]["fixedColor"]
             for override in panel["fieldConfig"]["overrides"]
         }
         for panel in panels
     ]
-    assert colours == [
-        {stage: COLOURS[stage] for stage in STACKED},
+    assert found == [
+        {**{stage: COLOURS[stage] for stage in STACKED}, "time": TIME},
         {"time": TIME, "warning": WARNING, "critical": CRITICAL},
         {"days": DAYS},
         {"healthy": HEALTHY},
@@ -199,6 +283,8 @@ LABELS = {
     "quit": {"UNIT": "s"},
     "certificate_days": {"UNIT": "", "WARN_MIN": "14", "CRIT_MIN": "3"},
     "a.example::banner": {"UNIT": "s"},
+    "[2001:db8::1]::connect": {"UNIT": "s"},
+    "[2001:db8::1]::time": {"UNIT": "s", "CRIT": "5"},
     "healthy": {"UNIT": ""},
 }
 
@@ -238,18 +324,25 @@ def test_pnp_draws_each_metric(tmp_path: Path) -> None:
     )
     assert list(page["names"].values()) == [
         *("stages", "time", "quit", "certificate_days", "healthy", "stages a.example"),
+        *("stages [2001:db8::1]", "time [2001:db8::1]"),
     ]
     drawn = [
-        re.findall(r'(?:AREA|HRULE):(\S+?)(#\w+):"[^"]*"(:STACK)?', definition)
+        re.findall(r'(?:AREA|LINE2|HRULE):(\S+?)(#\w+):"[^"]*"(:STACK)?', definition)
         for definition in page["definitions"].values()
     ]
     assert drawn == [
-        [("connect", COLOURS["connect"], ""), ("banner", COLOURS["banner"], ":STACK")],
+        [
+            ("connect", COLOURS["connect"], ""),
+            ("banner", COLOURS["banner"], ":STACK"),
+            ("whole", TIME, ""),
+        ],
         [("value", f"{TIME}60", ""), ("1", WARNING, ""), ("5", CRITICAL, "")],
         [("value", f"{COLOURS['quit']}60", "")],
         [("value", f"{DAYS}60", ""), ("14", WARNING, ""), ("3", CRITICAL, "")],
         [("value", f"{HEALTHY}60", "")],
         [("banner", COLOURS["banner"], "")],
+        [("connect", COLOURS["connect"], ""), ("whole", TIME, "")],
+        [("value", f"{TIME}60", ""), ("5", CRITICAL, "")],
     ]
     for number, definition in page["definitions"].items():
         graph = (

@@ -81,7 +81,7 @@ def test_a_question_that_got_lost_is_asked_again() -> None:
 def test_all_that_is_wrong_is_told() -> None:
     with serving(fails("SERVFAIL"), fails("REFUSED"), takes_tcp=False) as servers:
         found = outcome(dns.query(servers, NAME, "A"))
-    assert (type(found), found.problem) == (
+    assert (type(found), found.sentence) == (
         DnsUnanswered,
         "A of mx.test: SERVFAIL from 127.0.0.1, REFUSED from 127.0.0.2",
     )
@@ -98,20 +98,20 @@ def test_all_that_is_wrong_is_told() -> None:
 def test_tcp_that_does_not_help(answer: Answer, options: dict[str, Any], problem: str) -> None:
     with serving(answer, **options) as servers:
         found = outcome(dns.query(servers, NAME, "A"))
-    assert found.problem == f"A of mx.test: 127.0.0.1: a truncated answer, and by TCP {problem}"
+    assert found.sentence == f"A of mx.test: 127.0.0.1: a truncated answer, and by TCP {problem}"
 
 
 @pytest.mark.parametrize("answer", [SILENCE, WRONG_ID, WRONG_QUESTION, GARBAGE, SHORT])
 def test_the_deadline_ends_the_wait(answer: Answer) -> None:
     with serving(answer) as servers:
         found = outcome(dns.query(servers, NAME, "A"), 0.3)
-    assert (type(found), found.problem) == (Expired, "no answer within 0.3 s")
+    assert (type(found), found.sentence) == (Expired, "no answer within 0.3 s")
 
 
 def test_a_loop_of_aliases() -> None:
     with serving(LOOP) as servers:
         found = outcome(dns.query(servers, NAME, "A"))
-    assert (type(found), found.problem) == (
+    assert (type(found), found.sentence) == (
         DnsUnanswered,
         "mx.test: the aliases (CNAME) do not end",
     )
@@ -119,7 +119,7 @@ def test_a_loop_of_aliases() -> None:
 
 def test_a_name_that_no_question_can_be_about() -> None:
     found = outcome(dns.query(Servers((), are_trusted=False), "a..b", "A"))
-    assert (type(found), found.problem) == (DnsUnanswered, "a..b is no name that DNS could know")
+    assert (type(found), found.sentence) == (DnsUnanswered, "a..b is no name that DNS could know")
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_an_alias() -> None:
 def test_a_host_without_address(answer: Answer, family: int | None, problem: str) -> None:
     with serving(answer) as servers:
         found = outcome(dns.resolve(servers, NAME, 25, family))
-    assert (type(found), found.problem) == (Unresolvable, problem)
+    assert (type(found), found.sentence) == (Unresolvable, problem)
 
 
 def test_the_deadline_ends_the_wait_for_an_address() -> None:
     with serving(SILENCE) as servers:
         found = outcome(dns.resolve(servers, NAME, 25, 4), 0.2)
-    assert (type(found), found.problem) == (Expired, "no answer within 0.2 s")
+    assert (type(found), found.sentence) == (Expired, "no answer within 0.2 s")
 
 
 def test_one_family_is_enough() -> None:

@@ -46,6 +46,7 @@ def test_copies_and_pickles() -> None:
 
 def test_without_what_is_private_to_python() -> None:
     program = (
+        "from __future__ import annotations\n"
         "import collections; del collections._tuplegetter\n"
         "from check_smtp_health.namedtuple import NamedTuple\n"
         "class Point(NamedTuple):\n    x: int\n    y: int = 2\n"

@@ -30,7 +30,7 @@ REPLIES: tuple[tuple[bytes, Outcome], ...] = (
     (b"620 a\r\n", [("not a reply code of SMTP", b"620 a")]),
     (b"220-a\r\n250 b\r\n", [("differing codes in one reply", b"220-a\n250 b")]),
     (b"220-a\r\nb\r\n", [("not an SMTP reply", b"b")]),
-    (b"\x15\x03\x03\0\x02", [("TLS instead of SMTP, try --ssl", b"\x15\x03")]),
+    (b"\x15\x03\x03\0\x02", [("TLS instead of SMTP", b"\x15\x03")]),
     (
         b"220 " + b"x" * (LINE_LIMIT - 6) + b"\r\n",
         [Reply(220, (b"220 " + b"x" * (LINE_LIMIT - 6),))],

@@ -66,7 +66,7 @@ def scram(challenge: str) -> bytes:
         ("r=NONCEx,s=QSXCR+Q6sek8bf92,i=4096", ""),
         ("r=NONCEx,s=QSXCR+Q6sek8bf92,i=4095", FEW),
         ("r=NONCEx,s=QSXCR+Q6sek8bf92,i=1", FEW),
-        ("r=NONCEx,s=QSXCR+Q6sek8bf92,i=-1", FEW),
+        ("r=NONCEx,s=QSXCR+Q6sek8bf92,i=-1", WRONG),
         ("r=NONCEx,s=QSXCR+Q6sek8bf92,i=many", WRONG),
         ("r=NONCEx,s=QSXCR+Q6sek8bf92,i=", WRONG),
         ("r=NONCEx,s=QSXCR+Q6sek8bf9,i=4096", WRONG),

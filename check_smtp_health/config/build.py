@@ -228,7 +228,7 @@ def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
 
 
 def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> RoundTrip | None:
-    mailboxes = _mailboxes(options)
+    mailboxes = _mailboxes(options, endpoint)
     if not options.count("deliver"):
         if mailboxes:
             raise UsageFault("mailbox", "needs --deliver")
@@ -237,21 +237,8 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
         raise UsageFault("deliver", "needs --rcpt ADDRESS")
     if not mailboxes:
         return RoundTrip()
-    if not password:
-        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    if "\0" in password:
-        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
-    for mailbox in mailboxes:
-        if not mailbox.has_folders and re.search(r"[\x00-\x1f\x7f]", password):
-            problem = "the password holds a control character, which POP3 cannot send"
-            raise UsageFault("mailbox", problem)
-        version = parsers.ip_version(mailbox.host.ascii)
-        if version is not None and endpoint.family not in (None, version):
-            why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
-            raise UsageFault(why, f"contradicts the mailbox's address {mailbox.host.ascii}")
     return RoundTrip(
         mailboxes=mailboxes,
-        password=Secret(password),
         timeout=parsers.delivery_timeout(options.last("delivery-timeout")),
         require_auth_results=tuple(
             method
@@ -259,10 +246,23 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
             for method in parsers.auth_results(given)
         ),
         may_show_password=bool(options.count("auth-insecure")),
+        password=_mailbox_password(password, mailboxes),
     )
 
 
-def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
+def _mailbox_password(given: str | None, mailboxes: tuple[Mailbox, ...]) -> Secret:
+    if not given:
+        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
+    if "\0" in given:
+        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
+    # It ends up in a command line, where a line's end would begin another command.
+    if not all(one.has_folders for one in mailboxes) and re.search(r"[\x00-\x1f\x7f]", given):
+        problem = "the password holds a control character, which POP3 cannot send"
+        raise UsageFault("mailbox", problem)
+    return Secret(given)
+
+
+def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
     given = options.all("mailbox")
     if not given:
         for name in ("mailbox-pass-file", "delivery-timeout", "require-auth-results"):
@@ -271,7 +271,12 @@ def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
         return ()
     from check_smtp_health.config import mailbox_url
 
-    return tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+    mailboxes = tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+    for host in [one.host for one in mailboxes if endpoint.family and one.host.kind == "address"]:
+        if parsers.ip_version(host.ascii) != endpoint.family:
+            why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
+            raise UsageFault(why, f"contradicts the mailbox's address {host.ascii}")
+    return mailboxes
 
 
 def _judging(

@@ -13,6 +13,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
+from check_smtp_health.config.parsers import DNS_PORT
 from check_smtp_health.errors import (
     DnsUnanswered,
     Expired,
@@ -24,7 +25,7 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.addresses import DNS_PORT, literal
+from check_smtp_health.net.addresses import literal
 from check_smtp_health.net.operations import Connect, Read, Together, Write, untimed
 
 TYPE_CHECKING = False
@@ -153,7 +154,7 @@ def _records(servers: Servers, name: str, answer: Any) -> Records:
     try:
         chain = answer.resolve_chaining()
     except dns.exception.DNSException as error:
-        raise DnsUnanswered("the aliases (CNAME) do not end", subject=name) from error
+        raise DnsUnanswered(f"{name}: the aliases (CNAME) do not end") from error
     return Records(
         values=tuple(chain.answer) if chain.answer is not None else (),
         exists=answer.rcode() == dns.rcode.NOERROR,

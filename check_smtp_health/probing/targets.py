@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from check_smtp_health import stages
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Together, untimed
@@ -54,8 +55,6 @@ def prepare(settings: Settings) -> ProbePlan:
     Raises:
         UsageFault: a file cannot be used, a package is missing, a policy cannot be asked about.
     """
-    from check_smtp_health import stages
-
     make_room(settings)
     prepared = stages.prepare(settings)
     policies: tuple[Policy, ...] = ()
@@ -99,9 +98,9 @@ class _Service:
         return self._of_domain(host) if self._endpoint.mx else self._with_policies(host, None)
 
     def _probe(self, target: Target) -> TimedProcedure[Report]:
-        stages = self._plan.stages
+        planned = self._plan.stages
         is_known = target.addresses or target.host.kind != "name"
-        session = stages.session if is_known else (stages.resolve, *stages.session)
+        session = planned.session if is_known else (planned.resolve, *planned.session)
         return probe(target, self._plan, session)
 
     def _of_each_address(self, host: Host) -> TimedProcedure[list[Report]]:

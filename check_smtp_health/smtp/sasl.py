@@ -6,6 +6,10 @@ The first response yielded is the initial one, or None where the mechanism lets 
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hmac
+
 from check_smtp_health.errors import LocalFault, Violation
 from check_smtp_health.escaping import octets
 from check_smtp_health.namedtuple import NamedTuple
@@ -55,8 +59,6 @@ def login(user: str, password: str) -> Exchange:
 
 def cram_md5(user: str, password: str) -> Exchange:
     """RFC 2195: a keyed digest of the server's challenge."""
-    import hmac
-
     challenge = yield None
     digest = hmac.new(octets(password), challenge, "md5").hexdigest()
     yield octets(f"{user} {digest}")
@@ -87,8 +89,10 @@ def scram_sha_256(user: str, password: str) -> Exchange:
         ) from None
     try:
         challenge = yield first.encode()
-        _need_iterations(challenge)
+        _, _, rest = challenge.partition(b",i=")
+        _need(_number(rest.partition(b",")[0]))
         client.set_server_first(challenge.decode("utf-8", "replace"))
+        _need(int(client.iterations))  # of several counts the library may take another
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
     except (ScramException, ValueError):
@@ -96,16 +100,19 @@ def scram_sha_256(user: str, password: str) -> Exchange:
     yield b""
 
 
-def _need_iterations(challenge: bytes) -> None:
-    """Refuse an iteration count (RFC 5802 section 5.1) that is too small to protect the password.
+def _number(text: bytes) -> int:
+    """Return an iteration count (RFC 5802 section 7).
 
     Raises:
-        Violation: it is.
+        ValueError: it is none.
     """
-    _, found, rest = challenge.partition(b",i=")
-    digits = rest.partition(b",")[0]
-    is_number = found and digits.isdigit() and len(digits) <= ITERATION_DIGITS
-    if is_number and int(digits) < ITERATIONS_LEAST:
+    if not text.isdigit() or len(text) > ITERATION_DIGITS:
+        raise ValueError
+    return int(text)
+
+
+def _need(iterations: int) -> None:
+    if iterations < ITERATIONS_LEAST:
         raise Violation(f"SCRAM-SHA-256 with less than {ITERATIONS_LEAST} iterations")
 
 
@@ -143,8 +150,6 @@ def respond(exchange: Exchange, challenge: bytes | None) -> bytes | None:
 
 def encode(response: bytes) -> bytes:
     """Return a response as it goes over the wire."""
-    import base64
-
     return base64.b64encode(response)
 
 
@@ -154,9 +159,6 @@ def decode(challenge: bytes) -> bytes:
     Raises:
         Violation: it is not base64.
     """
-    import base64
-    import binascii
-
     try:
         return base64.b64decode(challenge, validate=True)
     except binascii.Error as error:

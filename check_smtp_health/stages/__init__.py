@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.stages.state import Prepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Untrusted
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.stages.state import Prepared, ProbeState, StageRun
+    from check_smtp_health.stages.state import ProbeState, StageRun
 
 QUIT_LIMIT = 1.0
 """Seconds that QUIT may take: what it could tell is not worth a wait."""
@@ -145,8 +146,6 @@ def prepare(settings: Settings) -> Prepared:
     Raises:
         UsageFault: a file cannot be used, a package is missing.
     """
-    from check_smtp_health.stages.state import Prepared
-
     return Prepared(
         trust=_call("encryption:trust", settings) if settings.tls.mode else None,
         mechanisms=_call("login:mechanisms", settings) if settings.login is not None else (),

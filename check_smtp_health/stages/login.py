@@ -40,10 +40,6 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     Raises:
         UsageFault: the one asked for is unknown, would show the password, or lacks its package.
     """
-    # All imports happen here, so that none falls into the timed stage.
-    import base64  # noqa: F401
-    import hmac  # noqa: F401
-
     assert settings.login is not None
     name = settings.login.mechanism
     if name is None:

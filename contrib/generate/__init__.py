@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from contrib.generate import director, grafana, graphite
+from contrib.generate import director, grafana, graphite, pnp4nagios
 from contrib.generate.commands import read
 
 CONTRIB = Path(__file__).parents[1]
@@ -20,6 +20,7 @@ def files() -> dict[Path, str]:
         CONTRIB / "graphite" / "smtp_health.ini": graphite.template(names),
         CONTRIB / "grafana" / "graphite.json": _json(grafana.dashboard(grafana.GRAPHITE)),
         CONTRIB / "grafana" / "influxdb.json": _json(grafana.dashboard(grafana.INFLUXDB)),
+        CONTRIB / "pnp4nagios" / "check_smtp_health.php": pnp4nagios.template(),
     }
 
 

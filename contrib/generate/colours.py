@@ -1,8 +1,14 @@
-"""What all graphs have in common: the colour of each stage, and where each target's metrics are."""
+"""What all graphs have in common: a colour for each stage, how targets are named, near limits."""
 
 from __future__ import annotations
 
-COLOURS = {
+from check_smtp_health.stages import NAMES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SETTLED = {
     "resolve": "#9aa5b1",
     "connect": "#4e79a7",
     "tls": "#59a14f",
@@ -18,9 +24,32 @@ COLOURS = {
     "quit": "#c7b8ae",
     "delivery": "#d37295",
 }
+"""The colours that people know by now: a stage keeps its own whatever comes before it."""
+
+SPARE = ("#8cd17d", "#b6992d", "#499894", "#d4a6c8", "#6b4c9a", "#a05195")
+"""What a stage gets that has none yet. Move it to ``SETTLED`` with the stage's first release."""
+
+
+def colours(stages: Iterable[str]) -> dict[str, str]:
+    """Return the colour of each stage, in their order.
+
+    Raises:
+        LookupError: there are more new stages than spare colours.
+    """
+    spare = iter(SPARE)
+    given = {}
+    for stage in stages:
+        colour = SETTLED.get(stage) or next(spare, None)
+        if colour is None:
+            raise LookupError(f"The stage {stage!r} has no colour: give it one in SETTLED.")
+        given[stage] = colour
+    return given
+
+
+COLOURS = colours(NAMES)
 """In the order of a session, from the bottom to the top of a stack."""
 
-STACKED = tuple(stage for stage in COLOURS if stage not in ("quit", "delivery"))
+STACKED = NAMES[: NAMES.index("quit")]
 """What adds up to ``time``, which counts neither the farewell nor the way to a mailbox."""
 
 TIME = "#1a7dd7"
@@ -29,5 +58,19 @@ CRITICAL = "#c4162a"
 DAYS = "#59a14f"
 HEALTHY = "#4e79a7"
 
-DEPTHS = (1, 2, 3, 4)
+DEPTHS = range(1, 7)
 """How many names a target may have in Graphite, where each dot in a label begins another."""
+
+NEAR = 0.5
+"""The part of a limit that must be reached for it to be drawn: one far above flattens the curve."""
+
+
+def near_limit(path: str, limit: str) -> str:
+    """Return the function for Graphite that gives a limit of the response time once that is near.
+
+    ``path`` leads to ``limit``, which is ``warn`` or ``crit``. ``useSeriesAbove`` takes the name of
+    a series for what to give instead, hence the alias, and does not bear a missing value.
+    """
+    ratio = f"transformNull(divideSeries(%.value, %.{limit}), 0)"
+    given = f"useSeriesAbove(alias({ratio}, '%.{limit}'), {NEAR}, '^', '')"
+    return f'applyByNode({path}, -2, "{given}")'

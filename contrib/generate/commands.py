@@ -53,13 +53,10 @@ def read(path: Path) -> list[Command]:
 
 def _variables(body: str) -> tuple[Variable, ...]:
     arguments = re.findall(r'^\t\t"--[\w-]+" = \{\n(.*?)^\t\t\}$', body, re.MULTILINE | re.DOTALL)
-    secrets = re.findall(r'^\tenv\.\w+ = "\$(\w+)\$"$', body, re.MULTILINE)
+    secrets = re.findall(r'^\t// (.*)\n\tenv\.\w+ = "\$(\w+)\$"$', body, re.MULTILINE)
     return (
         *map(_variable, arguments),
-        *(
-            Variable(name, "reaches the plugin in its environment; $ is written $$", "text", True)
-            for name in secrets
-        ),
+        *(Variable(name, description, "text", True) for description, name in secrets),
     )
 
 

@@ -11,9 +11,11 @@ from contrib.generate.colours import (
     DAYS,
     DEPTHS,
     HEALTHY,
+    NEAR,
     STACKED,
     TIME,
     WARNING,
+    near_limit,
 )
 
 if TYPE_CHECKING:
@@ -31,16 +33,16 @@ GRAPHITE_PATH = "icinga2.$host.services.$service.smtp_health*.perfdata"
 class Series(NamedTuple):
     """Something to draw: a label's field, the name and the colour that it has then.
 
-    Of ``each`` target, the name is the target's and Grafana chooses the colour. What is dashed is
-    a limit.
+    Of ``each`` target, the name is the target's and Grafana chooses the colour. ``style`` is how
+    it differs from the rest of its panel.
     """
 
     label: str
     name: str = ""
     colour: str = ""
     field: str = "value"
-    is_dashed: bool = False
     each: bool = False
+    style: tuple[tuple[str, Any], ...] = ()
 
 
 class Panel(NamedTuple):
@@ -57,20 +59,36 @@ class Panel(NamedTuple):
     steps: tuple[tuple[str, float | None], ...] = ()
 
 
+LIMIT = (
+    ("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
+    ("custom.fillOpacity", 0),
+)
+
+ABOVE = (
+    ("custom.stacking", {"mode": "none", "group": "A"}),
+    ("custom.lineWidth", 2),
+    ("custom.fillOpacity", 0),
+)
+"""A line that belongs to no stack."""
+
 PANELS = (
     Panel(
         "Stages",
-        "Each stage of the session, one upon the other: their sum is the response time.",
-        tuple(Series(stage, stage, COLOURS[stage]) for stage in STACKED),
+        "Each stage of the session, one upon the other, and the response time as a line. A gap "
+        "below the line is the time of a stage that failed.",
+        (
+            *(Series(stage, stage, COLOURS[stage]) for stage in STACKED),
+            Series("time", "time", TIME, style=ABOVE),
+        ),
         {"fillOpacity": 80, "lineWidth": 0, "stacking": {"mode": "normal", "group": "A"}},
     ),
     Panel(
         "Response time",
-        "The whole session, and the limits of -w and -c where they are plain numbers.",
+        "The whole session. The limits of -w and -c appear once it has come to half of them.",
         (
             Series("time", "time", TIME),
-            Series("time", "warning", WARNING, "warn", is_dashed=True),
-            Series("time", "critical", CRITICAL, "crit", is_dashed=True),
+            Series("time", "warning", WARNING, "warn", style=LIMIT),
+            Series("time", "critical", CRITICAL, "crit", style=LIMIT),
         ),
         {},
     ),
@@ -119,7 +137,9 @@ class Backend(NamedTuple):
 def _ask_graphite(series: Series) -> list[dict[str, Any]]:
     end = f"{series.label}.{series.field}"
     if not series.each:
-        return [{"target": f"alias({GRAPHITE_PATH}.{end}, '{series.name}')"}]
+        path = f"{GRAPHITE_PATH}.{end}"
+        asked = path if series.field == "value" else near_limit(path, series.field)
+        return [{"target": f"alias({asked}, '{series.name}')"}]
     name = f"'^.*perfdata.(.*).{end}', '\\1'"
     paths = [f"{GRAPHITE_PATH}{'.*' * depth}.{end}" for depth in DEPTHS]
     return [{"target": f"aliasSub({path}, {name})"} for path in paths]
@@ -128,11 +148,12 @@ def _ask_graphite(series: Series) -> list[dict[str, Any]]:
 def _ask_influxdb(series: Series) -> list[dict[str, Any]]:
     metric = f"=~ /::{series.label}$/" if series.each else f"= '{series.label}'"
     grouping = ', "metric"' if series.each else ""
+    is_near = "" if series.field == "value" else f'"value" >= {NEAR} * "{series.field}" AND '
     # Grafana fills in the names that begin with a dollar sign.
     clauses = (
         f'SELECT mean("{series.field}")',
         'FROM /^smtp_health/ WHERE "hostname" =~ /^$host$/ AND "service" =~ /^$service$/',
-        f'AND "metric" {metric} AND $timeFilter',
+        f'AND "metric" {metric} AND {is_near}$timeFilter',
         f"GROUP BY time($__interval){grouping} fill(null)",
     )
     alias = "$tag_metric" if series.each else series.name
@@ -267,9 +288,5 @@ def _override(series: Series) -> dict[str, Any]:
     properties: list[dict[str, Any]] = [
         {"id": "color", "value": {"mode": "fixed", "fixedColor": series.colour}}
     ]
-    if series.is_dashed:
-        properties += [
-            {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [10, 10]}},
-            {"id": "custom.fillOpacity", "value": 0},
-        ]
+    properties += [{"id": key, "value": value} for key, value in series.style]
     return {"matcher": {"id": "byName", "options": series.name}, "properties": properties}

@@ -1,4 +1,9 @@
-"""The graphs for Icinga Web's Graphite module: an INI file, whose sections are parts of a graph."""
+"""The graphs for Icinga Web's Graphite module: an INI file, whose sections are parts of a graph.
+
+Of several metrics the module makes a graph for each set that it can combine. One target that lacks
+a stage of another leaves it without, and up to version 1.2.4 with an error. So the graph of one of
+several targets has a single curve, ``time``, whose function draws the other metrics beside it.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +18,31 @@ from contrib.generate.colours import (
     STACKED,
     TIME,
     WARNING,
+    near_limit,
 )
 
 HEAD = """\
 ; Graphs for Icinga Web's Graphite module: put this file into its folder of templates, which is
-; /etc/icingaweb2/modules/graphite/templates/. What is drawn nowhere here, as quit, the module draws
-; by itself. Written by contrib/generate.
+; /etc/icingaweb2/modules/graphite/templates/. What is not drawn here, as quit, the module draws by
+; itself. Written by contrib/generate.
+"""
+
+METRIC = "$metric$"
+"""What the module replaces by the name of the curve's metric."""
+
+BRIDGED = 4
+"""How many missing values an area may bridge.
+
+So many are there between checks every five minutes where Graphite keeps a value a minute. A stage
+that failed has no value either, and what it leaves open must be seen.
 """
 
 
 class Curve(NamedTuple):
-    """A metric, as ``connect.value``; its colour and its name; and what to multiply it by."""
+    """The name of a metric below the service or target, and the function that draws it."""
 
     metric: str
-    colour: str
-    name: str
-    scale: int = 1
+    function: str
 
 
 class Graph(NamedTuple):
@@ -41,18 +55,41 @@ class Graph(NamedTuple):
     area: str = "first"
 
 
-def _seconds(label: str, colour: str, where: str = "") -> Curve:
-    return Curve(f"{where}{label}.value", colour, f"{label} (ms)", 1000)
+def _drawn(series: str, colour: str, name: str) -> str:
+    return f"alias(color({series}, '{colour}'), '{name}')"
 
 
-def _stages(name: str, title: str, where: str = "") -> Graph:
-    curves = {stage: _seconds(stage, COLOURS[stage], where) for stage in STACKED}
-    return Graph(name, curves, title, "ms", "stacked")
+def _stage(stage: str, metric: str = METRIC) -> str:
+    series = f"stacked(keepLastValue(scale({metric}, 1000), {BRIDGED}), 'stages')"
+    return _drawn(series, COLOURS[stage], f"{stage} (ms)")
+
+
+def _time(metric: str = METRIC) -> str:
+    return _drawn(f"lineWidth(scale({metric}, 1000), 2)", TIME, "time (ms)")
+
+
+def _limit(kind: str, colour: str, name: str) -> Curve:
+    series = f"dashed(scale({near_limit(METRIC, kind)}, 1000))"
+    return Curve(f"time.{kind}", _drawn(series, colour, f"{name} (ms)"))
+
+
+def _stages_of_target() -> str:
+    """Return the function that makes of the metric ``time`` the stack and the line above it.
+
+    ``applyByNode`` cuts off the last two names, and puts the rest in the place of each %.
+    """
+    stack = [_stage(stage, f"%.{stage}.value") for stage in STACKED]
+    return f'applyByNode({METRIC}, -3, "group({", ".join([*stack, _time("%.time.value")])})")'
+
+
+def _delivery(name: str, title: str, where: str = "") -> Graph:
+    function = _drawn(METRIC, COLOURS["delivery"], "delivery (s)")
+    return Graph(name, {"delivery": Curve(f"{where}delivery.value", function)}, title, "s")
 
 
 def _days(name: str, title: str, where: str = "") -> Graph:
-    curve = Curve(f"{where}certificate_days.value", DAYS, "days left")
-    return Graph(name, {"days": curve}, title, "days")
+    function = _drawn(METRIC, DAYS, "days left")
+    return Graph(name, {"days": Curve(f"{where}certificate_days.value", function)}, title, "days")
 
 
 def _of_targets() -> tuple[Graph, ...]:
@@ -60,39 +97,59 @@ def _of_targets() -> tuple[Graph, ...]:
     graphs = []
     for depth in DEPTHS:
         target = ".".join(f"$target{place}$" for place in range(1, depth + 1))
+        time = Curve(f"{target}.time.value", _stages_of_target())
         graphs += [
-            _stages(f"stages-of-target-{depth}", f"Stages, {target}", f"{target}."),
+            Graph(f"stages-of-target-{depth}", {"time": time}, f"Stages, {target}", "ms", "none"),
+            _delivery(f"delivery-of-target-{depth}", f"Way to the mailbox, {target}", f"{target}."),
             _days(f"certificate-of-target-{depth}", f"Certificate, {target}", f"{target}."),
         ]
     return tuple(graphs)
 
 
+def _drawn_already() -> Graph:
+    """Return a graph that never appears, but tells the module what it need not draw by itself.
+
+    What follows the colon is what a macro stands for: here a target's name that none has.
+    """
+    curves = {
+        stage: Curve(f"$target:-$.{stage}.value", _drawn(METRIC, COLOURS[stage], stage))
+        for stage in STACKED
+    }
+    return Graph("drawn-already", curves, "Stages", "s")
+
+
 GRAPHS = (
-    _stages("stages", "Stages"),
+    Graph(
+        "stages",
+        {
+            **{stage: Curve(f"{stage}.value", _stage(stage)) for stage in STACKED},
+            "time": Curve("time.value", _time()),
+        },
+        "Stages",
+        "ms",
+        "none",
+    ),
+    # Icinga Web shows two graphs until it is asked for more.
+    _delivery("delivery", "Way to the mailbox"),
     Graph(
         "time",
         {
-            "time": _seconds("time", TIME),
-            "warning": Curve("time.warn", WARNING, "warning (ms)", 1000),
-            "critical": Curve("time.crit", CRITICAL, "critical (ms)", 1000),
+            "time": Curve("time.value", _time()),
+            "warning": _limit("warn", WARNING, "warning"),
+            "critical": _limit("crit", CRITICAL, "critical"),
         },
         "Response time",
         "ms",
     ),
-    Graph(
-        "delivery",
-        {"delivery": Curve("delivery.value", COLOURS["delivery"], "delivery (s)")},
-        "Way to the mailbox",
-        "s",
-    ),
     _days("certificate", "Certificate"),
     Graph(
         "healthy",
-        {"healthy": Curve("healthy.value", HEALTHY, "healthy")},
+        {"healthy": Curve("healthy.value", _drawn(METRIC, HEALTHY, "healthy"))},
         "Healthy targets",
         "targets",
     ),
     *_of_targets(),
+    _drawn_already(),
 )
 
 
@@ -105,17 +162,17 @@ def _sections(graph: Graph, commands: str) -> str:
     parameters = {
         "areaAlpha": "0.8",
         "areaMode": graph.area,
-        "lineWidth": "2" if graph.area != "stacked" else "0",
+        "lineWidth": "2" if graph.area == "first" else "0",
         "min": "0",
         "title": graph.title,
-        "vTitle": graph.unit,
+        "vtitle": graph.unit,
         "yUnitSystem": "none",
     }
     filters = {
         name: f"$service_name_template$.perfdata.{curve.metric}"
         for name, curve in graph.curves.items()
     }
-    functions = {name: _function(curve) for name, curve in graph.curves.items()}
+    functions = {name: curve.function for name, curve in graph.curves.items()}
     return "\n".join(
         _section(f"smtp_health-{graph.name}.{part}", options)
         for part, options in (
@@ -127,10 +184,10 @@ def _sections(graph: Graph, commands: str) -> str:
     )
 
 
-def _function(curve: Curve) -> str:
-    metric = "$metric$" if curve.scale == 1 else f"scale($metric$, {curve.scale})"
-    return f"alias(color({metric}, '{curve.colour}'), '{curve.name}')"
-
-
 def _section(name: str, options: dict[str, str]) -> str:
-    return "".join([f"[{name}]\n", *(f'{key} = "{value}"\n' for key, value in options.items())])
+    return "".join([f"[{name}]\n", *(f"{key} = {_quoted(options[key])}\n" for key in options)])
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace('"', '\\"')
+    return f'"{escaped}"'

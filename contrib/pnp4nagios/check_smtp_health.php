@@ -1,33 +1,40 @@
 <?php
 #
-# Graphs of check_smtp_health for PNP4Nagios: for each target its stages, one upon the other, which
-# add up to the response time; and all else that was measured, with its limits.
+# Graphs of check_smtp_health for PNP4Nagios: for each target its stages, one upon the other, with
+# the response time as a line above them; and all else that was measured, with its limits.
 #
 # Copy it into PNP's folder templates/ and check_smtp_health.cfg into etc/check_commands/, under the
 # names of your check commands: check_smtp_health, check_submission_health, with Icinga smtp_health.
+# Written by contrib/generate.
 #
-$colours = array(
-    'resolve'  => '#9aa5b1',
-    'connect'  => '#4e79a7',
-    'tls'      => '#59a14f',
-    'banner'   => '#f28e2b',
-    'helo'     => '#edc948',
+$stacked = array(
+    'resolve' => '#9aa5b1',
+    'connect' => '#4e79a7',
+    'tls' => '#59a14f',
+    'banner' => '#f28e2b',
+    'helo' => '#edc948',
     'starttls' => '#a0cbe8',
-    'auth'     => '#b07aa1',
-    'mail'     => '#76b7b2',
-    'rcpt'     => '#2f7f86',
-    'relay'    => '#e15759',
-    'command'  => '#9c755f',
-    'data'     => '#ff9da7',
-    'quit'     => '#c7b8ae',
-    'delivery' => '#d37295',
-    'time'     => '#1a7dd7',
-    'certificate_days' => '#59a14f',
-    'healthy'  => '#4e79a7',
+    'auth' => '#b07aa1',
+    'mail' => '#76b7b2',
+    'rcpt' => '#2f7f86',
+    'relay' => '#e15759',
+    'command' => '#9c755f',
+    'data' => '#ff9da7',
 );
-$apart = array('quit', 'delivery', 'time', 'certificate_days', 'healthy');
+$colours = $stacked + array(
+    'quit' => '#c7b8ae',
+    'delivery' => '#d37295',
+    'time' => '#1a7dd7',
+    'certificate_days' => '#59a14f',
+    'healthy' => '#4e79a7',
+);
 $warning = '#e0a100';
 $critical = '#c4162a';
+
+# PNP has set them to false, and PHP 8 complains where that becomes an array.
+$ds_name = array();
+$opt = array();
+$def = array();
 
 # The labels of several targets are TARGET::label.
 $targets = array();
@@ -38,9 +45,10 @@ foreach ($this->DS as $metric) {
 }
 
 $graph = 0;
+$numbers = array('LAST', 'AVERAGE', 'MAX');
 foreach ($targets as $target => $metrics) {
     $where = trim("$hostname / $servicedesc $target");
-    $stages = array_diff_key(array_intersect_key($colours, $metrics), array_flip($apart));
+    $stages = array_intersect_key($stacked, $metrics);
     if ($stages) {
         $graph++;
         $ds_name[$graph] = trim("stages $target");
@@ -56,7 +64,13 @@ foreach ($targets as $target => $metrics) {
         foreach ($stages as $stage => $colour) {
             $def[$graph] .= rrd::area($stage, $colour, rrd::cut($stage, 9), $is_stacked);
             $is_stacked = true;
-            $def[$graph] .= rrd::gprint("{$stage}_all", array('LAST', 'AVERAGE', 'MAX'), '%6.3lf s');
+            $def[$graph] .= rrd::gprint("{$stage}_all", $numbers, '%6.3lf s');
+        }
+        if (isset($metrics['time'])) {
+            $metric = $metrics['time'];
+            $def[$graph] .= rrd::def('whole', $metric['RRDFILE'], $metric['DS'], 'AVERAGE');
+            $def[$graph] .= rrd::line2('whole', $colours['time'], rrd::cut('time', 9));
+            $def[$graph] .= rrd::gprint('whole', $numbers, '%6.3lf s');
         }
     }
     foreach (array_diff_key($metrics, $stages) as $label => $metric) {
@@ -68,8 +82,9 @@ foreach ($targets as $target => $metrics) {
         $def[$graph] = rrd::def('value', $metric['RRDFILE'], $metric['DS'], 'AVERAGE');
         $def[$graph] .= rrd::area('value', "{$colour}60");
         $def[$graph] .= rrd::line1('value', $colour, rrd::cut($label, 16));
-        $def[$graph] .= rrd::gprint('value', array('LAST', 'AVERAGE', 'MAX'), "%6.3lf $unit");
-        # A limit is a number, or a range of which either end may be open.
+        $def[$graph] .= rrd::gprint('value', $numbers, "%6.3lf $unit");
+        # A limit is a number, or a range of which either end may be open. A rule never changes the
+        # scale: one that is far above is not in the picture.
         foreach (array('WARN' => $warning, 'CRIT' => $critical) as $kind => $rule) {
             foreach (array($kind, "{$kind}_MIN", "{$kind}_MAX") as $end) {
                 if (isset($metric[$end]) && is_numeric($metric[$end])) {

@@ -229,7 +229,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
 
 
 def test_arguments_are_the_option_table(seen: Seen) -> None:
-    assert seen.command["arguments"] == {
+    arguments = {
+        flag: {key: value for key, value in argument.items() if key != "description"}
+        for flag, argument in seen.command["arguments"].items()
+    }
+    assert arguments == {
         f"--{option.name}": _argument(option)
         for option in OPTIONS
         if option.name not in (*NOT_FOR_SERVICES, *IN_ENVIRONMENT)
@@ -239,10 +243,22 @@ def test_arguments_are_the_option_table(seen: Seen) -> None:
     }
 
 
+def test_descriptions_are_sentences_that_stand_alone(seen: Seen) -> None:
+    """Icinga Director shows one below each field; what is the default is in the help, too."""
+    descriptions = {
+        flag[2:]: argument["description"] for flag, argument in seen.command["arguments"].items()
+    }
+    for name, description in descriptions.items():
+        assert re.fullmatch(r"[A-Z].*\.", description), name
+        assert not re.search(r"--\w|\blikewise\b|(?<!@)\bHOST\b", description), name
+    for option in OPTIONS:
+        for default in re.findall(r"\(default: ([\w.:,]*\w)(?=[,;)])", option.help):
+            assert default in descriptions.get(option.name, default), option.name
+
+
 def _argument(option: Option) -> dict[str, Any]:
     variable = VARIABLES.get(option.name, option.name.replace("-", "_"))
-    argument: dict[str, Any] = {"description": option.help}
-    argument["value" if option.value else "set_if"] = f"$smtp_health_{variable}$"
+    argument: dict[str, Any] = {"value" if option.value else "set_if": f"$smtp_health_{variable}$"}
     if option.value and option.repeatable:
         argument["repeat_key"] = True
     if option.name == "hostname":

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
-import os
 import re
 import socketserver
-import subprocess
 import threading
 import time
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import pytest
 
 from contrib.generate import CONTRIB
 from contrib.generate.colours import STACKED
-from tests import needs
+from tests.engines.graphite_module import charts
 from tests.engines.icinga import NODE, Icinga, checked
+from tests.servers import graphite
 from tests.servers.authority import NAME, Authority
 from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
@@ -145,25 +145,17 @@ COMMANDS = {
     "several": "smtp_health_several",
 }
 
-MODULE = Path("/usr/share/icingaweb2/modules/graphite")
-READ_TEMPLATES = Path(__file__).with_name("graphite_templates.php")
-
 DEADLINE = 60
 """Seconds until everything must have been written; it takes two or three."""
 
 
-def metrics(service: str, *labels: str, fields: str = "") -> set[str]:
-    """Return the names that Graphite has of a service's labels, or of all of them.
-
-    Of all fields, or of these.
-    """
+def metrics(service: str) -> set[str]:
+    """Return the names that Graphite has of a service."""
     return {
         f"icinga2.mx_example.services.{service}.{COMMANDS[service]}.perfdata."
         f"{label.replace('::', '.')}.{field}"
         for label, written in FIELDS[service].items()
         for field in written.split()
-        if not labels or label in labels
-        if not fields or field in fields.split()
     }
 
 
@@ -261,70 +253,43 @@ def test_influxdb_gets_each_point(written: Sink) -> None:
     assert written.points == POINTS
 
 
-def matching(pattern: str, names: set[str]) -> set[str]:
-    """Return the names that Graphite finds by a pattern: a star goes no further than a dot."""
-    return {
-        name
-        for name in names
-        if len(name.split(".")) == len(pattern.split("."))
-        and all(map(fnmatch.fnmatchcase, name.split("."), pattern.split(".")))
-    }
+def drawn_by_icinga_web(folder: Path, written: Sink, service: str) -> dict[str, dict[str, float]]:
+    """Return what Icinga Web draws of a service's metrics, whose values are all 0.1.
 
-
-def drawn_by_icinga_web(found: set[str]) -> dict[str, dict[str, set[str]]]:
-    """Return what Icinga Web's Graphite module draws of some metrics, by graph and by curve.
-
-    The module itself reads our templates, and says what it would ask for.
+    By title, the curves with their last values.
     """
-    program = needs.program("php")
-    if not MODULE.exists():
-        needs.leave_out("needs icingaweb2-module-graphite")
-    done = subprocess.run(
-        [program, READ_TEMPLATES, MODULE, CONTRIB / "graphite" / "smtp_health.ini"],
-        capture_output=True,
-        text=True,
-        env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": os.devnull},
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    graphs = json.loads(done.stdout)["smtp_health"]
-    return {
-        graph: curves
-        for graph, patterns in graphs.items()
-        for curves in [
-            {curve: matching(pattern, found) for curve, pattern in patterns.items()},
-        ]
-        if any(curves.values())
+    known = {
+        name.replace(".smtp_health_several.", ".smtp_health."): [0.1] * 5
+        for name in written.metrics & metrics(service)
+    }
+    command = COMMANDS[service].replace("_several", "")
+    drawn = charts(folder, known, service=service, command=command)
+    return {chart.title: chart.last for chart in drawn}
+
+
+@pytest.mark.parametrize(
+    ("service", "limits"),
+    [("smtp", {"warning (ms)": 100, "critical (ms)": 100}), ("submission", {})],
+)
+def test_icinga_web_draws_a_target(
+    tmp_path: Path, written: Sink, service: str, limits: dict[str, float]
+) -> None:
+    stages = [stage for stage in STACKED if stage in STAGES]
+    stack = {f"{stage} (ms)": 100 * place for place, stage in enumerate(stages, 1)}
+    assert drawn_by_icinga_web(tmp_path, written, service) == {
+        "Stages": {**stack, "time (ms)": 100},
+        "Response time": {"time (ms)": 100, **limits},
+        "Certificate": {"days left": 0.1},
+        "quit": {"value": 0.1},
     }
 
 
-def values(service: str, *labels: str) -> set[str]:
-    """Return the names of these labels' values."""
-    return metrics(service, *labels, fields="value")
-
-
-@pytest.mark.parametrize("service", ["smtp", "submission"])
-def test_icinga_web_draws_a_target(written: Sink, service: str) -> None:
-    time = {"time": "value", "warning": "warn", "critical": "crit"}
-    drawn = drawn_by_icinga_web(written.metrics & metrics(service))
-    assert drawn == {
-        "smtp_health-stages": {stage: values(service, stage) for stage in STACKED},
-        "smtp_health-time": {
-            curve: metrics(service, "time", fields=field) for curve, field in time.items()
-        },
-        "smtp_health-certificate": {"days": values(service, "certificate_days")},
-    }
-
-
-def test_icinga_web_draws_several_targets(written: Sink) -> None:
-    drawn = drawn_by_icinga_web(written.metrics & metrics("several"))
-    connect = {stage: values("several", f"a.example::{stage}") for stage in STACKED}
-    assert drawn == {
-        "smtp_health-stages-of-target-2": connect,
-        "smtp_health-certificate-of-target-2": {
-            "days": values("several", "a.example::certificate_days")
-        },
-        "smtp_health-healthy": {"healthy": values("several", "healthy")},
+def test_icinga_web_draws_several_targets(tmp_path: Path, written: Sink) -> None:
+    assert drawn_by_icinga_web(tmp_path, written, "several") == {
+        "Healthy targets": {"healthy": 0.1},
+        "Stages, [2001:db8.1]": {"time (ms)": 100},
+        "Stages, a.example": {"connect (ms)": 100, "time (ms)": 100},
+        "Certificate, a.example": {"days left": 0.1},
     }
 
 
@@ -334,27 +299,33 @@ def dashboard(backend: str) -> dict[str, list[dict[str, str]]]:
     return {panel["title"]: panel["targets"] for panel in json.loads(text)["panels"]}
 
 
-def test_grafana_draws_what_graphite_has(written: Sink) -> None:
-    drawn = {}
-    for title, targets in dashboard("graphite").items():
-        found: set[str] = set()
-        for target in targets:
-            (path,) = re.findall(r"\((icinga2\.[^,]*),", target["target"])
-            path = path.replace("$host", "*").replace("$service", "*")
-            found |= matching(path, written.metrics)
-        drawn[title] = found
-    single = ("smtp", "submission")
+def test_grafana_draws_what_graphite_has(tmp_path: Path, written: Sink) -> None:
+    """Graphite itself answers; all values are 0.1, so that every limit is near."""
+    drawn: dict[str, dict[str, list[str]]] = {}
+    with graphite.running(tmp_path, dict.fromkeys(written.metrics, [0.1] * 5)) as address:
+        for service in FIELDS:
+            for title, targets in dashboard("graphite").items():
+                asked = [
+                    ("target", one["target"].replace("$host", "*").replace("$service", service))
+                    for one in targets
+                ]
+                query = urlencode([("format", "json"), ("from", "-9min"), *asked])
+                with urllib.request.urlopen(f"{address}/render?{query}") as answer:
+                    found = graphite.curves(answer.read())
+                assert {graphite.last(curve) for curve in found.values()} <= {0.1}
+                drawn.setdefault(service, {})[title] = list(found)
+    stages = [stage for stage in STACKED if stage in STAGES]
+    nothing: dict[str, list[str]] = {title: [] for title in dashboard("graphite")}
+    single = {**nothing, "Stages": [*stages, "time"], "Certificate": ["days"]}
     assert drawn == {
-        "Stages": set().union(*(values(service, *STACKED) for service in single)),
-        "Response time": set().union(
-            *(metrics(service, "time", fields="value warn crit") for service in single)
-        ),
-        "Certificate": values("several", "a.example::certificate_days").union(
-            *(values(service, "certificate_days") for service in single)
-        ),
-        "Healthy targets": values("several", "healthy"),
-        "Response time of each target": values("several", "a.example::time", "[2001:db8::1]::time"),
-        "Way to the mailbox": set(),
+        "smtp": {**single, "Response time": ["time", "warning", "critical"]},
+        "submission": {**single, "Response time": ["time"]},
+        "several": {
+            **nothing,
+            "Certificate": ["a.example"],
+            "Healthy targets": ["healthy"],
+            "Response time of each target": ["[2001:db8.1]", "a.example"],
+        },
     }
 
 
@@ -384,7 +355,10 @@ def test_grafana_draws_what_influxdb_has(written: Sink) -> None:
     single = ("smtp", "submission")
     assert drawn == {
         "Stages": {
-            (service, stage, "value") for service in single for stage in STACKED if stage in STAGES
+            (service, label, "value")
+            for service in single
+            for label in (*STACKED, "time")
+            if label in FIELDS[service]
         },
         "Response time": {
             (service, "time", field)
