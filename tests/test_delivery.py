@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -853,17 +852,54 @@ SEARCH = b"UID SEARCH"
 def test_a_flood(scheme: str, script: Script, said: str, tmp_path: Path) -> None:
     """It ends at a limit, and is never held in memory whole."""
     peak = tmp_path / "peak"
-    measure = (
-        "import resource, subprocess, sys; code = subprocess.call(sys.argv[2:]); "
-        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss; "
-        "open(sys.argv[1], 'w').write(str(peak)); sys.exit(code)"
-    )
-    prefix = (sys.executable, "-c", measure, str(peak))
-    run = trip(script, *INSECURE, scheme=scheme, seconds=5, prefix=prefix)
+    run = trip(script, *INSECURE, scheme=scheme, seconds=5, prefix=plugin.measuring(peak))
     place = "BOX/INBOX" if scheme == "imap" else "BOX"
     expected = f"delivery: {place}: {said[:300]}"
     assert (run.code, run.line[: len(expected)]) == (2, expected)
     assert int(peak.read_text()) < 64 * 1024
+
+
+MANY = range(1, 100_001)
+
+
+def measured(script: Script, scheme: str, peak: Path, later: Script | None = None) -> Trip:
+    """Make a round trip to a mailbox of 100,000 messages, with the memory that it takes."""
+    run = trip(
+        script, *INSECURE, scheme=scheme, later=later, seconds=9, prefix=plugin.measuring(peak)
+    )
+    assert (run.code, run.box.faults) == (0, [])
+    return run
+
+
+def test_a_large_mailbox_by_imap(tmp_path: Path) -> None:
+    """A server may find all there is: the newest are looked at, in little memory."""
+    found = Tagged(SEARCH, b"* SEARCH %s\r\nTAG OK x\r\n" % b" ".join(b"%d" % n for n in MANY))
+    ours = Tagged(
+        b"UID FETCH 100000 ",
+        b"* 9 FETCH (UID 100000 BODY[HEADER] {%d}\r\n%s)\r\nTAG OK x\r\n" % (len(HEADER), HEADER),
+    )
+    gone = [Tagged(b"UID FETCH %d " % number, b"TAG OK x\r\n") for number in MANY[-2:-21:-1]]
+    deleted = (
+        Tagged(rb"UID STORE 100000 +FLAGS.SILENT (\Deleted)", b"TAG OK x\r\n"),
+        Tagged(b"UID EXPUNGE 100000\r\n", b"TAG OK x\r\n"),
+    )
+    script = (*IN, found, ours, *gone, NOOP, NOTHING, NOTHING, *deleted, LOGOUT)
+    measured(script, "imap", tmp_path / "peak")
+    assert int((tmp_path / "peak").read_text()) < 48 * 1024
+
+
+def test_a_large_mailbox_by_pop3(tmp_path: Path) -> None:
+    sizes = b"".join(b"%d %d\r\n" % (number, 900_000) for number in MANY)
+    ids = b"".join(b"%d %s\r\n" % (number, b"x" * 70) for number in MANY)
+    listed = (
+        *(Expect(b"LIST"), b"+OK\r\n%s100001 900\r\n.\r\n" % sizes),
+        *(Expect(b"UIDL"), b"+OK\r\n%s100001 ours\r\n.\r\n" % ids),
+        *(Expect(b"TOP 100001 0\r\n"), b"+OK\r\n%s.\r\n" % HEADER),
+        *(Expect(b"DELE 100001\r\n"), b"+OK\r\n", *POP_QUIT),
+    )
+    left = (*POP_IN, Expect(b"LIST"), b"+OK\r\n%s.\r\n" % sizes, *POP_QUIT)
+    measured((*POP_IN, *listed), "pop3", tmp_path / "peak", later=left)
+    assert int((tmp_path / "peak").read_text()) < 48 * 1024
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -407,6 +407,23 @@ def test_two_accounts(site: Site) -> None:
 
 
 @pytest.fixture(scope="module")
+def rich(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A Dovecot that says which folder is for junk."""
+    certificate = authority.written(tmp_path_factory.mktemp("rich") / "certificate", "localhost")
+    with (
+        mailbox.running(certificate, junk="special_use = \\Junk") as boxes,
+        postfix.delivering(boxes.port, virtual_alias_maps=table(ALIASES)) as server,
+    ):
+        yield Site(server, boxes, authority)
+
+
+def test_junk_is_looked_at_without_being_asked_for(rich: Site) -> None:
+    done = rich.trip("junk", "--mailbox", rich.boxes.url())
+    assert rich.said(done) == (1, f"delivery: came into {USER}@localhost/Junk")
+    assert rich.left() == NOTHING
+
+
+@pytest.fixture(scope="module")
 def poor(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A Dovecot without UIDPLUS in which there is room for some messages."""
     certificate = authority.written(tmp_path_factory.mktemp("poor") / "certificate", "localhost")
