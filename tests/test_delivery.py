@@ -883,7 +883,7 @@ def test_a_large_mailbox_by_imap(tmp_path: Path) -> None:
         Tagged(rb"UID STORE 100000 +FLAGS.SILENT (\Deleted)", b"TAG OK x\r\n"),
         Tagged(b"UID EXPUNGE 100000\r\n", b"TAG OK x\r\n"),
     )
-    script = (*IN, found, ours, *gone, NOOP, NOTHING, NOTHING, *deleted, LOGOUT)
+    script: Script = (*IN, found, ours, *gone, NOOP, NOTHING, NOTHING, *deleted, LOGOUT)
     measured(script, "imap", tmp_path / "peak")
     assert int((tmp_path / "peak").read_text()) < 48 * 1024
 
