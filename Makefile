@@ -9,7 +9,7 @@ RANDOM_SERVERS ?= 1000
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: help demo test faults lint format fuzz audit bench contrib picture package clean
+.PHONY: help demo test faults lint format fuzz audit bench contrib picture screenshots package clean
 
 help:
 	@echo 'make demo              check an embedded mail server, and two broken ones'
@@ -23,6 +23,7 @@ help:
 	@echo 'make bench             what a check costs, beside check_smtp and smtplib, and whether it may'
 	@echo 'make contrib           write the files in contrib/ that follow from others'
 	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
+	@echo 'make screenshots       take the other pictures in docs/ anew, which takes two minutes'
 	@echo 'make package           source archive, wheel, single file and .deb, in $(DIST)'
 	@echo 'make clean             remove what the others made'
 
@@ -74,6 +75,11 @@ contrib: $(READY)
 
 picture: $(READY)
 	$(BIN)/python -m tests.picture
+
+# As root on Debian. What it needs beyond the tests, it says.
+screenshots: $(READY)
+	@tests/servers/install
+	@$(BIN)/python -m tests.screenshots
 
 package: $(READY)
 	packaging/build $(BIN)/python $(DIST)

@@ -194,6 +194,12 @@ class Refused(PeerFault):
     kind = "rejected"
 
 
+class NotNow(PeerFault):
+    """A mailbox refuses something, but only for now, as SMTP does by 4yz."""
+
+    kind = "transient"
+
+
 class Undelivered(PeerFault):
     """The message was accepted, but is not in its mailbox in time."""
 

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from check_smtp_health.errors import Kind
 
 
+MILLISECOND = 0.001
+
+
 class Host(NamedTuple):
     """Whom the user named: ``given`` as typed, ``ascii`` for the network (IDNA, no brackets)."""
 
@@ -181,3 +184,10 @@ class Report(NamedTuple):
     def failure(self) -> Failure | None:
         """Why the session, or the look-up of the domain, went no further."""
         return next((seen.failure for seen in self.observations if seen.failure is not None), None)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person reads it: nothing that took time is shown as 0.000 s."""
+    if seconds >= MILLISECOND:
+        return f"{seconds:.3f} s"
+    return f"{max(seconds / MILLISECOND, 0.01):.1g} ms"

@@ -39,6 +39,7 @@ from check_smtp_health.net.operations import (
     Outcome,
     Read,
     StartTls,
+    Within,
     Write,
 )
 from check_smtp_health.output import json, text
@@ -163,6 +164,8 @@ class Server:
             return self._shake_hands()
         if isinstance(operation, Call):
             return self._call(operation)
+        if isinstance(operation, Within):
+            return [self._arrival()]
         return None
 
     def _or_a_fault(self, value: Any) -> Any:
@@ -180,8 +183,6 @@ class Server:
             found = [Address(socket.AF_INET, (f"192.0.2.{n}", 25)) for n in (1, 2, 3, 4, 5, 6)]
             choices = {1: Unresolvable("no such host name"), 2: found}
             return self._or_a_fault(choices.get(self._source.byte(), found[:1]))
-        if isinstance(operation.function, search.Search):
-            return self._arrival()
         assert operation.function is sasl.respond, (
             f"{operation.function} would touch the world: play it"
         )

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from tests import masking, needs, plugin
 from tests.servers.authority import Authority
 from tests.servers.name_server import Answer, NameServer
-from tests.servers.roundtrip import IN, NOTHING, WHOLE, named
+from tests.servers.roundtrip import IN, NOTHING, UNREAD, WHOLE, named
 from tests.servers.roundtrip import LOGIN as MAILBOX_LOGIN
 from tests.servers.scripted import (
     Expect,
@@ -151,8 +151,8 @@ def transaction(words: list[str]) -> tuple[Step, ...]:
 
 def mailbox(words: list[str], world: World) -> tuple[Step, ...]:
     """Return what the server does in whose mailbox the message is, or is not."""
-    login = Tagged(f'LOGIN {USER} "{PASSWORD}"\r\n'.encode(), b"TAG OK in\r\n")
-    script = (*IN, NOTHING, NOTHING, Hang()) if LOST in words else WHOLE
+    login = Tagged(f'LOGIN "{USER}" "{PASSWORD}"\r\n'.encode(), b"TAG OK in\r\n")
+    script = (*IN, NOTHING, UNREAD, Hang()) if LOST in words else WHOLE
     steps = tuple(login if step is MAILBOX_LOGIN else step for step in script)
     return (Handshake(world.authority.serving("localhost")), *steps)
 

@@ -123,3 +123,13 @@ def metrics(label: str, *stages: str) -> str:
     return " ".join(
         f"'{label}::{stage}'=#s;;;0{';1' if stage == 'time' else ''}" for stage in stages
     )
+
+
+def measuring(peak: Path) -> tuple[str, ...]:
+    """Return what to put before a command so that its peak of memory, in KiB, is in that file."""
+    measure = (
+        "import resource, subprocess, sys; code = subprocess.call(sys.argv[2:]); "
+        "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss; "
+        "open(sys.argv[1], 'w').write(str(peak)); sys.exit(code)"
+    )
+    return (sys.executable, "-c", measure, str(peak))

@@ -27,10 +27,13 @@ from check_smtp_health.net.operations import (
     Read,
     Timestamped,
     Together,
+    Watch,
+    Within,
     Write,
     untimed,
 )
 from tests.servers.loopback import free_port
+from tests.servers.network import full_backlog
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
 
 if TYPE_CHECKING:
@@ -280,55 +283,99 @@ def test_a_call_that_never_returns_is_left_behind() -> None:
     assert values(answers) == ["no answer within 0.2 s"] * 2
 
 
-def test_a_call_may_outlive_the_deadline() -> None:
-    """It has a limit of its own, and nobody else has more time for that."""
-    blocked = threading.Event()
+def test_what_is_served_within_a_limit_of_its_own_outlives_the_deadline() -> None:
+    """Nobody else has more time for that, and there is nothing to be busy with meanwhile."""
 
-    def session() -> Session:
-        calls = [
-            Call(time.sleep, (0.4,), limit=2, outlives=True),
-            Call(int, ("7",), limit=2, outlives=True),
-            Call(blocked.wait, (), limit=0.2, outlives=True),
-            Call(int, ("7",)),
-            Call(int, ("7",), limit=2),
-        ]
-        answers = []
-        for call in calls:
-            answers.append((yield call))  # noqa: PERF401
-        return answers
+    def child(server: ScriptedServer) -> Session:
+        session = asks(server, Pause(0.3), Read(limit=0.1), Pause(0.01), Read(), Pause(0), Close())
+        return (yield from session)
 
-    with ScriptedServer((Hang(),)).running() as server:
-        clock = Clock()
-        deadline = Deadline(0.2, clock)
-        answers, others = driver.run([session(), asks(server, Read())], deadline)
-        # Once the deadline has passed there is nothing to be busy with.
-        assert clock.asked < 100
-    blocked.set()
-    assert values(answers) == [None, 7, *["no answer within 0.2 s"] * 3]
+    def parent(server: ScriptedServer) -> Session:
+        within = yield Within(0.8, [child(server), child(server)])
+        none = yield Within(9, [])
+        return within, none, (yield Pause(0.01))
+
+    with ScriptedServer((Sleep(0.35), b"here", Hang())).running() as server, nothing_left_behind():
+        began = time.process_time()
+        result, others = driver.run([parent(server), asks(server, Read())], Deadline(0.2))
+        assert time.process_time() - began < 0.2
+    within, none, after = result
+    for answers in within.value:
+        assert values(answers)[1:] == [None, b"here", None, *["no answer within 0.8 s"] * 2, None]
+        assert isinstance(answers[4].fault, Expired)
+    assert within.ended - within.began == pytest.approx(0.8, abs=0.1)
+    assert (none.value, values([after])) == ([], ["no answer within 0.2 s"])
     assert values(others)[1:] == ["no answer within 0.2 s"]
-    assert answers[0].ended - answers[0].began >= 0.4
-    assert deadline.expires <= others[1].ended < answers[0].ended
+
+
+def test_a_limit_of_its_own_may_end_before_the_deadline_and_holds_for_what_is_begun_in_it() -> None:
+    def grandchild() -> Session:
+        return [(yield Pause(9)), (yield Call(int, ("7",)))]
+
+    def child() -> Session:
+        return (yield Together([grandchild()])).value[0]
+
+    def parent() -> Session:
+        return [*(yield Within(0.1, [child()])).value[0], (yield Call(int, ("7",)))]
+
+    (answers,) = driver.run([parent()], Deadline(5))
+    assert values(answers) == ["no answer within 0.1 s"] * 2 + [7]
+
+
+def test_each_address_has_its_share_of_the_limit_that_holds_for_it() -> None:
+    def child(port: int) -> Session:
+        return [(yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)), share=0.5))]
+
+    def parent(port: int) -> Session:
+        return (yield Within(0.4, [child(port)])).value[0]
+
+    with full_backlog("127.0.0.1") as port:
+        (answers,) = driver.run([parent(port)], Deadline(0.1))
+    assert values(answers) == ["no answer within 0.2 s"]
 
 
 def test_a_signal_ends_what_outlives_the_deadline() -> None:
-    blocked = threading.Event()
+    def child() -> Session:
+        return [(yield Pause(9)), (yield Pause(9))]
 
-    def session() -> Session:
-        return [(yield Call(blocked.wait, (), limit=9, outlives=True))]
+    def parent() -> Session:
+        return (yield Within(9, [child()])).value[0]
 
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGTERM)).start()
-    (answers,) = driver.run([session()], Deadline(0.1), (signal.SIGTERM,))
-    blocked.set()
-    assert values(answers) == ["interrupted by SIGTERM"]
+    (answers,) = driver.run([parent()], Deadline(0.1), (signal.SIGTERM,))
+    assert values(answers) == ["interrupted by SIGTERM"] * 2
 
 
-def test_a_call_may_return_what_is_older() -> None:
-    def session() -> Session:
-        answer = yield Call(lambda: Timestamped("x", 17.0))
-        return [answer]
+def test_what_a_procedure_returns_may_be_older() -> None:
+    """What it did since is no part of its time, but nothing goes on before."""
 
-    (answers,) = driver.run([session()], Deadline(5))
-    assert (answers[0].value, answers[0].ended) == ("x", 17.0)
+    def child(seconds: float) -> Session:
+        first = yield Pause(seconds)
+        yield Pause(0.1)
+        return Timestamped(seconds, first.ended)
+
+    def parent() -> Session:
+        within = yield Within(9, [child(0.1), child(0.2)])
+        return within, (yield Pause(0))
+
+    ((within, after),) = driver.run([parent()], Deadline(5))
+    assert within.value == [0.1, 0.2]
+    assert within.ended - within.began == pytest.approx(0.2, abs=0.05)
+    assert after.began - within.ended == pytest.approx(0.1, abs=0.05)
+
+
+def test_a_procedure_that_wants_some_moments() -> None:
+    watch = Watch()
+
+    def procedure() -> Procedure[float]:
+        before = watch.elapsed
+        yield Pause(0.1)
+        yield Pause(0.1)
+        return before
+
+    (before,) = driver.run([untimed(procedure(), watch)], Deadline(5))
+    assert before == 0
+    assert watch.elapsed == pytest.approx(0.2, abs=0.05)
 
 
 def test_data_that_comes_during_a_call_is_kept() -> None:

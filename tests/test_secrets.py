@@ -19,7 +19,6 @@ import pytest
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, Interrupted, TimedOut
 from check_smtp_health.net import tls
-from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Call, Read, Write
 from check_smtp_health.roundtrip.mailbox import Access
 from check_smtp_health.smtp import sasl
@@ -176,7 +175,7 @@ def test_no_value_that_holds_a_password_shows_it() -> None:
     assert trip.password is not None
     assert chosen.login.password.reveal() == trip.password.reveal() == PASSWORD
     trust = tls.Trust(tls.TlsOptions())
-    access = Access(trip.mailboxes[0], trip.password, trust, trip.may_show_password, Deadline(1))
+    access = Access(trip.mailboxes, trip.password, trust, trip.may_show_password)
     for value in (chosen, chosen.login, trip, access):
         for shown in (repr(value), str(value), f"{value}"):
             assert "Secret(***)" in shown

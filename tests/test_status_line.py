@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from check_smtp_health.judge.check import HealthCheck
-from check_smtp_health.judge.contexts import duration
 from check_smtp_health.judge.text import ASCII, HealthSummary
 from check_smtp_health.output import text
-from check_smtp_health.report import Failure, Finding, Observation, Report
+from check_smtp_health.report import Failure, Finding, Observation, Report, duration
 from tests import command_line
 
 DENIED = Failure("rejected", "", b"550 5.7.1 Access denied", 550)

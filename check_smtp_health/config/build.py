@@ -5,6 +5,8 @@ Reads and sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence
 
 from __future__ import annotations
 
+import re
+
 from check_smtp_health.config import parsers, thresholds
 from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.config.settings import (
@@ -59,7 +61,7 @@ def build(  # noqa: PLR0913
         tls=tls,
         login=_login(options, tls, password),
         transaction=transaction,
-        roundtrip=_roundtrip(options, mailbox_password),
+        roundtrip=_roundtrip(options, mailbox_password, endpoint),
         policies=Policies({name: options.all(name) for name in POLICIES if options.count(name)}),
         judging=_judging(options, stages, tls, keeps_transcript=keeps_transcript),
     )
@@ -225,8 +227,8 @@ def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     return tuple(zip(lines, texts))
 
 
-def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
-    mailboxes = _mailboxes(options)
+def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> RoundTrip | None:
+    mailboxes = _mailboxes(options, endpoint)
     if not options.count("deliver"):
         if mailboxes:
             raise UsageFault("mailbox", "needs --deliver")
@@ -244,19 +246,23 @@ def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
             for method in parsers.auth_results(given)
         ),
         may_show_password=bool(options.count("auth-insecure")),
-        password=_mailbox_password(password),
+        password=_mailbox_password(password, mailboxes),
     )
 
 
-def _mailbox_password(given: str | None) -> Secret:
+def _mailbox_password(given: str | None, mailboxes: tuple[Mailbox, ...]) -> Secret:
     if not given:
         raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
     if "\0" in given:
         raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
+    # It ends up in a command line, where a line's end would begin another command.
+    if not all(one.has_folders for one in mailboxes) and re.search(r"[\x00-\x1f\x7f]", given):
+        problem = "the password holds a control character, which POP3 cannot send"
+        raise UsageFault("mailbox", problem)
     return Secret(given)
 
 
-def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
+def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
     given = options.all("mailbox")
     if not given:
         for name in ("mailbox-pass-file", "delivery-timeout", "require-auth-results"):
@@ -265,7 +271,12 @@ def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
         return ()
     from check_smtp_health.config import mailbox_url
 
-    return tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+    mailboxes = tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+    for host in [one.host for one in mailboxes if endpoint.family and one.host.kind == "address"]:
+        if parsers.ip_version(host.ascii) != endpoint.family:
+            why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
+            raise UsageFault(why, f"contradicts the mailbox's address {host.ascii}")
+    return mailboxes
 
 
 def _judging(

@@ -58,6 +58,11 @@ class Mailbox(NamedTuple):
         """Whether TLS begins with the first byte."""
         return SCHEMES[self.scheme].has_tls
 
+    @property
+    def has_folders(self) -> bool:
+        """Whether the protocol has any."""
+        return SCHEMES[self.scheme].has_folders
+
     def __str__(self) -> str:
         folder = f"/{self.folder}" if self.folder else ""
         return escaped(f"{self.user}@{self.host.given}{folder}")
@@ -127,6 +132,24 @@ def imap_name(folder: str) -> str:
     name = re.sub(r"&|[^\x20-\x7e]+", _shifted, folder)
     name = name.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{name}"'
+
+
+def folder_of(name: bytes) -> str | None:
+    """Return the folder that has this name in IMAP, without quotes; None where none can."""
+    try:
+        text = re.sub(
+            r"&([A-Za-z0-9+,]*)-",
+            lambda match: _unshifted(match[1]) if match[1] else "&",
+            name.decode("utf-8"),
+        )
+    except ValueError:
+        return None
+    return text if text.isprintable() else None
+
+
+def _unshifted(code: str) -> str:
+    padded = code.replace(",", "/") + "=" * (-len(code) % 4)
+    return base64.b64decode(padded, validate=True).decode("utf-16-be")
 
 
 def _shifted(match: re.Match[str]) -> str:

@@ -6,6 +6,7 @@ from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.escaping import escaped, printable
 from check_smtp_health.judge.nagios import Context, Critical, Ok, Result, Warn
 from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_of
+from check_smtp_health.report import duration
 from check_smtp_health.stages import NAMES
 
 TYPE_CHECKING = False
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from check_smtp_health.report import Failure, Finding, Observation, Report
 
     State = Any  # nagiosplugin has no types
-
-MILLISECOND = 0.001
 
 
 def contexts(settings: Settings) -> tuple[Context, ...]:
@@ -200,10 +199,3 @@ def slowest(report: Report) -> str:
     """Return which stage of the session took longest, and how long."""
     seen = max(session(report), key=lambda seen: seen.seconds)
     return f"{seen.stage} {duration(seen.seconds)}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time as a person reads it: nothing that took time is shown as 0.000 s."""
-    if seconds >= MILLISECOND:
-        return f"{seconds:.3f} s"
-    return f"{max(seconds / MILLISECOND, 0.01):.1g} ms"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from check_smtp_health.escaping import STATUS_LIMIT, escaped, printable, shortened
 from check_smtp_health.judge.check import of_stage
-from check_smtp_health.judge.contexts import duration, reason, sentence, slowest
+from check_smtp_health.judge.contexts import reason, sentence, slowest
 from check_smtp_health.judge.nagios import Ok, Summary
 from check_smtp_health.judge.states import badness, worst
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.report import duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -21,9 +21,13 @@ Each gives an outcome, whose moment is taken at once. Only then do some of the r
 bounds how many, until the next look. A session's next operation is begun immediately, and most are
 done immediately, without the selector.
 
-Once the deadline has passed, or a signal has come, every operation but ``Close`` fails at once.
-So each session ends by itself, with whatever it has learned, and the loop with the last of them.
-A ``Call`` runs in a thread, which nobody can end: the driver leaves it behind.
+A session may have others served meanwhile (``Together``), each a task with a connection of its
+own; it goes on when the last of them has returned. They have its deadline, but for ``Within``,
+which gives them one of their own.
+
+Once its deadline has passed, or a signal has come, every operation of a task but ``Close`` fails at
+once. So each session ends by itself, with whatever it has learned, and the loop with the last of
+them. A ``Call`` runs in a thread, which nobody can end: the driver leaves it behind.
 
 While OpenSSL, or anything else in C, works, no session is served and no signal taken. So a
 transport hands over little at a time, and comes back, by way of the selector, for the rest. What
@@ -51,6 +55,7 @@ from check_smtp_health.net.operations import (
     StartTls,
     Timestamped,
     Together,
+    Within,
     Write,
 )
 from check_smtp_health.net.transport import Transport
@@ -92,10 +97,11 @@ def run(
     """Run all sessions at the same time and return what each returned, in the same order.
 
     Once the deadline has passed, or one of the ``signals`` came, every operation but ``Close``
-    fails, so that each session can still return what it has learned. A ``Call`` that outlives the
-    deadline has its limit instead. Signals are taken even if they were blocked, and are blocked
-    again when this returns. Connections that sessions leave open are closed. A thread that a
-    ``Call`` left behind may still be blocked: the process should end by ``os._exit``.
+    fails, so that each session can still return what it has learned. Only what is served
+    ``Within`` a limit has that instead of the deadline. Signals are taken even if they were
+    blocked, and are blocked again when this returns. Connections that sessions leave open are
+    closed. A thread that a ``Call`` left behind may still be blocked: the process should end by
+    ``os._exit``.
     """
     return _Driver(deadline).run(sessions, signals)
 
@@ -104,16 +110,20 @@ class _Task:
     """One session, and what it waits for."""
 
     __slots__ = (
-        *("began", "children", "limit", "operation", "parent", "procedure", "result", "running"),
-        *("transport", "turn", "watched"),
+        *("began", "children", "deadline", "ended", "limit", "operation", "parent", "procedure"),
+        *("result", "running", "transport", "turn", "watched"),
     )
 
-    def __init__(self, procedure: TimedProcedure[Any], parent: _Task | None = None) -> None:
+    def __init__(
+        self, procedure: TimedProcedure[Any], deadline: Deadline, parent: _Task | None = None
+    ) -> None:
         self.procedure = procedure
+        self.deadline = deadline
         self.parent = parent
         self.children: list[_Task] = []
         self.running = 0  # how many of the children
         self.result: Any = None
+        self.ended = 0.0  # when that was so, which may be earlier than its return
         self.operation: Operation | None = None
         self.turn = (
             0  # counts operations, so that the late outcome of an older one is known as such
@@ -130,7 +140,7 @@ class _Driver:
         self._clock = deadline.clock
         self._selector = selectors.DefaultSelector()
         self._waiting: set[_Task] = set()
-        self._outliving: set[_Task] = set()  # those of them that the deadline does not end
+        self._outliving: set[_Task] = set()  # those of them that have a deadline of their own
         self._limits: list[tuple[float, int, int, _Task]] = []
         self._ready: collections.deque[tuple[_Task, Outcome | None]] = collections.deque()
         self._returned: list[tuple[_Task, int, Any, float]] = []
@@ -141,7 +151,7 @@ class _Driver:
     def run(
         self, sessions: Sequence[TimedProcedure[_T]], signals: Sequence[signal.Signals]
     ) -> list[_T]:
-        tasks = [_Task(session) for session in sessions]
+        tasks = [_Task(session, self._deadline) for session in sessions]
         # Threads and signal handlers write here to wake the selector.
         wake_out, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -193,12 +203,11 @@ class _Driver:
             self._complete_all(self._interrupted)
         now = self._clock()
         if now >= self._deadline.expires:
-            self._complete_all(self._expired, self._outliving)
+            self._complete_all(lambda: Expired(self._deadline.seconds), self._outliving)
         while self._limits and self._limits[0][0] <= now:
             _, _, turn, task = self._limits.pop(0)
             if turn == task.turn and task in self._waiting:
-                is_over = isinstance(task.operation, Pause)
-                self._complete(task, None if is_over else TimedOut(task.limit))
+                self._complete(task, _over(task, now))
 
     def _patience(self) -> float:
         """Return the seconds until the next limit, or the deadline where it holds for somebody."""
@@ -216,9 +225,6 @@ class _Driver:
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(f"interrupted by {signal.Signals(self._signal).name}")
-
-    def _expired(self) -> Expired:
-        return Expired(self._deadline.seconds)
 
     def _collect_returned(self) -> None:
         while self._returned:
@@ -252,7 +258,7 @@ class _Driver:
         task.operation = operation
         task.turn += 1
         task.began = self._clock()
-        if isinstance(operation, Together):
+        if isinstance(operation, (Together, Within)):
             self._begin_together(task, operation)
             return
         if isinstance(operation, Close):
@@ -260,8 +266,8 @@ class _Driver:
             self._complete(task, None)
         elif self._signal:
             self._complete(task, self._interrupted())
-        elif task.began >= self._deadline.expires and not _outlives(operation):
-            self._complete(task, self._expired())
+        elif task.began >= task.deadline.expires:
+            self._complete(task, Expired(task.deadline.seconds))
         else:
             try:
                 is_done = self._begin(task, operation)
@@ -272,16 +278,24 @@ class _Driver:
                     self._wait(task, operation)
 
     def _end(self, task: _Task, result: Any) -> None:
-        task.result = result
+        if isinstance(result, Timestamped):
+            task.result, task.ended = result
+        else:
+            task.result, task.ended = result, self._clock()
         self._close(task)
         parent = task.parent
         if parent is not None:
             parent.running -= 1
             if not parent.running:
-                self._complete(parent, [child.result for child in parent.children])
+                children = parent.children
+                results = [child.result for child in children]
+                self._complete(parent, results, max(child.ended for child in children))
 
-    def _begin_together(self, task: _Task, operation: Together) -> None:
-        task.children = [_Task(procedure, task) for procedure in operation.procedures]
+    def _begin_together(self, task: _Task, operation: Together | Within) -> None:
+        deadline = task.deadline
+        if isinstance(operation, Within):
+            deadline = Deadline(operation.seconds, self._clock)
+        task.children = [_Task(procedure, deadline, task) for procedure in operation.procedures]
         task.running = len(task.children)
         self._ready += [(child, None) for child in task.children]
         if not task.children:
@@ -291,12 +305,15 @@ class _Driver:
         self, task: _Task, operation: Connect | Read | Write | StartTls | Call | Pause
     ) -> None:
         self._waiting.add(task)
-        if _outlives(operation):
-            self._outliving.add(task)
         limit = operation.limit
         if isinstance(operation, Connect) and operation.share < 1:
-            share = operation.share * self._deadline.remaining()
+            share = operation.share * task.deadline.remaining()
             limit = share if limit is None else min(limit, share)
+        if task.deadline is not self._deadline:
+            # Few have one of their own, so that it is watched as a limit of each operation.
+            self._outliving.add(task)
+            left = task.deadline.expires - task.began
+            limit = left if limit is None else min(limit, left)
         if limit is not None:
             task.limit = limit
             self._order += 1
@@ -403,8 +420,6 @@ class _Driver:
         except BaseException as error:
             value = error
         moment = self._clock()
-        if isinstance(value, Timestamped):
-            value, moment = value
         self._returned.append((task, turn, value, moment))
         try:
             os.write(self._wake, b"\0")
@@ -412,5 +427,8 @@ class _Driver:
             pass  # full of wake-ups already, or nobody waits for them any more
 
 
-def _outlives(operation: Operation) -> bool:
-    return isinstance(operation, Call) and operation.outlives
+def _over(task: _Task, now: float) -> TimedOut | None:
+    """Return the fault of an operation whose limit has passed; a pause is over without one."""
+    if now >= task.deadline.expires:
+        return Expired(task.deadline.seconds)
+    return None if isinstance(task.operation, Pause) else TimedOut(task.limit)

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.tls import Trust
 
-    Operation = Union["Connect", "Read", "Write", "StartTls", "Call", "Pause", "Close", "Together"]
+    Operation = Union[
+        "Connect", "Read", "Write", "StartTls", "Call", "Pause", "Close", "Together", "Within"
+    ]
     _T = TypeVar("_T")
     TimedProcedure = Generator[Operation, "Outcome", _T]
     Procedure = Generator[Operation, Any, _T]
@@ -36,9 +38,13 @@ class Connect(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Wait for bytes; ``b""`` is the connection's end. ``limit`` in seconds."""
+    """Wait for bytes; ``b""`` is the connection's end. ``limit`` in seconds.
+
+    ``is_private`` says that it is somebody's mail, of which the transcript has the length only.
+    """
 
     limit: float | None = None
+    is_private: bool = False
 
 
 class Write(NamedTuple):
@@ -61,22 +67,11 @@ class StartTls(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Have ``function(*arguments)`` run where it may block; its value is the outcome's.
-
-    One that ``outlives`` the run's deadline has its ``limit`` alone.
-    """
+    """Have ``function(*arguments)`` run where it may block; its value is the outcome's."""
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...] = ()
     limit: float | None = None
-    outlives: bool = False
-
-
-class Timestamped(NamedTuple):
-    """What a ``Call`` may return where its value is older than the moment it returns."""
-
-    value: Any
-    moment: float
 
 
 class Pause(NamedTuple):
@@ -99,6 +94,26 @@ class Together(NamedTuple):
     procedures: Sequence[TimedProcedure[Any]]
 
 
+class Within(NamedTuple):
+    """As ``Together``, but for ``seconds`` from now, whatever is left until the run's deadline.
+
+    What these procedures have served in turn is held to that limit, too. A signal still ends them.
+    """
+
+    seconds: float
+    procedures: Sequence[TimedProcedure[Any]]
+
+
+class Timestamped(NamedTuple):
+    """What a procedure served by ``Together`` or ``Within`` may return, to be ``value`` there.
+
+    For that outcome, the procedure ended at ``moment``, whatever it has done since.
+    """
+
+    value: Any
+    moment: float
+
+
 class Outcome(NamedTuple):
     """What came of an operation, and the moments it began and ended (monotonic, in seconds).
 
@@ -116,12 +131,38 @@ class Outcome(NamedTuple):
         return self.value if isinstance(self.value, BaseException) else None
 
 
-def untimed(procedure: Procedure[_T]) -> TimedProcedure[_T]:
-    """Serve a procedure that needs no moments: it is sent values only, and thrown the faults."""
+class Watch:
+    """Reads the time off the outcomes of a procedure: when it began, and how late it is now."""
+
+    __slots__ = ("began", "now")
+
+    def __init__(self) -> None:
+        self.began: float | None = None
+        self.now = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the procedure's first operation began."""
+        return 0.0 if self.began is None else self.now - self.began
+
+    def note(self, outcome: Outcome) -> None:
+        """Take the moments of an outcome."""
+        if self.began is None:
+            self.began = outcome.began
+        self.now = outcome.ended
+
+
+def untimed(procedure: Procedure[_T], watch: Watch | None = None) -> TimedProcedure[_T]:
+    """Serve a procedure that needs no outcomes: it is sent values only, and thrown the faults.
+
+    Where it needs moments after all, it reads them off the ``watch``.
+    """
     try:
         operation = next(procedure)
         while True:
             outcome = yield operation
+            if watch is not None:
+                watch.note(outcome)
             fault = outcome.fault
             operation = procedure.send(outcome.value) if fault is None else procedure.throw(fault)
     except StopIteration as stop:

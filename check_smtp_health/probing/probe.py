@@ -15,6 +15,8 @@ is said. After anything else there is nobody to say goodbye to, and the connecti
 
 Then come the questions that need no session: the policies about this server, and, at the same
 time, the search for the message that the session handed over. None of this changes the times.
+What a stage has served ``Within`` a limit of its own are dialogues like its own, so that they are
+in the transcript, too: one after the other, each in one piece.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from check_smtp_health.net.operations import (
     Read,
     StartTls,
     Together,
+    Within,
     Write,
     untimed,
 )
@@ -112,7 +115,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         address=address.host if address is not None else "",
         seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
         observations=tuple(walk.observations),
-        transcript=tuple(map(walk.masked, walk.transcript)),
+        transcript=walk.transcript,
         tls=tls and tls._replace(is_pinned=any(one.is_pinned for one in policies)),
         delivery=state.delivery,
         policies=policies,
@@ -134,12 +137,12 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 class _Walk:
     """The stages run so far, on one time axis that begins with the first operation."""
 
-    __slots__ = ("_keeps_transcript", "_origin", "ended", "observations", "state", "transcript")
+    __slots__ = ("_keeps_transcript", "_origin", "_transcript", "ended", "observations", "state")
 
     def __init__(self, target: Target, plan: ProbePlan) -> None:
         self.state = ProbeState(target, plan.settings, plan.prepared)
         self.observations: list[Observation] = []
-        self.transcript: list[Exchange] = []
+        self._transcript = _Transcript()
         self._keeps_transcript = plan.settings.judging.keeps_transcript
         self._origin: float | None = None
         self.ended = 0.0
@@ -149,11 +152,13 @@ class _Walk:
         """Seconds from the first operation to the last outcome."""
         return self.ended - (self._origin or 0.0)
 
-    def masked(self, seen: Exchange) -> Exchange:
-        """Return what was sent or received, secrets that the server repeats masked."""
-        if seen.sender != "S":
-            return seen
-        return seen._replace(data=self.state.masked(seen.data))
+    @property
+    def transcript(self) -> tuple[Exchange, ...]:
+        """What was sent and received, secrets that the server repeats masked."""
+        return tuple(
+            seen if seen.sender != "S" else seen._replace(data=self.state.masked(seen.data))
+            for seen in self._transcript.exchanges
+        )
 
     def through(
         self, stage: Stage, since: float | None = None
@@ -193,13 +198,16 @@ class _Walk:
             while True:
                 if limit is not None and isinstance(operation, (Connect, Read, Write, StartTls)):
                     operation = operation._replace(limit=max(0.0, limit - clock.seconds))
-                outcome = yield operation
+                if self._keeps_transcript and isinstance(operation, Within):
+                    outcome = yield from self._overheard(operation)
+                else:
+                    outcome = yield operation
                 _, began, ended = outcome
                 if self._origin is None:
-                    self._origin = began
+                    self._origin = self._transcript.origin = began
                 clock.note(operation, began, ended)
                 if self._keeps_transcript:
-                    self._note(operation, outcome)
+                    self._transcript.note(operation, outcome)
                 fault = outcome.fault
                 operation = (
                     procedure.send(outcome.value) if fault is None else procedure.throw(fault)
@@ -208,40 +216,85 @@ class _Walk:
             value: _T = stop.value
             return value
 
+    def _overheard(self, operation: Within) -> TimedProcedure[Any]:
+        """Have procedures served, and take what each has said and heard into the transcript."""
+        heard = [_Transcript(self._transcript.origin) for _ in operation.procedures]
+        procedures = [one.overhear(each) for one, each in zip(heard, operation.procedures)]
+        outcome = yield operation._replace(procedures=procedures)
+        for one in heard:
+            self._transcript.exchanges += one.exchanges
+        return outcome
+
     def _failure(self, fault: SessionFault) -> Failure:
         code = fault.code if isinstance(fault, Rejected) else None
         return Failure(fault.kind, sentence(fault), self.state.masked(fault.said), code)
 
-    def _note(self, operation: Operation, outcome: Outcome) -> None:
-        moment = outcome.ended - (self._origin or 0.0)
+
+class _Transcript:
+    """What one connection has carried, on the time axis that begins at ``origin``."""
+
+    __slots__ = ("_hidden", "exchanges", "origin")
+
+    def __init__(self, origin: float = 0.0) -> None:
+        self.origin = origin
+        self.exchanges: list[Exchange] = []
+        self._hidden = 0
+
+    def overhear(self, procedure: TimedProcedure[_T]) -> TimedProcedure[_T]:
+        """Serve a procedure, and note what is said."""
+        try:
+            operation = next(procedure)
+            while True:
+                outcome = yield operation
+                self.note(operation, outcome)
+                operation = procedure.send(outcome)
+        except StopIteration as stop:
+            value: _T = stop.value
+            return value
+
+    def note(self, operation: Operation, outcome: Outcome) -> None:
+        """Note what an operation has come to."""
+        moment = outcome.ended - self.origin
         if outcome.fault is not None:
             if isinstance(outcome.fault, SessionFault):
-                self.transcript.append(Exchange(moment, "*", sentence(outcome.fault).encode()))
+                self._add(moment, "*", sentence(outcome.fault).encode())
         elif isinstance(operation, Read):
-            if outcome.value:
-                self._note_received(moment, outcome.value)
+            if not outcome.value:
+                self._add(moment, "*", b"connection closed")
+            elif operation.is_private:
+                self._hide(moment, len(outcome.value))
             else:
-                self.transcript.append(Exchange(moment, "*", b"connection closed"))
+                self._note_received(moment, outcome.value)
         elif isinstance(operation, Write):
-            self.transcript.append(Exchange(moment, "C", operation.shown or operation.data))
+            self._add(moment, "C", operation.shown or operation.data)
         elif isinstance(operation, Connect):
-            text = f"connected to {operation.address.host}".encode()
-            self.transcript.append(Exchange(moment, "*", text))
+            self._add(moment, "*", f"connected to {operation.address.host}".encode())
         elif isinstance(operation, StartTls):
-            text = f"{outcome.value.version} begins".encode()
-            self.transcript.append(Exchange(moment, "*", text))
+            self._add(moment, "*", f"{outcome.value.version} begins".encode())
+
+    def _add(self, moment: float, sender: str, data: bytes) -> None:
+        self.exchanges.append(Exchange(moment, sender, data))
+        self._hidden = 0
+
+    def _hide(self, moment: float, size: int) -> None:
+        """Note how much came, instead of what."""
+        if self._hidden:
+            self.exchanges.pop()
+        self._hidden += size
+        text = f"{self._hidden} bytes, not shown"
+        self.exchanges.append(Exchange(moment, "*", text.encode()))
 
     def _note_received(self, moment: float, data: bytes) -> None:
         """Keep a line together that came in pieces; it bears the moment of the last one."""
-        if self.transcript and self.transcript[-1].sender == "S":
-            before = self.transcript[-1]
+        if self.exchanges and self.exchanges[-1].sender == "S":
+            before = self.exchanges[-1]
             lines, newline, rest = before.data.rpartition(b"\n")
             if rest:
-                self.transcript.pop()
+                self.exchanges.pop()
                 if newline:
-                    self.transcript.append(before._replace(data=lines + newline))
+                    self.exchanges.append(before._replace(data=lines + newline))
                 data = rest + data
-        self.transcript.append(Exchange(moment, "S", data))
+        self._add(moment, "S", data)
 
 
 class _Clock:

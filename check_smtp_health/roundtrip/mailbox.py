@@ -1,39 +1,190 @@
-"""What a mailbox is to those who look into it, be it a folder of IMAP or all there is to POP3."""
+"""What those have in common who look into a mailbox, be it folders of IMAP or all there is to POP3.
+
+All of it is procedures: they yield operations, and read the time off a ``Watch``. Whatever ends a
+session before its time, or is refused for now only, is no answer, and is asked again until there is
+one; ``Patience`` says when.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from check_smtp_health.errors import (
+    Disconnected,
+    Expired,
+    LocalFault,
+    NotNow,
+    NotTls,
+    PeerFault,
+    SessionFault,
+    TimedOut,
+    Unreachable,
+    Violation,
+)
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import addresses
-from check_smtp_health.net.wire import Wire
+from check_smtp_health.net.operations import (
+    Call,
+    Close,
+    Connect,
+    Pause,
+    Read,
+    StartTls,
+    Watch,
+    Write,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.settings import Secret
-    from check_smtp_health.net.driver import Deadline
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.tls import Trust
+    from check_smtp_health.report import Host
     from check_smtp_health.roundtrip.matching import FoundMessage, MessageQuery
+
+    _T = TypeVar("_T")
+
+ATTEMPT = 0.3
+"""Seconds for the first try of each address where there are several, a little more than the 250 ms
+of RFC 8305 section 5; then each has its share of the time left, for a way that is long."""
+
+PATIENCE = 0.5
+"""Seconds before something that was refused for now is asked again, the first time."""
+
+PATIENCE_GROWTH = 2.0
+"""Factor by which that grows: where something is overloaded, one more client must not add to it."""
+
+PATIENCE_LONGEST = 10.0
+"""Seconds that it grows to: the default limit leaves room for some of these."""
+
+FAREWELL_LIMIT = 1.0
+"""Seconds that a farewell may take, as with SMTP's QUIT: what it could tell is not worth a wait."""
 
 
 class Access(NamedTuple):
-    """Where a mailbox is, and what it takes to get in."""
+    """An account, and what it takes to get in. The first of its folders is where mail belongs."""
 
-    mailbox: Mailbox
+    mailboxes: tuple[Mailbox, ...]
     password: Secret
     trust: Trust
     may_show_password: bool
-    deadline: Deadline
+
+
+class Copy(NamedTuple):
+    """The message, in one of the places where it was found."""
+
+    place: Mailbox
+    message: FoundMessage
+
+
+class Way:
+    """How the connections of a run are made, and which address of each host answered.
+
+    ``servers`` are the name servers to ask, where that is not left to the system's resolver.
+    """
+
+    def __init__(self, servers: Servers | None, family: int | None, source: str | None) -> None:
+        self._servers = servers
+        self._family = family
+        self._source = source
+        self._known: dict[tuple[str, int], tuple[Address, ...]] = {}
+
+    def connect(self, host: Host, port: int) -> Procedure[None]:
+        """Connect to the first of the host's addresses that answers; the next time, begin there.
+
+        Raises:
+            Unresolvable: the host has no address.
+            SessionFault: none of them answers, or this machine cannot ask.
+        """
+        key = (host.ascii, port)
+        if key not in self._known:
+            self._known[key] = yield from self._resolve(host, port)
+        found = self._known[key]
+        faults: list[SessionFault] = []
+        silent = list(found)
+        for address in found if len(found) > 1 else ():
+            try:
+                yield Connect(address, self._source, limit=ATTEMPT)
+            except Expired:
+                raise
+            except TimedOut as fault:
+                faults.append(fault)
+                continue
+            except (Unreachable, LocalFault) as fault:
+                faults.append(fault)
+                silent.remove(address)
+                continue
+            return self._remember(key, address)
+        for address, share in addresses.with_shares(silent):
+            try:
+                yield Connect(address, self._source, share)
+            except Expired:
+                raise
+            except (Unreachable, TimedOut, LocalFault) as fault:
+                faults.append(fault)
+            else:
+                return self._remember(key, address)
+        # What a peer did outweighs what this machine could not do.
+        *_, deciding = sorted(faults, key=lambda one: isinstance(one, PeerFault))
+        raise deciding
+
+    def _remember(self, key: tuple[str, int], address: Address) -> None:
+        others = [other for other in self._known[key] if other != address]
+        self._known[key] = (address, *others)
+
+    def _resolve(self, host: Host, port: int) -> Procedure[tuple[Address, ...]]:
+        if host.kind == "address":
+            return (addresses.literal(host.ascii, port),)
+        wanted = (host.dns_name, port, self._family)
+        if self._servers is not None:
+            from check_smtp_health.net import dns
+
+            return (yield from dns.resolve(self._servers, *wanted))
+        found: tuple[Address, ...] = yield Call(addresses.resolve, wanted)
+        return found
+
+
+class Patience:
+    """When to ask again; ``fault`` is what there is to wait out, None where nothing is."""
+
+    __slots__ = ("_seconds", "fault")
+
+    def __init__(self) -> None:
+        self.fault: NotNow | None = None
+        self._seconds = PATIENCE
+
+    def wait(self, fault: SessionFault, least: float = 0.0) -> Procedure[None]:
+        """Do nothing for a while, each time longer, and at least for so many seconds."""
+        self.fault = NotNow(fault.problem, fault.said)
+        seconds, self._seconds = self._seconds, self._seconds * PATIENCE_GROWTH
+        self._seconds = min(self._seconds, PATIENCE_LONGEST)
+        yield Pause(max(seconds, least))
+
+    def is_rewarded(self) -> None:
+        """Note that what was asked for has been granted."""
+        self.fault = None
+        self._seconds = PATIENCE
 
 
 class Reader(ABC):
-    """Looks into one mailbox; everything blocks, and keeps the deadline.
+    """Looks into one account.
 
-    ``locked`` is what the server said where the last look was not let in for now.
+    ``interval`` is how many seconds have to pass between two logins. ``times`` are the moments at
+    which the last session was begun, connected and logged in, and the message was seen. ``notes``
+    and ``left`` are what there is to say of the clean-up: sentences; and problems, each with the
+    server's words.
     """
 
-    __slots__ = ("access", "locked", "mailbox", "wire")
+    __slots__ = (
+        *("access", "copies", "home", "interval", "left", "notes", "patience", "times", "watch"),
+        "way",
+    )
 
     first_pause = 0.1
     """Seconds between the first two looks."""
@@ -41,47 +192,125 @@ class Reader(ABC):
     longest_pause = 1.0
     """Seconds between two looks at most."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, way: Way, watch: Watch) -> None:
         self.access = access
-        self.mailbox = access.mailbox
-        self.wire: Wire | None = None
-        self.locked = b""
-
-    def connect(self) -> Wire:
-        """Return a new connection, with TLS where that begins with the first byte."""
-        mailbox = self.mailbox
-        found = addresses.resolve(mailbox.host.dns_name, mailbox.port, None)
-        self.wire = wire = Wire(found, self.access.deadline)
-        if mailbox.has_tls:
-            wire.start_tls(self.access.trust, mailbox.host.dns_name, is_upgrade=False)
-        return wire
+        self.way = way
+        self.watch = watch
+        self.home = access.mailboxes[0]
+        self.patience = Patience()
+        self.interval = 0.0
+        self.copies: list[Copy] = []
+        self.notes: list[str] = []
+        self.left: list[tuple[str, bytes]] = []
+        self.times: dict[str, float] = {}
 
     @property
+    @abstractmethod
     def last(self) -> bytes:
         """The last line that came."""
-        return self.wire.last if self.wire is not None else b""
+
+    @property
+    def delay(self) -> float:
+        """Seconds until the next look may be."""
+        return 0.0
 
     @abstractmethod
-    def look(self, query: MessageQuery) -> list[FoundMessage]:
+    def look(self, query: MessageQuery) -> Procedure[list[Copy]]:
         """Return the copies of the message that are there."""
 
     @abstractmethod
-    def bounce(self, query: MessageQuery) -> bytes | None:
+    def bounce(self, query: MessageQuery) -> Procedure[bytes | None]:
         """Return what a delivery status notification says of the message, where one came back."""
 
     @abstractmethod
-    def stale(self, query: MessageQuery, newest: FoundMessage) -> list[FoundMessage]:
-        """Return the messages of earlier runs that nobody waits for any more."""
+    def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
+        """Look a last time, ``settle`` seconds later, delete what is ours, and log out.
+
+        ``copies`` are all that were found in the end. If this fails, it may be tried again.
+        """
 
     @abstractmethod
-    def remove(self, copies: list[FoundMessage]) -> str:
-        """Delete these, of what was returned; return what is to be said of it, or nothing."""
+    def forget(self) -> None:
+        """Forget the session, which has ended."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Log out."""
+    def patiently(self, procedure: Callable[[], Procedure[_T]]) -> Procedure[_T]:
+        """Return what the procedure returns, tried again until it is not just refused for now."""
+        while True:
+            try:
+                result = yield from procedure()
+            except (NotNow, Disconnected) as fault:
+                refusal: SessionFault = fault
+            except Unreachable as fault:
+                # It was there before, so that it is being restarted.
+                if "connected" not in self.times:
+                    raise
+                refusal = fault
+            else:
+                self.patience.is_rewarded()
+                return result
+            yield from self.drop()
+            yield from self.patience.wait(refusal, self.delay)
 
-    def drop(self) -> None:
-        """Close the connection without logging out."""
-        if self.wire is not None:
-            self.wire.close()
+    def drop(self) -> Procedure[None]:
+        """Close the connection without a farewell."""
+        yield Close()
+        self.forget()
+
+    def connect(self) -> Procedure[None]:
+        """Connect, with TLS where that begins with the first byte."""
+        self.times["began"] = self.watch.now
+        home = self.home
+        yield from self.way.connect(home.host, home.port)
+        if home.has_tls:
+            yield StartTls(self.access.trust, self._name)
+
+    def upgrade(self, unread: bytes) -> Procedure[None]:
+        """Begin TLS, the server having said yes; ``unread`` is what it said beyond that.
+
+        Raises:
+            Violation: plaintext came where TLS was due, somebody else's (NO STARTTLS).
+        """
+        if unread:
+            raise Violation("plaintext behind the reply, injected", unread[:256])
+        try:
+            yield StartTls(self.access.trust, self._name)
+        except NotTls as fault:
+            raise Violation("plaintext in place of the handshake, injected") from fault
+
+    @property
+    def _name(self) -> str:
+        return self.home.host.dns_name.partition("%")[0]
+
+    def send(self, line: Write) -> Procedure[None]:
+        """Send a line, even where nobody is there any more to read it."""
+        try:
+            yield line
+        except Disconnected:
+            pass  # what the server said before it left is more telling: read it
+
+    def receive(self, limit: float | None = None, *, is_private: bool = False) -> Procedure[bytes]:
+        """Return what comes next.
+
+        Raises:
+            Disconnected: nothing more comes.
+        """
+        try:
+            data: bytes = yield Read(limit, is_private)
+        except Disconnected as fault:
+            fault.said = self.last
+            raise
+        if not data:
+            raise Disconnected("connection closed by the server", self.last)
+        return data
+
+
+def command(words: bytes, shown: bytes | None = None) -> Write:
+    """Return the operation that sends a command line.
+
+    Raises:
+        LocalFault: a control character, which could smuggle in a second command. ``build`` and
+            ``mailbox_url`` have refused it before; this is the last fence.
+    """
+    if any(byte < 0x20 or byte == 0x7F for byte in words):
+        raise LocalFault("a user, password or folder with a control character cannot be sent")
+    return Write(words + b"\r\n", None if shown is None else shown + b"\r\n")

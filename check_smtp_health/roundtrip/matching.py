@@ -29,7 +29,8 @@ class FoundMessage(NamedTuple):
 class MessageQuery(NamedTuple):
     """The message by the value of one field; all messages to a recipient have its mark in another.
 
-    ``size`` is that of the message as it was sent.
+    ``size`` is that of the message as it was sent; ``message_id`` tells it, too, where something on
+    the way has dropped the other fields.
     """
 
     field: str
@@ -37,10 +38,17 @@ class MessageQuery(NamedTuple):
     marks_field: str
     recipient_marks: tuple[str, ...]
     size: int
+    message_id: str = ""
 
     def is_it(self, message: FoundMessage) -> bool:
         """Whether it is the message itself."""
-        return self.value in header.values(header.fields(message.header), self.field)
+        fields = header.fields(message.header)
+        is_named = self.message_id and self.message_id in header.values(fields, "Message-ID")
+        return bool(is_named) or self.value in header.values(fields, self.field)
+
+    def is_ours(self, message: FoundMessage) -> bool:
+        """Whether it is a message of this plugin, whoever sent it to whom."""
+        return bool(header.values(header.fields(message.header), self.field))
 
     def concerns(self, message: FoundMessage) -> bool:
         """Whether it is the message, or another one of ours to the same recipients."""

@@ -1,4 +1,4 @@
-"""A mailbox over POP3 (poplib): is the message there, and out with it.
+"""A mailbox over POP3 (RFC 1939, RFC 2449): is the message there, and out with it.
 
 What came is only seen in a session that began later, so each look is one. A message is deleted by
 its number in the very session in which its header was seen.
@@ -6,30 +6,44 @@ its number in the very session in which its header was seen.
 
 from __future__ import annotations
 
-import contextlib
-import poplib
+import collections
+import re
 
 from check_smtp_health.errors import (
-    LocalFault,
+    NotNow,
     NotOffered,
+    PeerFault,
     Refused,
     SessionFault,
     Violation,
 )
-from check_smtp_health.roundtrip.mailbox import Reader
+from check_smtp_health.escaping import octets
+from check_smtp_health.net.operations import Pause
+from check_smtp_health.roundtrip.mailbox import FAREWELL_LIMIT, Copy, Reader, command
 from check_smtp_health.roundtrip.matching import FoundMessage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from collections.abc import Callable
 
-    from check_smtp_health.net.wire import Wire
-    from check_smtp_health.roundtrip.mailbox import Access
+    from check_smtp_health.net.operations import Procedure, Watch
+    from check_smtp_health.roundtrip.mailbox import Access, Way
     from check_smtp_health.roundtrip.matching import MessageQuery
+
+LINE_LIMIT = 2048
+"""Bytes kept of one line. RFC 2449 section 4 allows 512 of a reply; of a message it may be any."""
+
+REPLY_LIMIT = 16 * 1024 * 1024
+"""Bytes that may follow a command: UIDL of 100,000 messages has 8 MB at most."""
+
+LINES_LIMIT = 500 * 1000
+"""Lines of the same, each of which takes some time."""
 
 HEADERS_LIMIT = 200
 """Headers asked for in one session, from the newest on; the next look goes on before these."""
+
+CANDIDATES_LIMIT = 1000
+"""Messages of a likely size among which the message is looked for, the newest."""
 
 TRACE_LIMIT = 64 * 1024
 """Bytes that the servers on the way may have added."""
@@ -37,179 +51,342 @@ TRACE_LIMIT = 64 * 1024
 RETR_LIMIT = 16 * 1024
 """The same where a message can only be had whole."""
 
-SIZE_DIGITS = 20
-"""Digits of a size; a number of many takes long to read."""
-
 HEADER_LIMIT = 64 * 1024
 """Bytes kept of one header."""
 
-_REFUSALS = {"user": "login refused", "pass_": "login refused", "_shortcmd": "STLS refused"}
+# What is "not now" rather than "no": RFC 2449 section 8.1 and RFC 3206 section 4.
+_NOT_NOW = re.compile(rb"-ERR \[(?:IN-USE|LOGIN-DELAY|SYS/TEMP)\]", re.IGNORECASE)
+
+_IN_USE = re.compile(rb"-ERR \[IN-USE\]", re.IGNORECASE)
+_LOGIN_DELAY = re.compile(rb"-ERR \[LOGIN-DELAY\]", re.IGNORECASE)
+
+_PAIR = re.compile(rb"([1-9]\d{0,9}) +(\S{1,70})")
+"""A message's number, and what LIST or UIDL says of it: 70 octets at most (RFC 1939 section 7)."""
 
 
-class _Client(poplib.POP3):
-    """poplib over a wire of ours."""
+class LineParser:
+    """Takes bytes in any pieces and gives the lines they make, cut to ``LINE_LIMIT``.
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        super().__init__("")
+    The result never depends on where the pieces were cut. ``last`` is how the last line of a reply
+    began.
+    """
 
-    def _create_socket(self, timeout: object) -> Any:
-        return self._wire
+    __slots__ = ("_buffer", "_count", "_size", "last")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._count = self._size = 0
+        self.last = b""
+
+    def expect(self) -> None:
+        """Begin to count anew: a command is sent."""
+        self._count = self._size = 0
+
+    @property
+    def unread(self) -> bytes:
+        """What has come and was not taken yet."""
+        return self._buffer
+
+    def feed(self, data: bytes) -> None:
+        """Take more bytes.
+
+        Raises:
+            Violation: there are too many.
+        """
+        self._size += len(data)
+        if self._size > REPLY_LIMIT:
+            raise Violation(f"a reply longer than {REPLY_LIMIT} bytes", self.last)
+        self._buffer += data
+        if b"\n" not in self._buffer:
+            self._buffer = self._buffer[: LINE_LIMIT + 1]
+
+    def status(self) -> bytes | None:
+        """Return the first line of a reply, or None while it is incomplete.
+
+        Raises:
+            Violation: it is none of POP3's, or has no end.
+        """
+        line, end, rest = self._buffer.partition(b"\n")
+        if len(line) > LINE_LIMIT:
+            raise Violation(f"a line longer than {LINE_LIMIT} bytes", line[:256])
+        if not end:
+            return None
+        self._buffer = rest
+        self.last = line.rstrip(b"\r")
+        if not re.match(rb"(?:\+OK|-ERR)(?: |\Z)", self.last):
+            raise Violation("not POP3", self.last)
+        return self.last
+
+    def lines(self) -> tuple[list[bytes], bool]:
+        """Return the lines of a longer reply that have come, and whether it ends there.
+
+        The dot is taken off those that begin with one (RFC 1939 section 3).
+
+        Raises:
+            Violation: there are too many.
+        """
+        found: list[bytes] = []
+        *whole, rest = self._buffer.split(b"\n")
+        for index, line in enumerate(whole):
+            text = line[:-1] if line.endswith(b"\r") else line
+            if text == b".":
+                self._buffer = b"\n".join((*whole[index + 1 :], rest))
+                return found, True
+            found.append(text[1 if text.startswith(b".") else 0 :][:LINE_LIMIT])
+        self._buffer = rest[: LINE_LIMIT + 1]
+        self._count += len(found)
+        if self._count > LINES_LIMIT:
+            raise Violation(f"a reply of more than {LINES_LIMIT} lines", self.last)
+        return found, False
 
 
 class Pop3(Reader):
-    """A mailbox; the session of the last look stays open until the next, or until the end.
+    """A mailbox. The session in which the message was found stays open, to delete it.
 
     ``_known`` are the unique ids of what has been looked at and is of no interest, ``_headers``
     what is, in this session.
     """
 
-    __slots__ = ("_client", "_has_top", "_headers", "_known")
+    __slots__ = ("_has_top", "_headers", "_known", "_parser", "_tried")
 
     first_pause = 0.5
     longest_pause = 5.0
 
-    def __init__(self, access: Access) -> None:
-        super().__init__(access)
-        self._client: Any = None
+    def __init__(self, access: Access, way: Way, watch: Watch) -> None:
+        super().__init__(access, way, watch)
         self._has_top = True
+        self.interval = 0.0  # seconds that the server wants between two logins
+        self._tried: float | None = None  # when the last login was
         self._known: set[bytes] = set()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the session, which has ended."""
+        self._parser = LineParser()
         self._headers: list[FoundMessage] = []
 
-    def look(self, query: MessageQuery) -> list[FoundMessage]:
-        """Begin a session and look at the headers that are new."""
-        self.close()
-        try:
-            self._open()
-        except _InUse as fault:
-            self.locked = fault.said
-            return []
-        self.locked = b""
-        return [copy for copy in self._read(query) if query.is_it(copy)]
+    @property
+    def last(self) -> bytes:
+        """The last line that came."""
+        return self._parser.last
 
-    def bounce(self, query: MessageQuery) -> bytes | None:
+    @property
+    def delay(self) -> float:
+        """Seconds until the server lets us in again (LOGIN-DELAY, RFC 2449 section 6.5)."""
+        return 0.0 if self._tried is None else self._tried + self.interval - self.watch.now
+
+    def look(self, query: MessageQuery) -> Procedure[list[Copy]]:
+        """Have a session, and keep it where the message is found."""
+        yield from self._log_in()
+        yield from self._read(query)
+        copies = [Copy(self.home, one) for one in self._headers if query.is_it(one)]
+        if copies:
+            self.copies = copies
+        else:
+            yield from self._quit()
+        return copies
+
+    def bounce(self, query: MessageQuery) -> Procedure[bytes | None]:
         """Return nothing: what is in a message cannot be asked here."""
+        yield from ()
         return None
 
-    def stale(self, query: MessageQuery, newest: FoundMessage) -> list[FoundMessage]:
-        """Return those that the last look has met."""
-        return [copy for copy in self._headers if query.is_stale(copy, newest)]
+    def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
+        """Delete what this session has found; have another for what came since."""
+        if not self._headers:  # the session has ended, and took its numbers with it
+            yield from self._log_in()
+            yield from self._read(query)
+        yield from self._delete(query, self.copies[0].message)
+        if self.interval:
+            return  # another session would have to wait, and what we came for is done
+        yield Pause(settle)
+        first = self.copies
+        try:
+            again = yield from self.look(query)
+        except PeerFault:
+            return  # it is not granted at once, and what we came for is done
+        if again:
+            self.copies = [*first, *again]
+            yield from self._delete(query, again[0].message)
 
-    def remove(self, copies: list[FoundMessage]) -> str:
-        """Delete these and end the session."""
-        for copy in copies:
-            self._ask("dele", copy.number)
+    def _delete(self, query: MessageQuery, newest: FoundMessage) -> Procedure[None]:
+        stale = [one for one in self._headers if query.is_stale(one, newest)]
+        doomed = [one for one in self._headers if query.is_it(one)] + stale
+        if not doomed:
+            yield from self._quit()
+            return
+        for message in doomed:
+            yield from self._ask(b"DELE " + message.number.encode(), "DELE refused")
         # Only now are they deleted (RFC 1939 section 6).
-        self._ask("quit")
-        self._client = None
-        return "" if self._has_top else "read whole, for the server lacks TOP"
+        yield from self._ask(b"QUIT", "QUIT refused")
+        yield from self.drop()
+        if stale:
+            self.notes.append(f"{self.home}: {len(stale)} stale deleted")
+        if not self._has_top:
+            self.notes = [f"{self.home}: read whole, for the server lacks TOP"]
 
-    def close(self) -> None:
-        """End the session."""
-        if self._client is not None:
-            with contextlib.suppress(SessionFault):
-                self._ask("quit")
-            self._client = None
-        self.drop()
+    # The session.
 
-    def _open(self) -> None:
-        wire = self.connect()
-        with self._understood("session refused"):
-            self._client = _Client(wire)
-        if not self.mailbox.has_tls:
-            self._upgrade(wire)
-        user, password = self.mailbox.user, self.access.password.reveal()
-        self._ask("user", user)
-        self._ask("pass_", password)
-
-    def _upgrade(self, wire: Wire) -> None:
+    def _log_in(self) -> Procedure[None]:
+        yield from self.connect()
+        self._judge((yield from self._status()), "session refused")
+        capabilities = yield from self._capabilities()
+        if not self.home.has_tls:
+            if "STLS" in capabilities:
+                yield from self._ask(b"STLS", "STLS refused")
+                yield from self.upgrade(self._parser.unread)
+                # RFC 2595 section 4: nothing counts that was said before.
+                self._parser = LineParser()
+                capabilities = yield from self._capabilities()
+            elif not self.access.may_show_password:
+                raise NotOffered("no STLS, it is not offered")
+        self.times["connected"] = self.watch.now
+        for argument in capabilities.get("LOGIN-DELAY", ())[:1]:
+            if re.fullmatch(r"\d{1,6}", argument):
+                self.interval = max(self.interval, float(argument))
+        user, password = octets(self.home.user), octets(self.access.password.reveal())
+        before, self._tried = self._tried, self.watch.now
         try:
-            capabilities = self._ask("capa")
-        except Refused:
-            capabilities = {}
-        if "STLS" not in capabilities:
-            if self.access.may_show_password:
-                return
-            raise NotOffered("no STLS, it is not offered")
-        # Not poplib's stls(), which would take what stands behind the reply for the server's.
-        self._ask("_shortcmd", "STLS")
-        wire.start_tls(self.access.trust, self.mailbox.host.dns_name, is_upgrade=True)
+            yield from self._ask(b"USER " + user, "login refused")
+            yield from self._ask(b"PASS " + password, "login refused", shown=b"PASS ***")
+        except NotNow as fault:
+            if not _LOGIN_DELAY.match(fault.said):
+                self._tried = before
+            if _IN_USE.match(fault.said):
+                fault.problem = "locked"
+            raise
+        is_locked = self.patience.fault is not None and self.patience.fault.problem == "locked"
+        if is_locked and before is not None:
+            # So long it took to be let in again: it will take no less the next time.
+            self.interval = max(self.interval, self._tried - before)
+        self.times["logged in"] = self._tried = self.watch.now
 
-    def _read(self, query: MessageQuery) -> list[FoundMessage]:
-        """Return what may be the message or its kin, newest first, as far as this session looks."""
-        ids = dict(self._numbers("uidl", is_needed=False))
-        read = 0
+    def _capabilities(self) -> Procedure[dict[str, tuple[str, ...]]]:
+        found: dict[str, tuple[str, ...]] = {}
+
+        def take(line: bytes) -> None:
+            name, *arguments = line.decode("ascii", "replace").upper().split() or [""]
+            found[name] = tuple(arguments)
+
+        try:
+            yield from self._ask(b"CAPA", "CAPA refused", take)
+        except Refused:
+            pass  # RFC 2449 is not known here
+        return found
+
+    def _quit(self) -> Procedure[None]:
+        try:
+            yield from self._ask(b"QUIT", "QUIT refused", limit=FAREWELL_LIMIT)
+        except SessionFault:
+            pass  # nothing was to be deleted
+        yield from self.drop()
+
+    # Messages.
+
+    def _read(self, query: MessageQuery) -> Procedure[None]:
+        """Look at what may be the message or its kin, newest first, as far as one session does."""
+        # Its number, and how much longer it is than what was sent: it only grew on the way, and by
+        # no half is it shorter where a line's end counts as one.
+        likely: collections.deque[tuple[bytes, int]] = collections.deque(maxlen=CANDIDATES_LIMIT)
+        ids: dict[bytes, bytes] = {}
+
+        def take_size(number: bytes, size: bytes) -> None:
+            more = int(size) - query.size if re.fullmatch(rb"\d{1,12}", size) else 0
+            if -query.size / 2 < more < TRACE_LIMIT:
+                likely.append((number, more))
+
+        def take_id(number: bytes, unique: bytes) -> None:
+            if number in numbers:
+                ids[number] = unique
+
+        yield from self._ask(b"LIST", "LIST refused", _paired(take_size))
+        numbers = {number for number, _ in likely}
+        if numbers:
+            try:
+                yield from self._ask(b"UIDL", "UIDL refused", _paired(take_id))
+            except Refused:
+                pass  # optional (RFC 1939 section 7): all are looked at again each time
+        unknown = [one for one in reversed(likely) if ids.get(one[0]) not in self._known]
         self._headers = []
-        for number, size in reversed(self._numbers("list")):
-            more = int(size) - query.size if size.isdigit() and len(size) < SIZE_DIGITS else 0
-            # It only grew on the way; by no half is it shorter where a line's end counts as one.
-            if not -query.size / 2 < more < TRACE_LIMIT or ids.get(number) in self._known:
-                continue
-            if read == HEADERS_LIMIT:
-                break
-            read += 1
-            found = [copy for copy in self._header(number, more) if query.concerns(copy)]
-            self._headers += found
-            if not found and number in ids:
+        for number, more in unknown[:HEADERS_LIMIT]:
+            found = yield from self._header(number, more)
+            if found is not None and query.concerns(found):
+                self._headers.append(found)
+            elif number in ids:
                 self._known.add(ids[number])
-        return self._headers
 
-    def _numbers(self, method: str, *, is_needed: bool = True) -> list[tuple[str, bytes]]:
-        """Return the messages' numbers, each with what LIST or UIDL says of it."""
+    def _header(self, number: bytes, more: int) -> Procedure[FoundMessage | None]:
+        """Return the message with that number, None where it cannot be had cheaply."""
+        lines: list[bytes] = []
+        room = HEADER_LIMIT
+
+        def take(line: bytes) -> None:
+            nonlocal room
+            room -= len(line) + 1
+            if room >= 0:
+                lines.append(line)
+
+        if self._has_top and (yield from self._is_shown(b"TOP %s 0" % number, take)):
+            return FoundMessage(number.decode(), b"\n".join(lines))
+        if more >= RETR_LIMIT or not (yield from self._is_shown(b"RETR " + number, take)):
+            return None
+        self._has_top = False
+        return FoundMessage(number.decode(), b"\n".join(lines))
+
+    def _is_shown(self, line: bytes, take: Callable[[bytes], None]) -> Procedure[bool]:
         try:
-            _, lines, _ = self._ask(method)
+            yield from self._ask(line, "message refused", take, is_private=True)
         except Refused:
-            if is_needed:
-                raise
-            return []
-        words = [line.split() for line in lines]
-        return [
-            (pair[0].decode(), pair[1]) for pair in words if len(pair) > 1 and pair[0].isdigit()
-        ]
+            return False  # somebody else has just deleted it, or the command is not known
+        return True
 
-    def _header(self, number: str, more: int) -> list[FoundMessage]:
-        """Return the message with that number, or none where it cannot be had cheaply."""
-        if self._has_top:
-            with contextlib.suppress(Refused):
-                return [_copy(number, self._ask("top", number, 0))]
-        if more >= RETR_LIMIT:
-            return []
-        with contextlib.suppress(Refused):  # somebody else has just deleted it
-            whole = _copy(number, self._ask("retr", number))
-            self._has_top = False
-            return [whole]
-        return []
+    # Commands.
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
-        """Give a command and return what poplib makes of the reply.
+    def _ask(  # noqa: PLR0913
+        self,
+        line: bytes,
+        refusal: str,
+        take: Callable[[bytes], None] | None = None,
+        *,
+        shown: bytes | None = None,
+        limit: float | None = None,
+        is_private: bool = False,
+    ) -> Procedure[None]:
+        """Give a command; ``take`` is given each line of a reply of several.
 
         Raises:
             Refused: the server says no.
+            NotNow: it says "not now".
         """
-        refusal = _REFUSALS.get(method, f"{method.upper()} refused")
-        with self._understood(refusal):
-            return getattr(self._client, method)(*arguments)
+        self._parser.expect()
+        yield from self.send(command(line, shown))
+        self._judge((yield from self._status(limit, is_private=is_private)), refusal)
+        is_over = False
+        while take is not None and not is_over:
+            lines, is_over = self._parser.lines()
+            for one in lines:
+                take(one)
+            if not is_over:
+                self._parser.feed((yield from self.receive(limit, is_private=is_private)))
 
-    @contextlib.contextmanager
-    def _understood(self, refusal: str) -> Iterator[None]:
-        try:
-            yield
-        except poplib.error_proto as error:
-            if not self.last.startswith(b"-ERR"):
-                raise Violation("not POP3", self.last) from error
-            if b"[IN-USE]" in self.last[:64].upper():
-                raise _InUse(refusal, self.last) from error
-            raise Refused(refusal, self.last) from error
-        except UnicodeEncodeError as error:
-            raise LocalFault("the password is not UTF-8, which POP3 needs") from error
-        except (ValueError, LookupError) as error:
-            # What poplib stumbles over in a reply that it did not expect.
-            raise Violation("not POP3", self.last) from error
+    def _status(self, limit: float | None = None, *, is_private: bool = False) -> Procedure[bytes]:
+        while (line := self._parser.status()) is None:
+            self._parser.feed((yield from self.receive(limit, is_private=is_private)))
+        return line
 
-
-class _InUse(Refused):
-    """Somebody else has the mailbox open (RFC 2449 section 8.1.1): it may be free in a moment."""
+    def _judge(self, line: bytes, refusal: str) -> None:
+        if _NOT_NOW.match(line):
+            raise NotNow(refusal, line)
+        if not line.startswith(b"+OK"):
+            raise Refused(refusal, line)
 
 
-def _copy(number: str, reply: tuple[bytes, list[bytes], int]) -> FoundMessage:
-    return FoundMessage(number, b"\n".join(reply[1])[:HEADER_LIMIT])
+def _paired(take: Callable[[bytes, bytes], None]) -> Callable[[bytes], None]:
+    """Return what takes a line of a listing (RFC 1939 section 5)."""
+
+    def take_line(line: bytes) -> None:
+        pair = _PAIR.match(line)
+        if pair:
+            take(pair[1], pair[2])
+
+    return take_line

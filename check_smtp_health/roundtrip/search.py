@@ -1,25 +1,39 @@
-"""Looks for one message in all mailboxes of a run until it is there, and deletes it."""
+"""Looks for one message in all mailboxes of a run until it is there, and deletes it.
+
+Each account is a procedure with a connection of its own, and all are served at the same time. What
+ends one, ends the others at their next look: the answer is known.
+"""
 
 from __future__ import annotations
 
 from check_smtp_health.config.mailbox_url import SCHEMES
-from check_smtp_health.errors import Bounced, SessionFault, TimedOut, Undelivered, Untrusted
+from check_smtp_health.errors import (
+    Bounced,
+    Expired,
+    Interrupted,
+    NotNow,
+    SessionFault,
+    Undelivered,
+    Untrusted,
+)
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.driver import Deadline
-from check_smtp_health.net.operations import Timestamped
-from check_smtp_health.net.wire import pause as sleep
-from check_smtp_health.roundtrip.mailbox import Access
+from check_smtp_health.net.operations import Pause, Timestamped, Watch, Within, untimed
+from check_smtp_health.report import duration
+from check_smtp_health.roundtrip.mailbox import Access, Way
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.settings import Secret
+    from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.operations import Procedure, TimedProcedure
     from check_smtp_health.net.tls import Trust
     from check_smtp_health.roundtrip.mailbox import Reader
-    from check_smtp_health.roundtrip.matching import FoundMessage, MessageQuery
+    from check_smtp_health.roundtrip.matching import MessageQuery
 
 SETTLE = 0.3
 """Seconds between the message's arrival and a last look, for one that comes twice."""
@@ -40,8 +54,8 @@ _CERTIFICATES = {
 class Arrival(NamedTuple):
     """What was seen: where each copy was, and the first one's header.
 
-    ``notes`` are what there is to say of the clean-up; ``left`` is a problem and the server's words
-    for each mailbox in which there was none.
+    ``notes`` are what there is to say of each account's times and clean-up; ``left`` is a problem
+    and the server's words for each folder in which there was one.
     """
 
     places: tuple[Mailbox, ...]
@@ -51,131 +65,150 @@ class Arrival(NamedTuple):
 
 
 class Search:
-    """Looks into these mailboxes; the first one of an account is where its mail belongs."""
+    """Looks into these mailboxes; the first one of an account is where its mail belongs.
 
-    def __init__(
+    ``family`` and ``source`` are what holds for every connection of the run.
+    """
+
+    def __init__(  # noqa: PLR0913
         self,
         mailboxes: Sequence[Mailbox],
         password: Secret,
         trust: Trust,
         *,
-        may_show_password: bool,
+        may_show_password: bool = False,
+        family: int | None = None,
+        source: str | None = None,
     ) -> None:
+        accounts: dict[tuple[str, str, int], list[Mailbox]] = {}
         for mailbox in mailboxes:
             load(SCHEMES[mailbox.scheme].reader)  # no import falls into the timed stage
-        self._mailboxes = mailboxes
-        self._password = password
-        self._trust = trust
-        self._may_show_password = may_show_password
+            accounts.setdefault(mailbox.account, []).append(mailbox)
+        self._accounts = [
+            Access(tuple(places), password, trust, may_show_password)
+            for places in accounts.values()
+        ]
+        self._family = family
+        self._source = source
 
-    def __call__(self, query: MessageQuery, seconds: float) -> Timestamped:
-        """Return an ``Arrival``, dated when each account had the message. Blocks.
+    def run(
+        self, query: MessageQuery, seconds: float, servers: Servers | None
+    ) -> Procedure[Arrival]:
+        """Return what was seen, once each account had the message; that is the outcome's moment.
 
         Raises:
             Undelivered: that was not so within ``seconds``.
+            NotNow: a mailbox put us off until then.
             Bounced: a notification came instead.
             SessionFault: a mailbox cannot be looked into.
         """
-        deadline = Deadline(seconds)
-        readers = [self._reader(mailbox, deadline) for mailbox in self._mailboxes]
-        try:
-            found = _await(readers, query, deadline)
-            moment = deadline.clock()
-            sleep(min(SETTLE, deadline.remaining() / 2))
-            notes, left = _clean_up(readers, found, query)
-            places = [mailbox for mailbox, copies in zip(self._mailboxes, found) for _ in copies]
-            (header, *_) = (copy.header for copies in found for copy in copies)
-            return Timestamped(Arrival(tuple(places), header, tuple(notes), tuple(left)), moment)
-        finally:
-            for reader in readers:
-                reader.drop()
-
-    def _reader(self, mailbox: Mailbox, deadline: Deadline) -> Reader:
-        access = Access(mailbox, self._password, self._trust, self._may_show_password, deadline)
-        reader: Reader = load(SCHEMES[mailbox.scheme].reader)(access)
-        return reader
+        way = Way(servers, self._family, self._source)
+        progress = _Progress(seconds)
+        results: list[Any] = yield Within(
+            seconds, [_account(access, way, query, progress) for access in self._accounts]
+        )
+        faults = [result for result in results if isinstance(result, SessionFault)]
+        if faults:
+            raise next((one for one in faults if one is progress.fault), faults[0])
+        arrivals: list[Arrival] = results
+        return Arrival(
+            tuple(place for one in arrivals for place in one.places),
+            arrivals[0].header,
+            tuple(note for one in arrivals for note in one.notes),
+            tuple(problem for one in arrivals for problem in one.left),
+        )
 
 
-def _await(
-    readers: list[Reader], query: MessageQuery, deadline: Deadline
-) -> list[list[FoundMessage]]:
-    """Return the copies in each mailbox, once each account has one."""
-    found: list[list[FoundMessage]] = [[] for _ in readers]
-    missing = {reader.mailbox.account for reader in readers}
-    pause = max(reader.first_pause for reader in readers)
-    longest = max(reader.longest_pause for reader in readers)
-    is_first = True
-    while True:
-        for rank, reader in enumerate(readers):
-            if reader.mailbox.account in missing:
-                found[rank] = _look(reader, query, is_first=is_first)
-        missing -= {reader.mailbox.account for reader, copies in zip(readers, found) if copies}
-        if not missing:
-            return found
-        left = deadline.remaining() - LEAST
-        if left <= 0:
-            waiting = [reader for reader in readers if reader.mailbox.account in missing]
-            raise _undelivered(waiting, deadline.seconds)
-        sleep(min(pause, left))
-        pause = min(pause * GROWTH, longest)
-        is_first = False
+class _Progress:
+    """What the accounts have to know of each other: ``fault`` is the first that has ended one."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.fault: SessionFault | None = None
 
 
-def _look(reader: Reader, query: MessageQuery, *, is_first: bool) -> list[FoundMessage]:
-    """Look once, and have every fault name the mailbox."""
-    name = str(reader.mailbox)
+def _account(
+    access: Access, way: Way, query: MessageQuery, progress: _Progress
+) -> TimedProcedure[Timestamped]:
+    watch = Watch()
+    reader: Reader = load(SCHEMES[access.mailboxes[0].scheme].reader)(access, way, watch)
+    return untimed(_through(reader, query, progress), watch)
+
+
+def _through(reader: Reader, query: MessageQuery, progress: _Progress) -> Procedure[Timestamped]:
+    """Wait for the message and clean up; return what was seen, dated when it was."""
     try:
-        copies = reader.look(query)
-        said = None if copies else reader.bounce(query)
-    except TimedOut as fault:
-        if not is_first:
-            raise _undelivered([reader], reader.access.deadline.seconds) from fault
-        raise Undelivered(fault.problem, reader.last, subject=name) from fault
+        yield from _awaited(reader, query, progress)
+    except SessionFault as fault:
+        progress.fault = progress.fault or fault
+        raise
+    reader.times["seen"] = moment = reader.watch.now
+    settle = min(SETTLE, (progress.seconds - reader.watch.elapsed) / 2)
+    try:
+        yield from reader.patiently(lambda: reader.clean_up(query, settle))
+    except Interrupted:
+        raise
+    except SessionFault as fault:
+        # The message has been seen, and nothing that happens from here on changes that.
+        why = reader.patience.fault or fault
+        reader.left.append((f"not deleted from {reader.home}: {why.problem}", why.said))
+    arrival = Arrival(
+        tuple(copy.place for copy in reader.copies),
+        reader.copies[0].message.header,
+        (_times(reader), *reader.notes),
+        tuple(reader.left),
+    )
+    return Timestamped(arrival, moment)
+
+
+def _awaited(reader: Reader, query: MessageQuery, progress: _Progress) -> Procedure[None]:
+    """Return once the message is there."""
+    pause, name = reader.first_pause, str(reader.home)
+    has_looked = False
+    try:
+        while progress.fault is None:
+            copies = yield from reader.patiently(lambda: reader.look(query))
+            if copies:
+                reader.copies = copies
+                return
+            said = yield from reader.bounce(query)
+            if said is not None:
+                raise Bounced(f"failed, says a notification in {name}", said)
+            has_looked = True
+            left = progress.seconds - reader.watch.elapsed - LEAST
+            if left <= 0:
+                break
+            wait = max(pause, reader.delay)
+            if reader.delay > left:
+                problem = f"the server allows one login in {reader.interval:g} s"
+                raise NotNow(f"not there at once, and {problem}")
+            yield Pause(min(wait, left))
+            pause = min(pause * GROWTH, reader.longest_pause)
+    except Expired as fault:
+        if reader.patience.fault is not None:
+            put_off = reader.patience.fault
+            raise NotNow(put_off.problem, put_off.said, subject=name) from fault
+        if not has_looked:
+            raise Undelivered(fault.problem, reader.last, subject=name) from fault
     except Untrusted as fault:
         problem = _CERTIFICATES.get(fault.why, f"{fault.why}, try --ca-file or --no-verify")
         fault.problem, fault.subject = f"certificate {problem}", name
         raise
-    except SessionFault as fault:
-        fault.subject = name
+    except (Bounced, Interrupted):
         raise
-    if said is not None:
-        raise Bounced(f"failed, says a notification in {name}", said)
-    return copies
+    except SessionFault as fault:
+        fault.subject = fault.subject or name
+        raise
+    places = ", ".join(map(str, reader.access.mailboxes))
+    raise Undelivered(f"not in {places} within {progress.seconds:g} s")
 
 
-def _undelivered(readers: list[Reader], seconds: float) -> Undelivered:
-    names = ", ".join(str(reader.mailbox) for reader in readers)
-    locked = [reader for reader in readers if reader.locked]
-    if locked:
-        name = str(locked[0].mailbox)
-        return Undelivered(f"locked for {seconds:g} s", locked[0].locked, subject=name)
-    return Undelivered(f"not in {names} within {seconds:g} s")
-
-
-def _clean_up(
-    readers: list[Reader], found: list[list[FoundMessage]], query: MessageQuery
-) -> tuple[list[str], list[tuple[str, bytes]]]:
-    """Look a last time, delete what is ours, and return notes and what went wrong.
-
-    The message has been seen, and nothing that happens from here on changes that.
-    """
-    newest = next(copies[0] for copies in found if copies)
-    notes: list[str] = []
-    left: list[tuple[str, bytes]] = []
-    for rank, reader in enumerate(readers):
-        try:
-            copies = reader.look(query)
-            stale = reader.stale(query, newest)
-            note = reader.remove(copies + stale) if copies or stale else ""
-            reader.close()
-        except SessionFault as fault:
-            left.append((f"not deleted from {reader.mailbox}: {fault.problem}", fault.said))
-            continue
-        found[rank] = copies or found[rank]
-        if stale:
-            notes.append(f"{reader.mailbox}: {len(stale)} stale deleted")
-        if note:
-            notes.append(f"{reader.mailbox}: {note}")
-        if reader.locked:
-            left.append((f"not deleted from {reader.mailbox}: locked", reader.locked))
-    return notes, left
+def _times(reader: Reader) -> str:
+    """Return how long each part took of the session in which the message was seen."""
+    moments = [reader.times[name] for name in ("began", "connected", "logged in", "seen")]
+    moments[0] = moments[0] or reader.watch.began or 0.0
+    parts = [
+        f"{name} {duration(end - begin)}"
+        for name, begin, end in zip(("connect", "login", "search"), moments, moments[1:])
+    ]
+    return f"{reader.home}: {', '.join(parts)}"

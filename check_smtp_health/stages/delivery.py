@@ -5,9 +5,11 @@ Loaded only by runs that send a message.
 
 from __future__ import annotations
 
-from check_smtp_health.errors import TimedOut, Undelivered
+import re
+
+from check_smtp_health.errors import Undelivered
 from check_smtp_health.escaping import octets
-from check_smtp_health.net.operations import Call, Write
+from check_smtp_health.net.operations import Write
 from check_smtp_health.report import Delivery, Finding
 from check_smtp_health.roundtrip import header, message
 from check_smtp_health.roundtrip.matching import MessageQuery
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from check_smtp_health.roundtrip.search import Arrival
     from check_smtp_health.smtp.session import Reply
     from check_smtp_health.stages.state import ProbeState, StageRun
-
-MARGIN = 0.2
-"""Seconds by which the search may overrun: its own word tells more than that it was cut short."""
 
 
 def tools(settings: Settings) -> RoundTripTools:
@@ -47,6 +46,8 @@ def tools(settings: Settings) -> RoundTripTools:
         roundtrip.password,
         made(tls_options(settings)),
         may_show_password=roundtrip.may_show_password,
+        family=settings.endpoint.family,
+        source=settings.endpoint.source,
     )
     return RoundTripTools(message.stamp, search)
 
@@ -84,6 +85,7 @@ def data(state: ProbeState) -> StageRun:
             message.RECIPIENTS,
             tuple(message.mark(address) for address in settings.transaction.recipients),
             len(text),
+            f"<{token}@{name}>",
         )
         transaction.receipt = reply.raw
 
@@ -102,7 +104,7 @@ def delivery(state: ProbeState) -> StageRun:
     roundtrip = _roundtrip(state.settings)
     assert roundtrip.password is not None
     password = roundtrip.password.reveal()
-    state.secrets += [octets(password)]
+    state.secrets += [octets(password), octets(re.sub(r'(["\\])', r"\\\1", password))]
     state.secrets += [
         sasl.encode(octets(f"\0{mailbox.user}\0{password}")) for mailbox in roundtrip.mailboxes
     ]
@@ -126,19 +128,14 @@ def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
     tools, transaction = state.prepared.roundtrip, state.transaction
     assert tools is not None
     assert tools.search is not None
+    assert transaction.sent is not None
     try:
-        arrival: Arrival = yield Call(
-            tools.search, (transaction.sent, seconds), limit=seconds + MARGIN, outlives=True
-        )
-    except TimedOut as fault:
-        problem = f"no answer within {seconds:g} s, although accepted"
-        raise Undelivered(problem, transaction.receipt) from fault
+        return (yield from tools.search.run(transaction.sent, seconds, state.prepared.servers))
     except Undelivered as fault:
         if not fault.said:
             fault.problem += ", although accepted"
             fault.said = transaction.receipt
         raise
-    return arrival
 
 
 def _findings(state: ProbeState, arrival: Arrival, results: dict[str, str]) -> list[Finding]:

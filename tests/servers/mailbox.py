@@ -53,6 +53,7 @@ namespace inbox {{
   inbox = yes
   mailbox Junk {{
     auto = create
+    {junk}
   }}
 }}
 service lmtp {{
@@ -115,10 +116,11 @@ class Mailboxes(Daemon):
 
 
 @contextlib.contextmanager
-def running(certificate: str, further: str = "") -> Iterator[Mailboxes]:
+def running(certificate: str, further: str = "", junk: str = "") -> Iterator[Mailboxes]:
     """Run a Dovecot with two mailboxes until the block ends.
 
-    ``certificate`` is a file with certificate and key, ``further`` more configuration.
+    ``certificate`` is a file with certificate and key, ``further`` more configuration, ``junk``
+    more for the folder Junk.
     """
     needs.root()
     needs.program("dovecot")
@@ -144,6 +146,7 @@ def running(certificate: str, further: str = "") -> Iterator[Mailboxes]:
             certificate=certificate,
             port=dovecot.port,
             further=further,
+            junk=junk,
             **dovecot.ports,
         )
         with dovecot.running(configuration):

@@ -38,10 +38,11 @@ HEADER = b"Date: Mon, 1 Jan 2001 00:00:00 +0000\r\nSubject: x\r\n%s: %s\r\n%s: %
 
 CAPABLE = Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev1 AUTH=PLAIN UIDPLUS\r\nTAG OK x\r\n")
 POOR = Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev1\r\nTAG OK x\r\n")
-LOGIN = Tagged(b'LOGIN me "s3cret"\r\n', b"TAG OK in\r\n")
+LOGIN = Tagged(b'LOGIN "me" "s3cret"\r\n', b"TAG OK in\r\n")
 SELECT = Tagged(b'SELECT "INBOX"\r\n', b"* 3 EXISTS\r\n* OK [UIDNEXT 10] x\r\nTAG OK x\r\n")
 NOTHING = Tagged(b"UID SEARCH", b"* SEARCH\r\nTAG OK x\r\n")
 FOUND = Tagged(b"UID SEARCH UID ", b"* SEARCH 7\r\nTAG OK x\r\n")
+UNREAD = Tagged(b"FETCH 1:3 (UID INTERNALDATE BODY.PEEK[HEADER]<0.65536>)\r\n", b"TAG OK x\r\n")
 NOOP = Tagged(b"NOOP", b"TAG OK x\r\n")
 FETCHED = Tagged(
     b"UID FETCH 7 (UID INTERNALDATE BODY.PEEK[HEADER]<0.65536>)\r\n",
