@@ -190,4 +190,4 @@ def duration(seconds: float) -> str:
     """Return a time as a person reads it: nothing that took time is shown as 0.000 s."""
     if seconds >= MILLISECOND:
         return f"{seconds:.3f} s"
-    return f"{max(seconds / MILLISECOND, 0.01):.1g} ms"
+    return f"{max(seconds / MILLISECOND, 0.01):.2g} ms"

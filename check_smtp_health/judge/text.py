@@ -31,11 +31,11 @@ MORE = ", also {} more"
 BAR_WIDTH = 20
 """Columns that stand for the whole session: more would wrap on a phone."""
 
-NAME_LIMIT = 40
+NAME_LIMIT = 32
 """Characters of a host's name in the status line, whose first 80 are to have stage and reason."""
 
-NAME_END = 15
-"""How many of them are the end of a name that is longer."""
+NAME_END = 14
+"""How many of them, at most, are the end of a name that is longer: whole labels of it."""
 
 
 class Glyphs(NamedTuple):
@@ -113,7 +113,8 @@ class HealthSummary(Summary):  # type: ignore[misc]
         for target in self._worst_first():
             report = target.report
             of_target = self._check.of_target(target)
-            if self._check.count is not None:
+            # Told apart from the others, or told in full where the status line has no room for that.
+            if self._check.count is not None or _is_long(report):
                 lines.append(f"{_mark(self._state(target))} {named(report)}")
             lines += [f"{_mark(result.state)} {result}" for result in self._problems(target)]
             lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
@@ -149,11 +150,16 @@ def named(report: Report) -> str:
 def _where(report: Report, limit: int | None = None) -> str:
     """Return host and port of a target, or the mail domain; a name of at most ``limit``."""
     host = report.host.given
-    if report.host.kind == "name" and limit is not None and len(host) > limit:
-        host = f"{host[: limit - NAME_END - 3]}...{host[-NAME_END:]}"
+    if limit is not None and _is_long(report, limit):
+        end = host[-NAME_END:].partition(".")[2]
+        host = f"{host[: limit - len(end) - 3]}...{end}"
     if report.is_domain or report.host.kind == "socket":
         return host
     return f"[{host}]:{report.port}" if ":" in host else f"{host}:{report.port}"
+
+
+def _is_long(report: Report, limit: int = NAME_LIMIT) -> bool:
+    return report.host.kind == "name" and len(report.host.given) > limit
 
 
 def _address(report: Report) -> str:

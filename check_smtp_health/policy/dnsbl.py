@@ -112,13 +112,15 @@ def check(asked: Lists, state: ProbeState) -> Procedure[PolicyResult | None]:
         ),
         tuple(_notes(opinions)),
         listings=len(listings),
-        held="" if listings else _unlisted(len(opinions) - len(troubled)),
+        held="" if listings else _unlisted([one.zone for one in opinions if not one.trouble]),
     )
 
 
-def _unlisted(count: int) -> str:
-    """Return on how many lists nobody is; nothing where none could be asked."""
-    return f"on none of {count} blocklists" if count > 1 else "not blocklisted" if count else ""
+def _unlisted(zones: Sequence[str]) -> str:
+    """Return where nobody is listed, by the lists whose word counts."""
+    if len(zones) == 1:
+        return f"not on {zones[0]}"
+    return f"on none of {len(zones)} blocklists" if zones else ""
 
 
 def _listing(opinion: Opinion) -> str:
