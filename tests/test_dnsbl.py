@@ -252,7 +252,7 @@ def test_a_troubled_list_is_no_listing(server: ScriptedServer) -> None:
         alone = run(server, names, *asked(*TROUBLES))
     assert (among.code, line(among, server), among.stderr) == (
         0,
-        ", also ".join([f"{OK}, not blocklisted", *troubles]),
+        ", also ".join([f"{OK}, not on good.test", *troubles]),
         "",
     )
     assert (alone.code, line(alone, server), alone.stderr) == (

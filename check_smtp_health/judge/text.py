@@ -113,7 +113,7 @@ class HealthSummary(Summary):  # type: ignore[misc]
         for target in self._worst_first():
             report = target.report
             of_target = self._check.of_target(target)
-            # Told apart from the others, or told in full where the status line has no room for that.
+            # Told from the others, or in full where the status line has no room for that.
             if self._check.count is not None or _is_long(report):
                 lines.append(f"{_mark(self._state(target))} {named(report)}")
             lines += [f"{_mark(result.state)} {result}" for result in self._problems(target)]
@@ -151,7 +151,7 @@ def _where(report: Report, limit: int | None = None) -> str:
     """Return host and port of a target, or the mail domain; a name of at most ``limit``."""
     host = report.host.given
     if limit is not None and _is_long(report, limit):
-        end = host[-NAME_END:].partition(".")[2]
+        end = host[-NAME_END - 1 :].partition(".")[2]
         host = f"{host[: limit - len(end) - 3]}...{end}"
     if report.is_domain or report.host.kind == "socket":
         return host
