@@ -26,11 +26,22 @@ from check_smtp_health.escaping import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Callable, Iterable
+    from typing import Literal, TypeVar
 
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.report import Host
+
+    _T = TypeVar("_T")
+
+# Which connections the options about TLS are about: that of the session, those to the mailboxes as
+# well, that to the policy host as well.
+_SESSION_TLS = ("sni",)
+_MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expiration")
+_POLICY_TLS = ("ca-file", "ca-path")
+
+_SWITCHES = ("no-verify", "ignore-certificate-expiration")
 
 
 def build(  # noqa: PLR0913
@@ -66,7 +77,7 @@ def build(  # noqa: PLR0913
 
 
 def _endpoint(options: Options) -> Endpoint:
-    hosts = tuple(dict.fromkeys(map(parsers.host, options.all("hostname"))))
+    hosts = _once(map(parsers.host, options.all("hostname")), parsers.identity)
     if not hosts:
         raise UsageFault("", "no host given, use -H HOST")
     source = options.last("source")
@@ -83,6 +94,14 @@ def _endpoint(options: Options) -> Endpoint:
         min_healthy=_min_healthy(options, hosts),
         nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
     )
+
+
+def _once(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:
+    """Return the values without those that only spell an earlier one in a different way."""
+    known: dict[object, _T] = {}
+    for one in given:
+        known.setdefault(identity(one), one)
+    return tuple(known.values())
 
 
 def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> int | None:
@@ -119,7 +138,8 @@ def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
         return None
     least = parsers.count("min-healthy", given)
     if not (options.count("mx") or options.count("all-addresses") or len(hosts) >= least):
-        raise UsageFault("min-healthy", f"{least} of {len(hosts)} cannot be healthy")
+        there = f"are only {len(hosts)} hosts" if len(hosts) > 1 else "is only one host"
+        raise UsageFault("min-healthy", f"asks for {least}, but there {there}")
     return least
 
 
@@ -133,6 +153,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         mode = "starttls"
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
+    _need_tls(options, mode)
     if options.count("key") and not options.count("cert"):
         raise UsageFault("key", "needs --cert FILE")
     return Tls(
@@ -146,6 +167,23 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         minimum=parsers.tls_min(options.last("tls-min") or "1.2"),
         judge_expiry=not options.count("ignore-certificate-expiration"),
     )
+
+
+def _need_tls(options: Options, mode: str) -> None:
+    """See to it that each option about TLS is about a connection of this run.
+
+    Raises:
+        UsageFault: one is not. ``--sni`` without a name is a switch of check_smtp's.
+    """
+    has_mailbox, has_policy_host = options.count("mailbox"), options.count("mta-sts")
+    for options_of, is_there in (
+        (_SESSION_TLS, mode),
+        (_MAILBOX_TLS, mode or has_mailbox),
+        (_POLICY_TLS, mode or has_mailbox or has_policy_host),
+    ):
+        for name in () if is_there else options_of:
+            if options.last(name) or (options.count(name) and name in _SWITCHES):
+                raise UsageFault(name, "needs TLS, add -S or --ssl")
 
 
 def _sni(options: Options, hosts: tuple[Host, ...], mode: str) -> str | None:
@@ -172,6 +210,9 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         or tls.mode == "starttls"
         or transaction.is_international
     )
+    if options.count("ehlo") and options.count("lmtp"):
+        flag = options.flag("lmtp")
+        raise UsageFault("ehlo", f"cannot be combined with {flag}, which greets with LHLO")
     verb = "EHLO" if needs_extensions or options.count("ehlo") else "HELO"
     return Greeting(
         verb="LHLO" if options.count("lmtp") else verb,
@@ -265,7 +306,7 @@ def _mailboxes(options: Options) -> tuple[Mailbox, ...]:
         return ()
     from check_smtp_health.config import mailbox_url
 
-    return tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+    return _once(map(mailbox_url.parse, given), lambda one: (*one.account, one.scheme, one.folder))
 
 
 def _judging(

@@ -51,7 +51,7 @@ class Mailbox(NamedTuple):
     @property
     def account(self) -> tuple[str, str, int]:
         """What several folders may have in common."""
-        return self.user, self.host.dns_name, self.port
+        return self.user, parsers.identity(self.host), self.port
 
     @property
     def has_tls(self) -> bool:

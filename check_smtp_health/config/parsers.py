@@ -95,6 +95,17 @@ def host(given: str) -> Host:
     return Host(given if given.isprintable() else text, text, "name")
 
 
+def identity(given: Host) -> str:
+    """Return what two spellings of the same host have in common."""
+    if given.kind == "name":
+        return given.dns_name.lower()
+    if ":" not in given.ascii or given.kind == "socket":
+        return given.ascii
+    import ipaddress  # it has been: see ``ip_version``
+
+    return str(ipaddress.ip_address(given.ascii))
+
+
 def need_names(option: str, hosts: Iterable[Host]) -> None:
     """See to it that each host has a name.
 

@@ -81,7 +81,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         if not stage.is_due(state):
             continue
         fault = yield from walk.through(stage)
-        if fault is not None or state.is_over:
+        if fault is not None:
             break
     seconds, ended = walk.seconds, walk.ended
     if state.connection.is_up and (fault is None or isinstance(fault, _CLEAN)):

@@ -109,10 +109,9 @@ class ProbeState:
     """What one probe has learned so far. The only thing that stages change.
 
     ``findings`` are those of the stage under way: they outlive a fault that ends it. ``secrets``
-    must not be shown even where the server repeats them; ``is_over`` says that there is nothing
-    left to learn; ``names`` has the text of the banner and of the reply to HELO, which begin with
-    the server's name for itself; ``delivery`` is what is known of the message's way; ``held`` is
-    what was seen to hold, in a few words each.
+    must not be shown even where the server repeats them; ``names`` has the text of the banner and
+    of the reply to HELO, which begin with the server's name for itself; ``delivery`` is what is
+    known of the message's way; ``held`` is what was seen to hold, in a few words each.
     """
 
     __slots__ = (
@@ -120,7 +119,6 @@ class ProbeState:
         "delivery",
         "findings",
         "held",
-        "is_over",
         "names",
         "prepared",
         "secrets",
@@ -138,7 +136,6 @@ class ProbeState:
         self.findings: list[Finding] = []
         self.held: list[str] = []
         self.names: dict[str, bytes] = {}
-        self.is_over = False
         self.secrets: list[bytes] = []
         self.delivery: Delivery | None = None
 
