@@ -136,8 +136,7 @@ class _Run:
             return self._run()
         except UsageFault as fault:
             assert self._options is not None
-            option = f"{self._options.flag(fault.option)}: " if fault.option else ""
-            problem = option + fault.problem
+            problem = self._options.told(fault)
         except ModuleNotFoundError as error:
             missing = error.name or error
             problem = f"the Python package {missing} is missing, try: pip install {missing}"
@@ -163,7 +162,7 @@ class _Run:
         if options.count("extra-opts"):
             from check_smtp_health.config import ini
 
-            extra = getopt.read(ini.read(options.all("extra-opts")))
+            extra = getopt.read(ini.read(options.all("extra-opts"))).hidden()
             options = self._options = options.after(extra)
             if options.fault is not None:
                 raise options.fault

@@ -55,6 +55,16 @@ def escaped(text: str) -> str:
     )
 
 
+def has_controls(text: str | bytes) -> bool:
+    """Whether there is a control character (C0, DEL, and of text C1), which may end a line.
+
+    Bytes from 0x80 on are parts of characters.
+    """
+    if isinstance(text, bytes):
+        return any(byte < 0x20 or byte == 0x7F for byte in text)
+    return any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
+
+
 def octets(text: str) -> bytes:
     """Return a text as the bytes that it came from: UTF-8, and what was not UTF-8 as it was."""
     return text.encode("utf-8", "surrogateescape")

@@ -23,6 +23,8 @@ WITH_PASSWORD = (
     "(a ':' in a user name is %3A, a '/' %2F)"
 )
 
+WITH_CONTROL = "the password holds a control character, such as a line break"
+
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-w", "abc"), "-w: 'abc' is not a threshold range"),
     (("--warning", "abc"), "--warning: 'abc' is not a threshold range"),
@@ -121,18 +123,38 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         ("-S", "--ca-file", "/nonexistent"),
         "--ca-file: cannot read '/nonexistent': No such file or directory",
     ),
-    (("-S", "--ca-file", "/dev/null"), "--ca-file: '/dev/null' holds no certificate"),
+    (("-S", "--ca-file", "/etc/passwd"), "--ca-file: '/etc/passwd' holds no certificate"),
+    *(
+        (("-S", flag, "/dev/tty"), f"{flag}: '/dev/tty' is not a regular file")
+        for flag in ("--ca-file", "--cert")
+    ),
+    (
+        ("-S", "--cert", "/etc/passwd", "--key", "/dev/tty"),
+        "--key: '/dev/tty' is not a regular file",
+    ),
     (("-S", "--ca-path", "/dev/null"), "--ca-path: '/dev/null' is not a directory"),
     (
         ("-S", "--cert", "/nonexistent"),
         "--cert: cannot read '/nonexistent': No such file or directory",
     ),
-    (("-S", "--cert", "/dev/null"), "--cert: '/dev/null' holds no certificate and key that fit"),
+    (
+        ("-S", "--cert", "/etc/passwd"),
+        "--cert: '/etc/passwd' holds no certificate and key that fit",
+    ),
     (("-A", "PLAIN"), "-A: needs -U USER"),
     (("-P", "x"), "-P: needs -U USER"),
     (("--authpass-file", "x"), "--authpass-file: cannot read 'x': No such file or directory"),
     (("-U", "me"), "-U: needs a password, use --authpass-file FILE"),
     (("-U", "", "-P", "x"), "-U: '' is no user name"),
+    (
+        ("-U", "me", "-P", "x\ny"),
+        "-U: the password holds a control character, such as a line break",
+    ),
+    (("-U", "me\rx", "-P", "y"), "-U: 'me\\x0dx' is no user name"),
+    (
+        ("-U", "me", "-P", "my", "password"),
+        "one word too many, put the value of -P in quotes",
+    ),
     (("-U", "me", "-P", ""), "-U: needs a password, use --authpass-file FILE"),
     (("-U", "me", "-P", "x", "--authpass-file", "y"), "--authpass-file: contradicts -P"),
     (
@@ -328,7 +350,7 @@ AS_PROCESSES: tuple[tuple[str, ...], ...] = (
     ("-X",),
     ("-c", "9" * 5000),
     ("-F", "me\r\nMAIL FROM:<a@b>"),
-    ("-S", "--ca-file", "/dev/null"),
+    ("-S", "--ca-file", "/etc/passwd"),
     ("--extra-opts=a@/nonexistent",),
     (*SENT, "--mailbox", "imap://me:s3cret@x"),
 )

@@ -22,7 +22,7 @@ from check_smtp_health.config.settings import (
     Transaction,
 )
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import quoted
+from check_smtp_health.escaping import has_controls, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,15 +231,13 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
             if options.count(name):
                 raise UsageFault(name, "needs -U USER")
         return None
-    if not user or "\0" in user:
+    if not user or has_controls(user):
         raise UsageFault("authuser", f"{quoted(user)} is no user name")
     if not password:
         raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
-    if "\0" in password:
-        raise UsageFault("authuser", "the password holds a NUL, which no mechanism can send")
     return Login(
         user=user,
-        password=Secret(password),
+        password=_secret("authuser", password),
         mechanism=(options.last("authtype") or "").upper() or None,
         may_show_password=bool(tls.mode or options.count("auth-insecure")),
     )
@@ -292,8 +290,13 @@ def _roundtrip(options: Options, password: str | None) -> RoundTrip | None:
 def _mailbox_password(given: str | None) -> Secret:
     if not given:
         raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    if "\0" in given:
-        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
+    return _secret("mailbox", given)
+
+
+def _secret(option: str, given: str) -> Secret:
+    """Return a password that no protocol can take for the end of a line, and of a command."""
+    if has_controls(given):
+        raise UsageFault(option, "the password holds a control character, such as a line break")
     return Secret(given)
 
 

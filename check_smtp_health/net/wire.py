@@ -17,6 +17,7 @@ from check_smtp_health.errors import (
     TimedOut,
     Violation,
 )
+from check_smtp_health.escaping import has_controls
 from check_smtp_health.net.addresses import with_shares
 from check_smtp_health.net.transport import Transport
 
@@ -111,7 +112,14 @@ class Wire:
             raise
 
     def sendall(self, data: bytes) -> None:
-        """Send all of it; what comes from now on is the answer to it."""
+        """Send a line, or a part of one; what comes from now on is the answer to it.
+
+        Raises:
+            LocalFault: a control character, which could smuggle in a second command. ``config``
+                has refused those before; this is the last fence.
+        """
+        if has_controls(data[:-2] if data.endswith(b"\r\n") else data):
+            raise LocalFault("a control character in a command")
         self._received = self._lines = 0
         if not self._transport.send(data):
             self._wait(self._transport.wants, self._deadline.expires)

@@ -106,13 +106,13 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         yield from walk.through(delivery, since=ended)
     tls = state.connection.tls.facts() if state.connection.tls is not None else None
     address = state.connection.address
-    return Report(
+    report = Report(
         host=target.host,
         port=plan.settings.endpoint.port,
         address=address.host if address is not None else "",
         seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
         observations=tuple(walk.observations),
-        transcript=tuple(map(walk.masked, walk.transcript)),
+        transcript=tuple(walk.transcript),
         tls=tls and tls._replace(is_pinned=any(one.is_pinned for one in policies)),
         delivery=state.delivery,
         policies=policies,
@@ -120,6 +120,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         is_domain=False,
         held=tuple(state.held),  # all fields in their order: see namedtuple for what that saves
     )
+    return state.mask.over(report)
 
 
 def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:
@@ -149,12 +150,6 @@ class _Walk:
         """Seconds from the first operation to the last outcome."""
         return self.ended - (self._origin or 0.0)
 
-    def masked(self, seen: Exchange) -> Exchange:
-        """Return what was sent or received, secrets that the server repeats masked."""
-        if seen.sender != "S":
-            return seen
-        return seen._replace(data=self.state.masked(seen.data))
-
     def through(
         self, stage: Stage, since: float | None = None
     ) -> TimedProcedure[SessionFault | None]:
@@ -180,7 +175,7 @@ class _Walk:
                 fault = yield from self._served(stage.explain(state, fault), aside, EXPLAIN_LIMIT)
             failure = self._failure(fault)
         if stage.name:
-            findings = tuple([one._replace(said=state.masked(one.said)) for one in state.findings])
+            findings = tuple(state.findings)
             self.observations.append(Observation(stage.name, began, seconds, failure, findings))
         return fault
 
@@ -210,7 +205,7 @@ class _Walk:
 
     def _failure(self, fault: SessionFault) -> Failure:
         code = fault.code if isinstance(fault, Rejected) else None
-        return Failure(fault.kind, sentence(fault), self.state.masked(fault.said), code)
+        return Failure(fault.kind, sentence(fault), fault.said, code)
 
     def _note(self, operation: Operation, outcome: Outcome) -> None:
         moment = outcome.ended - (self._origin or 0.0)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.loading import load
+from check_smtp_health.masking import forms
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.stages.state import Prepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from check_smtp_health.config.settings import Settings
@@ -191,7 +192,20 @@ def prepare(settings: Settings) -> Prepared:
         mechanisms=_call("login:mechanisms", settings) if settings.login is not None else (),
         servers=_call("connection:servers", settings) if _asks_dns(settings) else None,
         roundtrip=_call("delivery:tools", settings) if settings.roundtrip is not None else None,
+        secrets=tuple(_secrets(settings)),
     )
+
+
+def _secrets(settings: Settings) -> Iterator[bytes]:
+    """Give the forms of all passwords of the run, the mailbox's as well while SMTP is spoken."""
+    login, roundtrip = settings.login, settings.roundtrip
+    users = [] if login is None else [login.user]
+    if roundtrip is not None:
+        users += [mailbox.user for mailbox in roundtrip.mailboxes]
+    if login is not None:
+        yield from forms(login.password.reveal(), *users)
+    if roundtrip is not None and roundtrip.password is not None:
+        yield from forms(roundtrip.password.reveal(), *users)
 
 
 def _asks_dns(settings: Settings) -> bool:

@@ -8,6 +8,7 @@ from check_smtp_health.errors import NotOffered, Rejected
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net.operations import Write
 from check_smtp_health.report import Finding
+from check_smtp_health.smtp.session import command as command_line
 from check_smtp_health.stages.state import ask, require_code, send
 
 TYPE_CHECKING = False
@@ -67,8 +68,7 @@ def command(state: ProbeState) -> StageRun:
     state.transaction.is_tainted = True
     for line, text in state.settings.transaction.commands:
         shown = _shown(state, line, is_response=is_response)
-        data = line.encode() + b"\r\n"
-        reply = yield from send(state, Write(data, shown=shown.encode() + b"\r\n"))
+        reply = yield from send(state, Write(command_line(line), shown=shown.encode() + b"\r\n"))
         is_response = reply.code == 334
         if text is not None and _contains(reply, text):
             continue
@@ -99,10 +99,10 @@ def _shown(state: ProbeState, line: str, *, is_response: bool) -> str:
     """Return a command as it may be shown: AUTH's responses (RFC 4954) may not."""
     words = line.split()
     if is_response:
-        state.secrets.append(line.encode())
+        state.mask.add(line.encode())
         return "***"
     if words[0].upper() == "AUTH" and len(words) > 2:
-        state.secrets.append(words[2].encode())
+        state.mask.add(words[2].encode())
         return f"{words[0]} {words[1]} ***"
     return line
 
