@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.escaping import REPLY_LIMIT, printable, quoted, shortened
+from check_smtp_health.escaping import (
+    REPLY_LIMIT,
+    STATUS_LIMIT,
+    harmless,
+    printable,
+    quoted,
+    shortened,
+)
 
 
 @pytest.mark.parametrize(
@@ -16,7 +23,7 @@ from check_smtp_health.escaping import REPLY_LIMIT, printable, quoted, shortened
         (b"550 5.7.1 no", "550 5.7.1 no"),
         (b"a\r\nb\nc\r\n", "a / b / c"),
         (b"\n\n", ""),
-        (b"a|b <c> [CRITICAL]", "a\\x7cb (c) (CRITICAL)"),
+        (b"a|b <c> [CRITICAL]", "a\\x7cb (c) (CRITICAL )"),
         (b"\0\a\x1b[0m\x7f", "\\x00\\x07\\x1b(0m\\x7f"),
         (b"lone\rCR", "lone\\x0dCR"),
         (b"\xff\xc3\xa4", "\ufffd\u00e4"),
@@ -40,6 +47,20 @@ def test_printable_is_one_harmless_bounded_line(said: bytes | str, limit: int) -
     assert shown.isprintable()
     assert len(shown) <= limit
     assert not set(shown) & set("|<>[]")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("not in me@x/[Gmail]/Spam", "not in me@x/[Gmail]/Spam"),
+        ("TLSA of <svg onload=a>|.example", "TLSA of (svg onload=a)\\x7c.example"),
+        ("a [CRITICAL] (OK] [UP)", "a (CRITICAL ) (OK ) (UP )"),
+        ("a\nb\u202e", "a\\x0ab\\u202e"),
+        ("x" * 2000, "x" * (STATUS_LIMIT - 3) + "..."),
+    ],
+)
+def test_a_sentence_is_harmless_whomever_it_quotes(sentence: str, shown: str) -> None:
+    assert harmless(sentence) == shown
 
 
 def test_limit() -> None:
