@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from check_smtp_health import __version__
+from check_smtp_health import __version__, stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ GRACE = 1.0
 TRACE_VERBOSITY = 3
 """How often ``-v`` must be given for the traceback of a bug."""
 
+OUT_OF_MEMORY = "out of memory"
+
 PROGRAM = "check_smtp_health"
 UNKNOWN = 3
 
@@ -66,7 +68,6 @@ def main() -> NoReturn:
     gc.disable()  # 5 % of a run that ends before there is anything to collect
     try:
         code = _Run(sys.argv[1:]).guarded()
-        sys.stdout.flush()
     except BaseException:
         code = UNKNOWN  # nobody is there to read why
     finally:
@@ -99,13 +100,8 @@ def _interruption() -> str:
 
 def _give_up(number: int, frame: object) -> None:
     """End a run that does not end by itself: the last resort, and somebody else's alarm."""
-    import select
-
     problem = _interruption() if _Stopped.by else "stuck beyond the deadline, ended by SIGALRM"
-    # Where standard output takes nothing any more, a further word would hold us just as well.
-    if select.select((), (1,), (), 0)[1]:
-        os.write(1, f"SMTP UNKNOWN - {problem}\n".encode())
-    os._exit(UNKNOWN)
+    os._exit(stdout.give_up(problem))
 
 
 class _Run:
@@ -118,7 +114,8 @@ class _Run:
     def guarded(self) -> int:
         """Run, print the answer, whatever happens, and return the exit code."""
         try:
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            if sys.stdout is None:
+                return UNKNOWN  # nobody reads it, and what has its number now is something else
             sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
             _on_signals(_stop)
             # Whoever started us may have blocked them.
@@ -143,7 +140,7 @@ class _Run:
         except ImportError as error:
             problem = f"a Python package cannot be loaded: {_words(error)}"
         except MemoryError:
-            problem = "out of memory"
+            problem = OUT_OF_MEMORY
         except Exception as error:
             if isinstance(error, OSError) and error.errno in _EXHAUSTED:
                 problem = os.strerror(error.errno).lower()
@@ -157,6 +154,7 @@ class _Run:
         from check_smtp_health.config import build, credentials, getopt
 
         options = self._options = getopt.read(self._arguments)
+        self._prepare_last_word()
         if options.fault is not None:
             raise options.fault
         if options.count("extra-opts"):
@@ -164,6 +162,7 @@ class _Run:
 
             extra = getopt.read(ini.read(options.all("extra-opts"))).hidden()
             options = self._options = options.after(extra)
+            self._prepare_last_word()
             if options.fault is not None:
                 raise options.fault
         if options.count("help"):
@@ -200,7 +199,9 @@ class _Run:
         check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
         check.add(HealthSummary(check, settings.judging.verbose, _glyphs()))
         check()
-        print(form.render(check, settings.judging.verbose), end="")
+        stdout.write(
+            form.render(check, settings.judging.verbose), form.short(check), check.exitcode
+        )
         return int(check.exitcode)
 
     def _trace(self) -> str:
@@ -213,6 +214,15 @@ class _Run:
 
     def _unknown(self, problem: str, trace: str = "") -> int:
         """Print the answer of a run that came to nothing, in the format that was asked for."""
+        if problem == OUT_OF_MEMORY:  # there may be too little to make an answer of
+            return stdout.give_up(problem)
+        return _say(self._in_format(problem, trace))
+
+    def _prepare_last_word(self) -> None:
+        if self._options is not None and self._options.count("output-format"):
+            stdout.last_word(self._in_format(stdout.PLACE))
+
+    def _in_format(self, problem: str, trace: str = "") -> str:
         from check_smtp_health import output
         from check_smtp_health.errors import UsageFault
 
@@ -221,7 +231,7 @@ class _Run:
             form = output.find(given)
         except UsageFault:
             form = output.TEXT
-        return _say(form.unknown(problem, trace))
+        return form.unknown(problem, trace)
 
 
 def parser() -> ArgumentParser:
@@ -254,11 +264,7 @@ def parser() -> ArgumentParser:
 def _glyphs() -> Glyphs:
     from check_smtp_health.judge.text import ASCII, BLOCKS
 
-    try:
-        "".join(BLOCKS).encode(sys.stdout.encoding)
-    except UnicodeError:
-        return ASCII
-    return BLOCKS
+    return BLOCKS if stdout.can_say("".join(BLOCKS)) else ASCII
 
 
 def _words(error: Exception) -> str:
@@ -282,5 +288,5 @@ def _bug(error: Exception) -> str:
 def _say(answer: str) -> int:
     """Print the answer of a run that asks no server, and return its exit code."""
     _turn_deaf()  # no signal must cost us the answer any more, or double it
-    print(answer, end="")
+    stdout.write(answer)
     return UNKNOWN

@@ -36,7 +36,7 @@ OURS: dict[type, dict[str, Any]] = {
 
 def evil(kind: Any, /, **others: Any) -> Any:
     """Return a value of this kind with evil in each of its fields of words."""
-    words = dict.fromkeys(masking._WORDS[kind], EVIL)
+    words: dict[str, Any] = dict.fromkeys(masking._WORDS[kind], EVIL)
     for name in words:
         if name in ("said", "data"):
             words[name] = EVIL.encode("utf-8", "replace")
@@ -152,7 +152,8 @@ TOLD: dict[str, tuple[tuple[str, ...], Answers, Answer]] = {
     "a TLSRPT record": (
         ("--mta-sts",),
         {
-            **{("mx.test", "A"): A, ("mx.test", "MX"): records()},
+            ("mx.test", "A"): A,
+            ("mx.test", "MX"): records(),
             ("_mta-sts.mx.test", "TXT"): records('TXT "v=STSv1; id=<svg|[critical]>"'),
             ("_smtp._tls.mx.test", "TXT"): records('TXT "v=TLSRPTv1; rua=<svg>[OK]|"'),
         },

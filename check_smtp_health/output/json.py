@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 def render(check: HealthCheck, verbose: int) -> str:
     """Return the object for a check that has been called; it has everything, always."""
-    state = str(check.state).upper()
     return _line(
         {
-            **_head(state, check.exitcode, f"SMTP {state} - {check.summary_str}"),
+            **_head_of(check),
             "problems": [
                 {"state": str(result.state).upper(), "text": str(result)}
                 for result in check.results
@@ -41,9 +40,17 @@ def render(check: HealthCheck, verbose: int) -> str:
     )
 
 
+def short(check: HealthCheck) -> str:
+    """Return the object without details."""
+    return _empty(_head_of(check))
+
+
 def unknown(problem: str, trace: str) -> str:
     """Return the object for a run that could not begin, or ended in a bug."""
-    head = _head("UNKNOWN", 3, f"SMTP UNKNOWN - {problem}")
+    return _empty(_head("UNKNOWN", 3, f"SMTP UNKNOWN - {problem}"))
+
+
+def _empty(head: dict[str, Any]) -> str:
     return _line({**head, "problems": [], "targets": [], "perfdata": []})
 
 
@@ -55,6 +62,11 @@ def _line(document: dict[str, Any]) -> str:
             line = line.replace(f"[{mark}{closing}", f"\\u005b{mark}{closing}")
             line = line.replace(f"({mark}{closing}", f"\\u0028{mark}{closing}")
     return f"{line}\n"
+
+
+def _head_of(check: HealthCheck) -> dict[str, Any]:
+    state = str(check.state).upper()
+    return _head(state, check.exitcode, f"SMTP {state} - {check.summary_str}")
 
 
 def _head(state: str, code: int, line: str) -> dict[str, Any]:
