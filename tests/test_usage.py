@@ -270,6 +270,22 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-C", ""), "-C: '' is not a command line of 1 to 510 bytes"),
     (("-C", "x" * 511), f"-C: '{'x' * 80}...' is not a command line of 1 to 510 bytes"),
     (("-C", "NOOP", "-R", "a", "-R", "b"), "-R: 'b' belongs to no -C"),
+    (
+        ("-C", "NOOP", "-R", "(ok"),
+        "-R: '(ok' is not a regular expression: missing ), unterminated subpattern",
+    ),
+    (
+        ("-C", "NOOP", "-R", "+ok"),
+        "-R: '+ok' is not a regular expression: nothing to repeat",
+    ),
+    (
+        ("-C", "NOOP", "-R", "a{99999999999}"),
+        "-R: 'a{99999999999}' is not a regular expression",
+    ),
+    (
+        (*SENT, "--mailbox", "imap://me@x:\uff11\uff11\uff10"),
+        "--mailbox: 'imap://me@x:\uff11\uff11\uff10' names no HOST[:PORT] (IPv6 in brackets)",
+    ),
     (("-e", "554", "-f", ""), "-e: a server that says 554 ends before --from"),
     (
         ("--output-format", "xml"),

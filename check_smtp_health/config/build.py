@@ -257,7 +257,7 @@ def _transaction(options: Options) -> Transaction:
 def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     lines = [parsers.line(one) for one in options.all("command")]
     # An engine passes a missing macro as an empty text, which no reply could lack.
-    texts: list[str | None] = [text or None for text in options.all("response")]
+    texts = [parsers.response(text) if text else None for text in options.all("response")]
     if len(texts) > len(lines):
         raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} belongs to no -C")
     texts += [None] * (len(lines) - len(texts))

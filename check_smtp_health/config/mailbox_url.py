@@ -90,7 +90,7 @@ def parse(given: str) -> Mailbox:
         raise UsageFault("mailbox", f"{quoted(given)} names no user (USER@HOST)")
     if folder and not SCHEMES[scheme].has_folders:
         raise UsageFault("mailbox", f"{quoted(given)} names a folder, and POP3 has none")
-    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d{1,5}))?", where)
+    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", where)
     if match is None:
         raise UsageFault("mailbox", f"{quoted(given)} names no HOST[:PORT] (IPv6 in brackets)")
     port = int(match[2]) if match[2] else SCHEMES[scheme].port
