@@ -44,7 +44,10 @@ def harmless(sentence: str) -> str:
 
 
 def _unmarked(line: str) -> str:
-    """Return a line in which no front end finds the mark of a state."""
+    """Return a line in which no front end finds a line break or the mark of a state."""
+    if "\\" in line:
+        # To Icinga Web a backslash and an n are a line break, as they are in Icinga's own API.
+        line = line.replace("\\n", "\\x5cn").replace("\\t", "\\x5ct")
     if "(" in line or "[" in line:
         for mark in MARKS:
             if mark in line:

@@ -58,9 +58,9 @@ def _line(document: dict[str, Any]) -> str:
     """Return the object as one line, in which no front end finds perfdata, a tag or a mark."""
     line = json.dumps(document, allow_nan=False).replace("|", "\\u007c").replace("<", "\\u003c")
     for mark in MARKS:
-        for closing in "])":
-            line = line.replace(f"[{mark}{closing}", f"\\u005b{mark}{closing}")
-            line = line.replace(f"({mark}{closing}", f"\\u0028{mark}{closing}")
+        for end in ")]":
+            line = line.replace(f"[{mark}{end}", f"\\u005b{mark}{end}")
+            line = line.replace(f"({mark}{end}", f"\\u0028{mark}{end}")
     return f"{line}\n"
 
 
