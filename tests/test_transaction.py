@@ -181,7 +181,7 @@ def test_proxy_over_a_unix_socket(tmp_path: Path) -> None:
     assert (done.code, done.stderr, server.faults) == (0, "", [])
 
 
-@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*$", "a*" * 30 + "$", "(a?){40}!$"])
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a?a)*$", "a*" * 30 + "$", "(a?){40}!$"])
 def test_an_expression_that_takes_for_ever(pattern: str) -> None:
     """That is our own inability, not the server's fault, and nobody else has to wait for it."""
     reply = b"250 " + b"a" * 60 + b"?\r\n"
@@ -199,7 +199,7 @@ def test_an_expression_that_takes_longer_than_there_is_time() -> None:
     assert done.line.startswith("SMTP UNKNOWN - command: to match '(a+)+$' takes too long: ")
 
 
-@pytest.mark.parametrize(("pattern", "code"), [("2.0 (Ok|Fine)", 0), ("^2.*k$", 0), ("^2.*q+", 1)])
+@pytest.mark.parametrize(("pattern", "code"), [("2.0.0 (Ok|Fine)", 0), ("^2.*k$", 0), ("^2.*q+", 1)])
 def test_an_expression(pattern: str, code: int) -> None:
     script = (Sleep(0.05), *GREETED, Expect(b"NOOP"), b"250 2.0.0 Ok\r\n", *QUIT)
     assert plugin.check(script, "-C", "NOOP", "-R", pattern).code == code
