@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 
-from check_smtp_health import __version__
+from check_smtp_health import __version__, stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,6 @@ def main() -> NoReturn:
     gc.disable()  # 5 % of a run that ends before there is anything to collect
     try:
         code = _Run(sys.argv[1:]).guarded()
-        sys.stdout.flush()
     except BaseException:
         code = UNKNOWN  # nobody is there to read why
     finally:
@@ -101,13 +100,8 @@ def _interruption() -> str:
 
 def _give_up(number: int, frame: object) -> None:
     """End a run that does not end by itself: the last resort, and somebody else's alarm."""
-    import select
-
     problem = _interruption() if _Stopped.by else "stuck beyond the deadline, ended by SIGALRM"
-    # Where standard output takes nothing any more, a further word would hold us just as well.
-    if select.select((), (1,), (), 0)[1]:
-        os.write(1, f"SMTP UNKNOWN - {problem}\n".encode())
-    os._exit(UNKNOWN)
+    os._exit(stdout.give_up(problem))
 
 
 class _Run:
@@ -120,7 +114,8 @@ class _Run:
     def guarded(self) -> int:
         """Run, print the answer, whatever happens, and return the exit code."""
         try:
-            sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+            if sys.stdout is None:
+                return UNKNOWN  # nobody reads it, and what has its number now is something else
             sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
             _on_signals(_stop)
             # Whoever started us may have blocked them.
@@ -135,12 +130,12 @@ class _Run:
             try:
                 return self._run()
             except MemoryError:
-                return self._unknown(_NO_MEMORY)
+                return stdout.give_up(_NO_MEMORY)
             except Exception as error:
                 return self._failed(error)
         except (MemoryError, ImportError, OSError):
             # There was no room even for the modules that would have said why.
-            return _say(f"SMTP UNKNOWN - {_NO_MEMORY}\n")
+            return stdout.give_up(_NO_MEMORY)
 
     def _failed(self, error: Exception) -> int:
         """Print the answer of a run that an exception ended."""
@@ -150,8 +145,7 @@ class _Run:
 
         if isinstance(error, UsageFault):
             assert self._options is not None
-            option = f"{self._options.flag(error.option)}: " if error.option else ""
-            return self._unknown(option + error.problem)
+            return self._unknown(self._options.told(error))
         if isinstance(error, ModuleNotFoundError):
             missing = error.name or error
             return self._unknown(
@@ -166,13 +160,15 @@ class _Run:
         from check_smtp_health.config import build, getopt
 
         options = self._options = getopt.read(self._arguments)
+        self._prepare_last_word()
         if options.fault is not None:
             raise options.fault
         if options.count("extra-opts"):
             from check_smtp_health.config import ini
 
-            extra = getopt.read(ini.read(options.all("extra-opts")))
+            extra = getopt.read(ini.read(options.all("extra-opts"))).hidden()
             options = self._options = options.after(extra)
+            self._prepare_last_word()
             if options.fault is not None:
                 raise options.fault
         if options.count("help"):
@@ -213,7 +209,9 @@ class _Run:
         check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
         check.add(HealthSummary(check, settings.judging.verbose, _glyphs()))
         check()
-        print(form.render(check, settings.judging.verbose), end="")
+        stdout.write(
+            form.render(check, settings.judging.verbose), form.short(check), check.exitcode
+        )
         return int(check.exitcode)
 
     def _trace(self, error: Exception) -> str:
@@ -227,6 +225,13 @@ class _Run:
 
     def _unknown(self, problem: str, trace: str = "") -> int:
         """Print the answer of a run that came to nothing, in the format that was asked for."""
+        return _say(self._in_format(problem, trace))
+
+    def _prepare_last_word(self) -> None:
+        if self._options is not None and self._options.count("output-format"):
+            stdout.last_word(self._in_format(stdout.PLACE))
+
+    def _in_format(self, problem: str, trace: str = "") -> str:
         from check_smtp_health import output
         from check_smtp_health.errors import UsageFault
 
@@ -235,7 +240,7 @@ class _Run:
             form = output.find(given)
         except UsageFault:
             form = output.TEXT
-        return _say(form.unknown(problem, trace))
+        return form.unknown(problem, trace)
 
 
 def parser() -> ArgumentParser:
@@ -268,11 +273,7 @@ def parser() -> ArgumentParser:
 def _glyphs() -> Glyphs:
     from check_smtp_health.judge.text import ASCII, BLOCKS
 
-    try:
-        "".join(BLOCKS).encode(sys.stdout.encoding)
-    except UnicodeError:
-        return ASCII
-    return BLOCKS
+    return BLOCKS if stdout.can_say("".join(BLOCKS)) else ASCII
 
 
 def _words(error: Exception) -> str:
@@ -296,5 +297,5 @@ def _bug(error: Exception) -> str:
 def _say(answer: str) -> int:
     """Print the answer of a run that asks no server, and return its exit code."""
     _turn_deaf()  # no signal must cost us the answer any more, or double it
-    print(answer, end="")
+    stdout.write(answer)
     return UNKNOWN

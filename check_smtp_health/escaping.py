@@ -1,4 +1,8 @@
-"""The one gate through which everything a peer said must pass before anyone sees it."""
+"""The one gate through which everything a peer said must pass before anyone sees it.
+
+A peer's words pass ``printable``. Our own sentences pass ``harmless``, all of them and at the last
+moment, for they quote names from DNS and certificates: whoever writes one need not remember it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ STATUS_LIMIT = 1000 - len("SMTP CRITICAL - ")
 
 # The bar starts perfdata; angle brackets are tags to web front ends, and Icinga Web colours
 # every "[CRITICAL]" it finds, so neither may come from a server.
-_HARMLESS = str.maketrans({"<": "(", ">": ")", "[": "(", "]": ")"})
+_UNTAGGED = str.maketrans({"<": "(", ">": ")"})
+_HARMLESS = {**_UNTAGGED, **str.maketrans({"[": "(", "]": ")"})}
 
 MARKS = ("OK", "WARNING", "CRITICAL", "UNKNOWN", "UP", "DOWN")
 """Words that Icinga Web takes for the mark of a state, in square brackets and in round ones."""
@@ -26,14 +31,30 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
         said = said.decode("utf-8", "replace")
     # No character shrinks below one, so a longer prefix could not show.
     line = said.strip("\r\n")[: 2 * limit].replace("\r\n", "\n").replace("\n", " / ")
-    line = line.translate(_HARMLESS)
+    return shortened(escaped(_unmarked(line.translate(_HARMLESS))), limit)
+
+
+def harmless(sentence: str) -> str:
+    """Return a sentence of ours as one line that holds nothing dangerous, whomever it quotes.
+
+    Brackets that are part of a folder's name or an address stay; those of a tag do not, nor those
+    of the mark of a state.
+    """
+    return shortened(escaped(_unmarked(sentence.translate(_UNTAGGED))), STATUS_LIMIT)
+
+
+def _unmarked(line: str) -> str:
+    """Return a line in which no front end finds a line break or the mark of a state."""
     if "\\" in line:
         # To Icinga Web a backslash and an n are a line break, as they are in Icinga's own API.
         line = line.replace("\\n", "\\x5cn").replace("\\t", "\\x5ct")
-    if "(" in line:
+    if "(" in line or "[" in line:
         for mark in MARKS:
-            line = line.replace(f"({mark})", f"({mark} )")
-    return shortened(escaped(line), limit)
+            if mark in line:
+                for opening in "([":
+                    for closing in ")]":
+                        line = line.replace(f"{opening}{mark}{closing}", f"({mark} )")
+    return line
 
 
 def shortened(line: str, limit: int) -> str:
@@ -56,6 +77,16 @@ def escaped(text: str) -> str:
     return (
         text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
     )
+
+
+def has_controls(text: str | bytes) -> bool:
+    """Whether there is a control character (C0, DEL, and of text C1), which may end a line.
+
+    Bytes from 0x80 on are parts of characters.
+    """
+    if isinstance(text, bytes):
+        return any(byte < 0x20 or byte == 0x7F for byte in text)
+    return any(character < " " or "\x7f" <= character <= "\x9f" for character in text)
 
 
 def octets(text: str) -> bytes:

@@ -74,7 +74,7 @@ COMMAND_LINES: tuple[tuple[str, ...], ...] = (
     ("mx.example", "-U", "monitor", "-A", "CRAM-MD5"),
     ("mx.example", "-U", "monitor", "-A", "XOAUTH2", "--auth-insecure"),
     ("mx.example", "-U", "monitor", "-A", "SCRAM-SHA-256", "-vv"),
-    ("mx.example", "-t", "0.5", "-w", "helo=0.1", "-c", "resolve=@1:2,auth=0.1", "-D", "0"),
+    ("mx.example", "-t", "0.5", "-w", "helo=0.1", "-c", "resolve=@1:2,tls=0.1", "-D", "0"),
     ("mx.example", "-f", "a|b@x.example", "--size", "10", "--rcpt", "a@x", "--rcpt", "b|c@x"),
     ("mx.example", "--no-relay", "a@y", "--no-relay", "\u00fc|b@y", "--tempfail", "ok"),
     ("mx.example", "-C", "NOOP a|b", "-C", "AUTH LOGIN", "-C", "bWU=", "-R", "^250|x", "-R", "334"),

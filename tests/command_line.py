@@ -34,17 +34,19 @@ def problem(*arguments: str) -> str:
     """
     options = getopt.read(list(arguments))
     try:
+        if options.fault is not None:
+            raise options.fault
+        if options.count("extra-opts"):
+            options = options.after(getopt.read(ini.read(options.all("extra-opts"))).hidden())
         _prepare(options)
     except UsageFault as fault:
-        return f"{options.flag(fault.option)}: {fault.problem}" if fault.option else fault.problem
+        return options.told(fault)
     return ""
 
 
 def _prepare(options: getopt.Options) -> None:
     if options.fault is not None:
         raise options.fault
-    if options.count("extra-opts"):
-        ini.read(options.all("extra-opts"))
     if options.count("print-definition"):
         definitions.read(options.last("print-definition") or "")
     output.find(options.last("output-format"))

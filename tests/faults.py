@@ -103,8 +103,8 @@ class Arena:
         """Have the plugin meet the row."""
         with self.standing(row) as place:
             outcome = plugin.run(
-                *(*place.target, "-t", str(row.timeout), "-F", "me.example", "--sni", NAME),
-                *row.asks.ours,
+                *(*place.target, "-t", str(row.timeout), "-F", "me.example"),
+                *(*_name(row.asks.ours), *row.asks.ours),
                 prefix=place.prefix,
                 environment={"SSL_CERT_FILE": self._certificates.good.path},
             )
@@ -232,6 +232,11 @@ def total(results: Results) -> str:
     )
 
 
+def _name(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the option that names a server's certificate, where one is asked for."""
+    return ("--sni", NAME) if {"-S", "--ssl", "-D"} & set(asked) else ()
+
+
 def document(results: Results) -> str:
     """Return what docs/faults.md is to hold."""
     head = HEAD.format(rows=len(results), total=total(results))
@@ -243,8 +248,8 @@ HEAD = """\
 
 `make faults` has both programs meet {rows} servers and networks, most of them broken, and writes
 this file; a test does so again and compares. Each has 1 s (`-t 1`; in some rows more), and is told
-`-F me.example`; check_smtp_health also gets `--sni mail.example.org`. `#` is a time or a date, the
-port is always 25, and a long line is cut.
+`-F me.example`; with TLS check_smtp_health also gets `--sni mail.example.org`. `#` is a time or a
+date, the port is always 25, and a long line is cut.
 
 **{total}**
 

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.stages import NAMES
 
 CODES = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
@@ -18,7 +19,8 @@ MORE_LIMIT = 500
 
 _MARK = re.compile(r"[\[(](OK|WARNING|CRITICAL|UNKNOWN|UP|DOWN)[\])]")
 _OURS = re.compile(
-    rf"(?:(?:{'|'.join(NAMES)}) +\d+\.\d{{6}} s [\u2588\u2591#.]{{20}} )?"
+    rf"(?:(?:{'|'.join(NAMES)}) +\d+\.\d{{6}} s [\u2588\u2591#.]{{20}} "
+    rf"|(?:mx|{'|'.join(POLICIES)}) +)?"
     rf"\[(?:{'|'.join(CODES)})\](?= |$)"
 )
 _METRIC = re.compile(

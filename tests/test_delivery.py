@@ -61,6 +61,8 @@ ONE = (*BEGUN, Expect(b"RCPT TO:<a@x>\r\n"), OK)
 QUEUED = (*ONE, *GO, Message(), b"250 queued as 4711\r\n", *QUIT)
 LMTP = (Sleep(0.05), BANNER, Expect(b"LHLO me.example\r\n"), OK, Expect(b"MAIL"), OK)
 
+WITH_CONTROL = "the password holds a control character, such as a line break"
+
 HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
 
 
@@ -959,14 +961,21 @@ def test_the_session_s_deadline_does_not_end_the_search() -> None:
     [
         (0o644, "x\n", "--mailbox-pass-file: 'password' can be read by everyone, chmod o-r it"),
         (0o600, "\n", "--mailbox-pass-file: the first line of 'password' is empty"),
-        (0o600, "a\0b", "--mailbox: the password holds a NUL, which no mailbox takes"),
+        *(
+            (
+                0o600,
+                f"a{evil}b",
+                "--mailbox: the password holds a control character, such as a line break",
+            )
+            for evil in "\0\r\x85"
+        ),
     ],
 )
 def test_password_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, text: str, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("password").write_text(text)
+    Path("password").write_bytes(text.encode())
     Path("password").chmod(mode)
     query = ("--deliver", "--rcpt", "a@x", "--mailbox", "imap://me@x")
     done = plugin.run("-H", "127.0.0.1", *query, "--mailbox-pass-file", "password")

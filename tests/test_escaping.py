@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.escaping import REPLY_LIMIT, printable, quoted, shortened
+from check_smtp_health.escaping import (
+    REPLY_LIMIT,
+    STATUS_LIMIT,
+    harmless,
+    printable,
+    quoted,
+    shortened,
+)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +98,20 @@ def test_printable_is_one_harmless_bounded_line(said: bytes | str, limit: int) -
 def test_no_mark_comes_of_a_cut(said: str, state: str) -> None:
     for limit in range(4, 40):
         assert not MARK.search(printable(f"{said}[{state}]{said}", limit))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("not in me@x/[Gmail]/Spam", "not in me@x/[Gmail]/Spam"),
+        ("TLSA of <svg onload=a>|.example", "TLSA of (svg onload=a)\\x7c.example"),
+        ("a [CRITICAL] (OK] [UP)", "a (CRITICAL ) (OK ) (UP )"),
+        ("a\nb\u202e", "a\\x0ab\\u202e"),
+        ("x" * 2000, "x" * (STATUS_LIMIT - 3) + "..."),
+    ],
+)
+def test_a_sentence_is_harmless_whomever_it_quotes(sentence: str, shown: str) -> None:
+    assert harmless(sentence) == shown
 
 
 def test_limit() -> None:

@@ -55,6 +55,9 @@ def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
         ("[other]\na=1\n", "'f' has no section 'check_smtp_health'"),
         ("[check_smtp_health]\nextra-opts=@g\n", "line 2 of 'f' asks for more"),
         ("[check_smtp_health]\nlunch=1\n", "unknown option '--lunch'"),
+        ("[check_smtp_health]\nauthpass s3cret\n", "line 2 of 'f' is not key=value"),
+        ("[check_smtp_health]\npassword: s3cret=\n", "line 2 of 'f' is not key=value"),
+        ("[check_smtp_health]\nssl=s3cret\n", "line 2 of 'f': ssl takes no value"),
         ("[check_smtp_health]\nX=1\n", "unknown option '-X'"),
     ],
 )
@@ -133,10 +136,47 @@ def test_standard_places(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("p=s3cret", "--port of --extra-opts: '***' is not a port (1 to 65535)"),
+        ("w=1,helo=s3'cret", "--warning of --extra-opts: '***' is not a threshold range"),
+        (
+            "authpass-file=s3cret",
+            "--authpass-file of --extra-opts: cannot read '***': No such file or directory",
+        ),
+        ("proxy=v1", ""),
+    ],
+)
+def test_no_value_of_a_file_is_repeated(tmp_path: Path, line: str, problem: str) -> None:
+    """It might be a password that stands in the wrong place."""
+    file = tmp_path / "plugins.ini"
+    file.write_text(f"[check_smtp_health]\nH=127.0.0.1\n{line}\n")
+    assert command_line.problem(f"--extra-opts=@{file}") == problem
+
+
+def test_what_was_typed_is_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "plugins.ini"
+    file.write_text("[check_smtp_health]\nH=127.0.0.1\n")
+    assert command_line.problem(f"--extra-opts=@{file}", "-p", "x") == (
+        "-p: 'x' is not a port (1 to 65535)"
+    )
+
+
+def test_a_file_that_somebody_holds_back(tmp_path: Path) -> None:
+    """A FIFO would keep whoever opens it waiting for a writer."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for option in ("--extra-opts=@", "--authpass-file=", "--mailbox-pass-file=", "--cert="):
+        flag, _, at = option.partition("=")
+        problem = command_line.problem("-H", "127.0.0.1", "-S", f"{flag}={at}{fifo}")
+        assert problem == f"{flag}: '{fifo}' is not a regular file"
+
+
+@pytest.mark.parametrize(
     ("locator", "problem"),
     [
         ("", "no options file in any of the standard places; give @FILE"),
-        ("@/dev/zero", "'/dev/zero' is larger than 1048576 bytes"),
+        ("@/dev/zero", "'/dev/zero' is not a regular file"),
         ("@/", "cannot read '/': Is a directory"),
         ("@a\0b", "cannot read 'a\\x00b': embedded null byte"),
     ],
@@ -153,6 +193,7 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
     done = plugin.run(f"--extra-opts=@{file}")
     assert (done.code, done.stdout, done.stderr) == (
         3,
-        "SMTP UNKNOWN - --hostname: 'm\\udcfcller' is no host name, IP address or socket path\n",
+        "SMTP UNKNOWN - --hostname of --extra-opts: '***' is no host name, IP address or socket "
+        "path\n",
         "",
     )

@@ -141,14 +141,17 @@ def test_a_long_password_waits_for_the_challenge(tmp_path: Path) -> None:
         ),
         (0o600, "\nx\n", "--authpass-file: the first line of 'password' is empty"),
         (0o600, "", "--authpass-file: the first line of 'password' is empty"),
-        (0o600, "a\0b", "-U: the password holds a NUL, which no mechanism can send"),
+        *(
+            (0o600, f"a{evil}b", "-U: the password holds a control character, such as a line break")
+            for evil in "\0\t\r\x1b\x7f\x85"
+        ),
     ],
 )
 def test_password_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, text: str, problem: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("password").write_text(text)
+    Path("password").write_bytes(text.encode())
     Path("password").chmod(mode)
     done = plugin.run("-H", "127.0.0.1", "-S", "-U", USER, "--authpass-file", "password")
     assert (done.code, done.stdout, done.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")

@@ -80,6 +80,8 @@ def test_fields() -> None:
         ("", None),
         ("1 Jan 99999999999999999999 00:00:00 +0000", None),
         ("32 Foo 2026 00:00:00 +0000", None),
+        ("1 Jan 2026 00:00:00 +" + "9" * 300, None),
+        ("1 Jan 2026 00:00:00 -" + "9" * 300, None),
     ],
 )
 def test_moment(date: str, moment: float | None) -> None:

@@ -380,7 +380,7 @@ def test_the_certificate_is_verified(world: World, tmp_path: Path) -> None:
         (world.authority.serving("mta-sts.mail.test", days=-3), "certificate expired"),
     ):
         outcome = world.run(
-            page(), certificate=certificate, arguments=("--mx", "-v", "--no-verify")
+            page(), certificate=certificate, arguments=("--mx", "-v", "-S", "--no-verify")
         )
         assert (outcome.code, said(outcome)) == (2, [f"[CRITICAL] {FETCHED}{problem}"])
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from check_smtp_health.cli import GRACE
-from tests import masking, plugin
+from tests import harmless, masking, needs, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep
 
@@ -112,7 +112,9 @@ def test_a_partial_line_is_in_the_transcript() -> None:
     ]
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", "utf-8", "latin-1", "idna", "iso2022_jp", "punycode", "utf-7", "cp037"]
+)
 def test_a_stdout_that_cannot_say_it_gets_an_escape(encoding: str) -> None:
     with ScriptedServer(("554 \u20ac\r\n".encode(), *QUIT)).running() as server:
         done = subprocess.run(
@@ -124,7 +126,22 @@ def test_a_stdout_that_cannot_say_it_gets_an_escape(encoding: str) -> None:
     shown = "\u20ac" if encoding == "utf-8" else "\\u20ac"
     assert done.returncode == 2
     assert done.stderr == b""
-    assert f"banner: 554 {shown} (after".encode(encoding) in done.stdout
+    said = f"banner: 554 {shown} (after"
+    assert said.encode("utf-8" if encoding == "utf-8" else "ascii") in done.stdout
+
+
+def test_no_encoding_makes_a_bar_of_a_letter() -> None:
+    """In Shift JIS the second byte of this one is a bar, and in ISO 2022 all of it is ASCII."""
+    for encoding in ("shift_jis", "iso2022_jp", "utf-16", "big5"):
+        with ScriptedServer(("554 \u30dd\u529f\r\n".encode(), *QUIT)).running() as server:
+            done = subprocess.run(
+                [plugin.SCRIPT, *plugin.at(server.port)],
+                env={**os.environ, "PYTHONIOENCODING": encoding},
+                capture_output=True,
+                check=False,
+            )
+        assert (done.returncode, done.stderr, done.stdout.count(b"|")) == (2, b"", 1)
+        assert b" banner: 554 \\u30dd\\u529f (after" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -167,7 +184,7 @@ def test_reader_gone(sigpipe: str) -> None:
 
 
 def test_a_reader_that_does_not_read() -> None:
-    """The pipe is full: there is nobody to tell, and nothing to wait for."""
+    """The pipe is full: there is nobody to tell, nothing to wait for; the exit code is the same."""
     out, into = os.pipe()
     os.set_blocking(into, False)
     with contextlib.suppress(BlockingIOError):
@@ -184,21 +201,86 @@ def test_a_reader_that_does_not_read() -> None:
         )
     os.close(into)
     os.close(out)
-    assert (done.returncode, done.stderr) == (3, b"")
+    assert (done.returncode, done.stderr) == (2, b"")
     assert time.monotonic() - began < 0.3 + GRACE + plugin.SLACK
 
 
-def test_what_even_the_deadline_cannot_end() -> None:
-    """An expression of the user's that takes ages: nothing else of the run gets a turn."""
-    reply = b"250 " + b"a" * 60 + b"!\r\n"
-    with ScriptedServer((BANNER, *HELO, Expect(b"NOOP"), reply, Hang())).running() as server:
-        done = plugin.run(*plugin.at(server.port), "-t", "0.3", "-C", "NOOP", "-R", "(a+)+$")
-    assert (done.code, done.stdout, done.stderr) == (
-        3,
-        "SMTP UNKNOWN - stuck beyond the deadline, ended by SIGALRM\n",
-        "",
-    )
+@pytest.mark.usefixtures("uncovered")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_even_the_deadline_cannot_end(tmp_path: Path, form: str) -> None:
+    """The last word is in the format that was asked for."""
+    (tmp_path / "hmac.py").write_text("def new(*parts):\n while True: pass\n")
+    offer = b"250-mx.example\r\n250 AUTH CRAM-MD5\r\n"
+    script = (BANNER, Expect(b"EHLO"), offer, Expect(b"AUTH"), b"334 eA==\r\n", Hang())
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *(*plugin.at(server.port), "-t", "0.3", "-U", "me", "-A", "CRAM-MD5"),
+            f"--output-format={form}",
+            environment={"PYTHONPATH": str(tmp_path), "CHECK_SMTP_HEALTH_AUTHPASS": "s3cret"},
+        )
+    line = "SMTP UNKNOWN - stuck beyond the deadline, ended by SIGALRM"
+    assert (done.code, done.stderr) == (3, "")
     assert done.seconds < 0.3 + GRACE + plugin.SLACK
+    if form == "text":
+        assert done.stdout == f"{line}\n"
+    else:
+        assert harmless.check_json(done.stdout, 3)["status"] == line
+
+
+@pytest.mark.usefixtures("uncovered")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_out_of_memory(tmp_path: Path, form: str) -> None:
+    (tmp_path / "dns.py").write_text("raise MemoryError")
+    done = plugin.run(
+        *("-H", "mx.example", "--mx", f"--output-format={form}"),
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    line = "SMTP UNKNOWN - out of memory"
+    assert (done.code, done.stderr) == (3, "")
+    if form == "text":
+        assert done.stdout == f"{line}\n"
+    else:
+        assert harmless.check_json(done.stdout, 3)["status"] == line
+
+
+SLOW = """
+import os, signal, sys
+from check_smtp_health import stdout
+signal.signal(signal.SIGALRM, lambda *_: os._exit(stdout.give_up("late")))
+signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
+stdout.write("{'all': [" + "x" * int(sys.argv[2]) + "]}", "{'all': []}", 2)
+os._exit(2)
+"""
+"""Writes a long answer, and gives up after so many seconds."""
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "pause", "is_whole"),
+    [
+        pytest.param(900_000, "0.2", 0.6, True, id="the reader may come at any time"),
+        pytest.param(3_000_000, "5", 0.3, True, id="the reader comes in time"),
+        pytest.param(3_000_000, "0.3", 0.9, False, id="the reader comes too late"),
+    ],
+)
+def test_a_slow_reader(size: int, seconds: str, pause: float, *, is_whole: bool) -> None:
+    """Whatever fits into a pipe is left in it; of more than that a valid object is."""
+    needs.root()
+    process = subprocess.Popen(
+        [
+            needs.program("setpriv"),
+            "--bounding-set=-sys_resource",
+            sys.executable,
+            "-c",
+            SLOW,
+            seconds,
+            str(size),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    time.sleep(pause)
+    stdout, _ = process.communicate(timeout=30)
+    whole = b"{'all': [" + b"x" * size + b"]}"
+    assert (process.returncode, stdout == (whole if is_whole else b"{'all': []}")) == (2, True)
 
 
 def test_nagiosplugin_missing(tmp_path: Path) -> None:
@@ -265,10 +347,11 @@ def test_as_a_module(environment: dict[str, str]) -> None:
     assert (done.returncode, done.stdout[:10], done.stderr) == (0, b"SMTP OK - ", b"")
 
 
-def test_options_that_cannot_be_read_do_not_hold_us(tmp_path: Path) -> None:
-    fifo = tmp_path / "options.ini"
-    os.mkfifo(fifo)
-    done = plugin.run(f"--extra-opts=@{fifo}")
+@pytest.mark.usefixtures("uncovered")
+def test_what_cannot_be_read_does_not_hold_us(tmp_path: Path) -> None:
+    """A package on a file system that does not answer, say."""
+    (tmp_path / "dns.py").write_text("import time\ntime.sleep(60)\n")
+    done = plugin.run("-H", "mx.example", "--mx", environment={"PYTHONPATH": str(tmp_path)})
     assert (done.code, done.stdout, done.stderr) == (
         3,
         "SMTP UNKNOWN - reading options and files took more than 5 s\n",

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from check_smtp_health import masking
 from check_smtp_health.config.settings import Secret
-from check_smtp_health.errors import Disconnected, Interrupted, TimedOut
+from check_smtp_health.errors import Disconnected, Interrupted, LocalFault, TimedOut
 from check_smtp_health.net import tls
 from check_smtp_health.net.operations import Call, Read, Write
+from check_smtp_health.roundtrip import mailbox
 from check_smtp_health.roundtrip.mailbox import Access
 from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import Reply
@@ -197,3 +199,61 @@ def test_no_password_for_a_stranger(tmp_path: Path) -> None:
         "try --ca-file or --no-verify (after # s)",
         [*(b"EHLO me.example\r\n", b"STARTTLS\r\n") * 2, b"QUIT\r\n"],
     )
+
+
+OTHER = "m4ilbox \\pw"
+"""The mailbox's password."""
+
+LEAKS = (
+    (BANNER, EHLO, b"250-mx\r\n250 AUTH %s\r\n"),
+    (BANNER, EHLO, b"250-%s\r\n250 SIZE\r\n"),
+    (BANNER, EHLO, b"550 %s\r\n"),
+    (b"554 %s\r\n",),
+    (b"220 %s\r\n", EHLO, b"550 no\r\n"),
+    (b"%s\r\n",),
+    (BANNER, EHLO, b"250-mx\r\n250 AUTH PLAIN\r\n", Expect(b"AUTH"), b"535 %s\r\n"),
+)
+"""Scripts in which a server says a secret, before and after it was sent one."""
+
+
+@pytest.mark.parametrize("script", LEAKS, ids=ascii)
+@pytest.mark.parametrize("form", ["-vvv", "--output-format=json"])
+@pytest.mark.parametrize("secret", [PASSWORD, OTHER], ids=["login", "mailbox"])
+def test_a_server_may_say_neither_password(script: Any, form: str, secret: str) -> None:
+    """Not even before it was sent one, in no form, and the mailbox's no more than the login's."""
+    said = b" ".join(masking.forms(secret, USER)).replace(b"\n", b"")
+    steps = [step.replace(b"%s", said) if isinstance(step, bytes) else step for step in script]
+    with ScriptedServer((*steps, Expect(b"QUIT"), b"221 bye\r\n")).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-t", "2", form),
+            *("-U", USER, "--auth-insecure", "--rcpt", "a@x", "--deliver"),
+            *("--mailbox", "imap://me@127.0.0.1:1"),
+            environment={
+                "CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD,
+                "CHECK_SMTP_HEALTH_MAILBOXPASS": OTHER,
+            },
+        )
+    assert (done.code, done.stderr) == (2, "")
+    shown = done.stdout
+    if form != "-vvv":
+        shown = "\n".join(texts(json.loads(done.stdout)))
+    assert "***" in shown
+    assert [one for one in masking.forms(secret, USER) if one.decode() in shown] == []
+
+
+def texts(document: Any) -> list[str]:
+    """Return all texts in a JSON document."""
+    if isinstance(document, dict):
+        return [text for value in document.values() for text in texts(value)]
+    if isinstance(document, list):
+        return [text for value in document for text in texts(value)]
+    return [str(document)]
+
+
+@pytest.mark.parametrize(
+    "evil", [b"PASS a\rDELE 1", b"PASS a\nDELE 1", b"PASS \0", b"\r\n", b"a\x1b"], ids=ascii
+)
+def test_no_control_character_is_sent_to_a_mailbox(evil: bytes) -> None:
+    """The last fence, behind what ``config`` refuses."""
+    with pytest.raises(LocalFault, match=r"^\('a user, password or folder with a control"):
+        mailbox.command(evil)

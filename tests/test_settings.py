@@ -104,7 +104,6 @@ def test_defaults() -> None:
         (("--ehlo",), {"greeting.verb": "EHLO"}),
         (("--ehlo=",), {"greeting.verb": "EHLO"}),
         (("-L",), {"greeting.verb": "LHLO"}),
-        (("--lmtp", "--ehlo"), {"greeting.verb": "LHLO"}),
         (("-e", "220 mx"), {"greeting.expect": Expect(220, "220 mx")}),
         (("-e", "554"), {"greeting.expect": Expect(554, "554")}),
         (("-e", "554-no"), {"greeting.expect": Expect(554, "554-no")}),
@@ -178,6 +177,38 @@ def test_given(arguments: tuple[str, ...], changed: dict[str, Any]) -> None:
 )
 def test_host(words: tuple[str, ...], host: Host) -> None:
     assert command_line.settings(*words).endpoint.hosts == (host,)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("mx.example", "MX.example", "mx.Example."),
+        ("b\u00fccher.example", "B\u00dcCHER.example", "xn--bcher-kva.EXAMPLE"),
+        ("2001:db8::a", "2001:DB8:0::A", "[2001:db8::a]"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("/run/lmtp", "/run/lmtp"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_same_host_counts_once_however_it_is_written(words: tuple[str, ...]) -> None:
+    hosts = [one for word in words for one in ("-H", word)]
+    assert [host.given for host in command_line.settings(*hosts).endpoint.hosts] == [words[0]]
+
+
+def test_other_hosts_are_other_hosts() -> None:
+    words = ("/run/a", "/run/A", "fe80::1%a", "fe80::1%b", "mx.example", "mx.example.org")
+    hosts = [one for word in words for one in ("-H", word)]
+    assert [host.given for host in command_line.settings(*hosts).endpoint.hosts] == [*words]
+
+
+def test_the_same_mailbox_counts_once_however_it_is_written() -> None:
+    urls = ("imap://me@x.example", "imap://me@X.Example.", "imap://me@x.example:143/INBOX")
+    boxes = [one for url in urls for one in ("--mailbox", url)]
+    chosen = command_line.settings(
+        *("-H", "mx.example", "--rcpt", "a@x", "--deliver", *boxes), mailbox_password="x"
+    )
+    assert chosen.roundtrip is not None
+    assert [str(one) for one in chosen.roundtrip.mailboxes] == ["me@x.example/INBOX"]
 
 
 @pytest.mark.parametrize(

@@ -42,23 +42,20 @@ def test_interrupted_says_where_and_what_was_measured(number: signal.Signals) ->
     ]
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_interrupted_while_preparing(tmp_path: Path) -> None:
-    fifo = tmp_path / "options.ini"
-    os.mkfifo(fifo)
+    here = tmp_path / "here"
+    (tmp_path / "dns.py").write_text(f"open({str(here)!r}, 'w')\nimport time\ntime.sleep(60)\n")
     process = subprocess.Popen(
-        [plugin.SCRIPT, f"--extra-opts=@{fifo}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [plugin.SCRIPT, "-H", "mx.example", "--mx"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
-    while process.poll() is None:
-        try:  # succeeds once the plugin has the other end open
-            keeps = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-            break
-        except OSError:
-            time.sleep(0.01)
-    while process.poll() is None:  # the first may come just before read() begins to wait
-        process.terminate()
-        time.sleep(0.05)
+    while process.poll() is None and not here.exists():
+        time.sleep(0.01)
+    process.terminate()
     stdout, stderr = process.communicate()
-    os.close(keeps)
     assert (process.returncode, stdout, stderr) == (
         3,
         b"SMTP UNKNOWN - interrupted by SIGTERM while preparing\n",

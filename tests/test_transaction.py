@@ -12,7 +12,7 @@ from check_smtp_health.stages.connection import PROXY_SIGNATURE, proxy_header
 from tests import plugin
 from tests.plugin import check
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
-from tests.servers.scripted import Expect, ScriptedServer, Sleep, Step, Swallow
+from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep, Step, Swallow
 
 OK = b"250 2.0.0 ok\r\n"
 RSET = (Expect(b"RSET\r\n"), OK)
@@ -179,3 +179,29 @@ def test_proxy_over_a_unix_socket(tmp_path: Path) -> None:
     with ScriptedServer(script, path=path).running() as server:
         done = plugin.run("-H", path, "-L", "-r", "--rcpt", "a@x", "-F", "me.example")
     assert (done.code, done.stderr, server.faults) == (0, "", [])
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a?a)*$", "a*" * 30 + "$", "(a?){40}!$"])
+def test_an_expression_that_takes_for_ever(pattern: str) -> None:
+    """That is our own inability, not the server's fault, and nobody else has to wait for it."""
+    reply = b"250 " + b"a" * 60 + b"?\r\n"
+    script = (Sleep(0.05), *GREETED, Expect(b"NOOP"), reply, *QUIT)
+    done = plugin.check(script, "-C", "NOOP", "-R", pattern, "-t", "5")
+    assert (done.code, done.labels) == (3, "time connect banner helo quit")
+    assert done.line.startswith(f"SMTP UNKNOWN - command: to match '{pattern}' takes too long: ")
+
+
+def test_an_expression_that_takes_longer_than_there_is_time() -> None:
+    reply = b"250 " + b"a" * 60 + b"!\r\n"
+    script = (*GREETED, Expect(b"NOOP"), reply, Hang())
+    done = plugin.check(script, "-C", "NOOP", "-R", "(a+)+$", "-t", "0.5")
+    assert done.code == 3
+    assert done.line.startswith("SMTP UNKNOWN - command: to match '(a+)+$' takes too long: ")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "code"), [("2.0.0 (Ok|Fine)", 0), ("^2.*k$", 0), ("^2.*q+", 1)]
+)
+def test_an_expression(pattern: str, code: int) -> None:
+    script = (Sleep(0.05), *GREETED, Expect(b"NOOP"), b"250 2.0.0 Ok\r\n", *QUIT)
+    assert plugin.check(script, "-C", "NOOP", "-R", pattern).code == code

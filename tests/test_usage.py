@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from check_smtp_health import __version__
+from check_smtp_health.errors import UsageFault
 from tests import command_line, plugin
 from tests.servers.scripted import Hang, ScriptedServer
 
@@ -21,6 +22,8 @@ WITH_PASSWORD = (
     "--mailbox: holds a password, which everybody could see: use --mailbox-pass-file FILE "
     "(a ':' in a user name is %3A, a '/' %2F)"
 )
+
+WITH_CONTROL = "the password holds a control character, such as a line break"
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-w", "abc"), "-w: 'abc' is not a threshold range"),
@@ -79,7 +82,11 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("--tempfail", "4"), "--tempfail: '4' is not a state (ok, warning, critical, unknown)"),
     (("--tempfail", ""), "--tempfail: '' is not a state (ok, warning, critical, unknown)"),
-    (("-H", "a", "-H", "b", "--min-healthy", "4"), "--min-healthy: 4 of 3 cannot be healthy"),
+    (
+        ("-H", "a", "-H", "b", "--min-healthy", "4"),
+        "--min-healthy: asks for 4, but there are only 3 hosts",
+    ),
+    (("--min-healthy", "3"), "--min-healthy: asks for 3, but there is only one host"),
     (("--min-healthy", "0"), "--min-healthy: '0' is not a number of targets"),
     (("--mx",), "--mx: '127.0.0.1' is not a name that DNS knows"),
     (("--all-addresses",), "--all-addresses: '127.0.0.1' is not a name that DNS knows"),
@@ -106,26 +113,48 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("-S", "--ssl"), "--ssl: contradicts -S"),
     (("--sni=127.0.0.1", "-S"), "--sni: '127.0.0.1' is not a host name"),
-    (("--tls-min", "1.1"), "--tls-min: '1.1' is neither 1.2 nor 1.3"),
+    (("-S", "--tls-min", "1.1"), "--tls-min: '1.1' is neither 1.2 nor 1.3"),
     (("-D", "soon"), "-D: 'soon' is not a number of days W[,C]"),
     (("-D", "1,2,3"), "-D: '1,2,3' is not a number of days W[,C]"),
     (("-S", "--key", "k"), "--key: needs --cert FILE"),
+    (("--ehlo", "-L"), "--ehlo: cannot be combined with -L, which greets with LHLO"),
+    (("-e", "554", "-w", "helo=1"), "-w: this run does not measure helo"),
     (
         ("-S", "--ca-file", "/nonexistent"),
         "--ca-file: cannot read '/nonexistent': No such file or directory",
     ),
-    (("-S", "--ca-file", "/dev/null"), "--ca-file: '/dev/null' holds no certificate"),
+    (("-S", "--ca-file", "/etc/passwd"), "--ca-file: '/etc/passwd' holds no certificate"),
+    *(
+        (("-S", flag, "/dev/tty"), f"{flag}: '/dev/tty' is not a regular file")
+        for flag in ("--ca-file", "--cert")
+    ),
+    (
+        ("-S", "--cert", "/etc/passwd", "--key", "/dev/tty"),
+        "--key: '/dev/tty' is not a regular file",
+    ),
     (("-S", "--ca-path", "/dev/null"), "--ca-path: '/dev/null' is not a directory"),
     (
         ("-S", "--cert", "/nonexistent"),
         "--cert: cannot read '/nonexistent': No such file or directory",
     ),
-    (("-S", "--cert", "/dev/null"), "--cert: '/dev/null' holds no certificate and key that fit"),
+    (
+        ("-S", "--cert", "/etc/passwd"),
+        "--cert: '/etc/passwd' holds no certificate and key that fit",
+    ),
     (("-A", "PLAIN"), "-A: needs -U USER"),
     (("-P", "x"), "-P: needs -U USER"),
     (("--authpass-file", "x"), "--authpass-file: cannot read 'x': No such file or directory"),
     (("-U", "me"), "-U: needs a password, use --authpass-file FILE"),
     (("-U", "", "-P", "x"), "-U: '' is no user name"),
+    (
+        ("-U", "me", "-P", "x\ny"),
+        "-U: the password holds a control character, such as a line break",
+    ),
+    (("-U", "me\rx", "-P", "y"), "-U: 'me\\x0dx' is no user name"),
+    (
+        ("-U", "me", "-P", "my", "password"),
+        "one word too many, put the value of -P in quotes",
+    ),
     (("-U", "me", "-P", ""), "-U: needs a password, use --authpass-file FILE"),
     (("-U", "me", "-P", "x", "--authpass-file", "y"), "--authpass-file: contradicts -P"),
     (
@@ -241,6 +270,22 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-C", ""), "-C: '' is not a command line of 1 to 510 bytes"),
     (("-C", "x" * 511), f"-C: '{'x' * 80}...' is not a command line of 1 to 510 bytes"),
     (("-C", "NOOP", "-R", "a", "-R", "b"), "-R: 'b' belongs to no -C"),
+    (
+        ("-C", "NOOP", "-R", "(ok"),
+        "-R: '(ok' is not a regular expression: missing ), unterminated subpattern",
+    ),
+    (
+        ("-C", "NOOP", "-R", "+ok"),
+        "-R: '+ok' is not a regular expression: nothing to repeat",
+    ),
+    (
+        ("-C", "NOOP", "-R", "a{99999999999}"),
+        "-R: 'a{99999999999}' is not a regular expression",
+    ),
+    (
+        (*SENT, "--mailbox", "imap://me@x:\uff11\uff11\uff10"),
+        "--mailbox: 'imap://me@x:\uff11\uff11\uff10' names no HOST[:PORT] (IPv6 in brackets)",
+    ),
     (("-e", "554", "-f", ""), "-e: a server that says 554 ends before --from"),
     (
         ("--output-format", "xml"),
@@ -252,6 +297,24 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         "--extra-opts: cannot read '/nonexistent': No such file or directory",
     ),
 )
+
+NEEDS_TLS = (
+    ("--ca-file", "x"),
+    ("--ca-path", "x"),
+    ("--cafile", "x"),
+    ("--cert", "x"),
+    ("--tls-min", "1.3"),
+    ("--no-verify",),
+    ("--ignore-certificate-expiration",),
+    ("--sni=mx.example",),
+)
+"""Options that mean nothing in a run without TLS."""
+
+UNMEASURED = (
+    *("resolve", "tls", "starttls", "auth", "mail", "rcpt", "relay", "command", "data"),
+    *("delivery", "dnsbl", "healthy"),
+)
+"""What a run that only says HELO to an address does not measure."""
 
 HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((), "no host given, use -H HOST"),
@@ -303,7 +366,7 @@ AS_PROCESSES: tuple[tuple[str, ...], ...] = (
     ("-X",),
     ("-c", "9" * 5000),
     ("-F", "me\r\nMAIL FROM:<a@b>"),
-    ("-S", "--ca-file", "/dev/null"),
+    ("-S", "--ca-file", "/etc/passwd"),
     ("--extra-opts=a@/nonexistent",),
     (*SENT, "--mailbox", "imap://me:s3cret@x"),
 )
@@ -324,6 +387,68 @@ def test_bad_option_is_named(arguments: tuple[str, ...], problem: str) -> None:
 @pytest.mark.parametrize(("arguments", "problem"), HOSTS, ids=[row[1][:60] for row in HOSTS])
 def test_bad_host(arguments: tuple[str, ...], problem: str) -> None:
     assert command_line.problem(*arguments) == problem
+
+
+@pytest.mark.parametrize("arguments", NEEDS_TLS, ids=lambda row: row[0])
+def test_an_option_for_tls_needs_tls(arguments: tuple[str, ...]) -> None:
+    flag = arguments[0].partition("=")[0]
+    assert command_line.problem(*whole(arguments)) == f"{flag}: needs TLS, add -S or --ssl"
+
+
+@pytest.mark.parametrize("sought", [(), ("--no-verify",), ("--tls-min", "1.3")], ids=str)
+def test_a_mailbox_is_asked_by_tls(sought: tuple[str, ...]) -> None:
+    """What holds for a mailbox, too, has an effect; what is about the session only has none."""
+    password = {"mailbox_password": "x"}
+    command_line.settings("-H", "mx.example", *SOUGHT, *sought, **password)
+    with pytest.raises(UsageFault, match="needs TLS"):
+        command_line.settings("-H", "mx.example", *SOUGHT, *sought, "--sni=x", **password)
+
+
+def test_a_policy_host_is_asked_by_tls() -> None:
+    """Whoever may vouch for it is the user's choice; all else is the standard's."""
+    where = ("-H", "example.org", "--mta-sts")
+    command_line.settings(*where, "--ca-file", "x")
+    command_line.settings(*where, "--ca-path", "x")
+    with pytest.raises(UsageFault, match="needs TLS"):
+        command_line.settings(*where, "--no-verify")
+
+
+@pytest.mark.parametrize("given", [("--sni",), ("--sni", ""), ("-q", "true"), ("--tempfail", "ok")])
+def test_switches_of_check_smtp_need_no_effect(given: tuple[str, ...]) -> None:
+    assert command_line.problem("-H", "127.0.0.1", *given) == ""
+
+
+@pytest.mark.parametrize("option", ["-w", "-c"])
+@pytest.mark.parametrize("label", UNMEASURED)
+def test_a_threshold_for_what_is_not_measured(option: str, label: str) -> None:
+    problem = command_line.problem("-H", "127.0.0.1", option, f"9,{label}=1:")
+    assert problem == f"{option}: this run does not measure {label}"
+
+
+@pytest.mark.parametrize(
+    ("label", "arguments"),
+    [
+        ("time", ()),
+        ("connect", ()),
+        ("banner", ("-e", "554")),
+        ("helo", ("-L",)),
+        ("quit", ()),
+        ("resolve", ("-H", "mx.example")),
+        ("tls", ("-D", "9")),
+        ("starttls", ("-S", "--no-verify")),
+        ("auth", ("-U", "me", "-P", "secret", "--auth-insecure")),
+        ("mail", ("--size", "9")),
+        ("rcpt", TO),
+        ("relay", ("--no-relay", "a@x")),
+        ("command", ("-C", "NOOP")),
+        ("data", SENT),
+        ("dnsbl", ("--dnsbl", "x.example", "--nameserver", "127.0.0.1")),
+        ("healthy", ("-H", "mx.example")),
+        ("healthy", ("--min-healthy", "1")),
+    ],
+)
+def test_a_threshold_for_what_is_measured(label: str, arguments: tuple[str, ...]) -> None:
+    assert command_line.problem("-H", "127.0.0.1", *arguments, "-w", f"{label}=1:") == ""
 
 
 @pytest.mark.parametrize("arguments", AS_PROCESSES, ids=lambda row: " ".join(row)[:60])

@@ -5,8 +5,6 @@ Reads and sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence
 
 from __future__ import annotations
 
-import re
-
 from check_smtp_health.config import parsers, thresholds
 from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.config.settings import (
@@ -24,15 +22,26 @@ from check_smtp_health.config.settings import (
     Transaction,
 )
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import quoted
+from check_smtp_health.escaping import has_controls, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Callable, Iterable
+    from typing import Literal, TypeVar
 
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.report import Host
+
+    _T = TypeVar("_T")
+
+# Which connections the options about TLS are about: that of the session, those to the mailboxes as
+# well, that to the policy host as well.
+_SESSION_TLS = ("sni",)
+_MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expiration")
+_POLICY_TLS = ("ca-file", "ca-path")
+
+_SWITCHES = ("no-verify", "ignore-certificate-expiration")
 
 
 def build(  # noqa: PLR0913
@@ -68,7 +77,7 @@ def build(  # noqa: PLR0913
 
 
 def _endpoint(options: Options) -> Endpoint:
-    hosts = tuple(dict.fromkeys(map(parsers.host, options.all("hostname"))))
+    hosts = _once(map(parsers.host, options.all("hostname")), parsers.identity)
     if not hosts:
         raise UsageFault("", "no host given, use -H HOST")
     source = options.last("source")
@@ -85,6 +94,14 @@ def _endpoint(options: Options) -> Endpoint:
         min_healthy=_min_healthy(options, hosts),
         nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
     )
+
+
+def _once(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:
+    """Return the values without those that only spell an earlier one in a different way."""
+    known: dict[object, _T] = {}
+    for one in given:
+        known.setdefault(identity(one), one)
+    return tuple(known.values())
 
 
 def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> int | None:
@@ -121,7 +138,8 @@ def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
         return None
     least = parsers.count("min-healthy", given)
     if not (options.count("mx") or options.count("all-addresses") or len(hosts) >= least):
-        raise UsageFault("min-healthy", f"{least} of {len(hosts)} cannot be healthy")
+        there = f"are only {len(hosts)} hosts" if len(hosts) > 1 else "is only one host"
+        raise UsageFault("min-healthy", f"asks for {least}, but there {there}")
     return least
 
 
@@ -135,6 +153,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         mode = "starttls"
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
+    _need_tls(options, mode)
     if options.count("key") and not options.count("cert"):
         raise UsageFault("key", "needs --cert FILE")
     return Tls(
@@ -148,6 +167,23 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         minimum=parsers.tls_min(options.last("tls-min") or "1.2"),
         judge_expiry=not options.count("ignore-certificate-expiration"),
     )
+
+
+def _need_tls(options: Options, mode: str) -> None:
+    """See to it that each option about TLS is about a connection of this run.
+
+    Raises:
+        UsageFault: one is not. ``--sni`` without a name is a switch of check_smtp's.
+    """
+    has_mailbox, has_policy_host = options.count("mailbox"), options.count("mta-sts")
+    for options_of, is_there in (
+        (_SESSION_TLS, mode),
+        (_MAILBOX_TLS, mode or has_mailbox),
+        (_POLICY_TLS, mode or has_mailbox or has_policy_host),
+    ):
+        for name in () if is_there else options_of:
+            if options.last(name) or (options.count(name) and name in _SWITCHES):
+                raise UsageFault(name, "needs TLS, add -S or --ssl")
 
 
 def _sni(options: Options, hosts: tuple[Host, ...], mode: str) -> str | None:
@@ -174,6 +210,9 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         or tls.mode == "starttls"
         or transaction.is_international
     )
+    if options.count("ehlo") and options.count("lmtp"):
+        flag = options.flag("lmtp")
+        raise UsageFault("ehlo", f"cannot be combined with {flag}, which greets with LHLO")
     verb = "EHLO" if needs_extensions or options.count("ehlo") else "HELO"
     return Greeting(
         verb="LHLO" if options.count("lmtp") else verb,
@@ -192,15 +231,13 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
             if options.count(name):
                 raise UsageFault(name, "needs -U USER")
         return None
-    if not user or "\0" in user:
+    if not user or has_controls(user):
         raise UsageFault("authuser", f"{quoted(user)} is no user name")
     if not password:
         raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
-    if "\0" in password:
-        raise UsageFault("authuser", "the password holds a NUL, which no mechanism can send")
     return Login(
         user=user,
-        password=Secret(password),
+        password=_secret("authuser", password),
         mechanism=(options.last("authtype") or "").upper() or None,
         may_show_password=bool(tls.mode or options.count("auth-insecure")),
     )
@@ -220,7 +257,7 @@ def _transaction(options: Options) -> Transaction:
 def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     lines = [parsers.line(one) for one in options.all("command")]
     # An engine passes a missing macro as an empty text, which no reply could lack.
-    texts: list[str | None] = [text or None for text in options.all("response")]
+    texts = [parsers.response(text) if text else None for text in options.all("response")]
     if len(texts) > len(lines):
         raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} belongs to no -C")
     texts += [None] * (len(lines) - len(texts))
@@ -246,19 +283,20 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
             for method in parsers.auth_results(given)
         ),
         may_show_password=bool(options.count("auth-insecure")),
-        password=_mailbox_password(password, mailboxes),
+        password=_mailbox_password(password),
     )
 
 
-def _mailbox_password(given: str | None, mailboxes: tuple[Mailbox, ...]) -> Secret:
+def _mailbox_password(given: str | None) -> Secret:
     if not given:
         raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    if "\0" in given:
-        raise UsageFault("mailbox", "the password holds a NUL, which no mailbox takes")
-    # It ends up in a command line, where a line's end would begin another command.
-    if not all(one.has_folders for one in mailboxes) and re.search(r"[\x00-\x1f\x7f]", given):
-        problem = "the password holds a control character, which POP3 cannot send"
-        raise UsageFault("mailbox", problem)
+    return _secret("mailbox", given)
+
+
+def _secret(option: str, given: str) -> Secret:
+    """Return a password that no protocol can take for the end of a line, and of a command."""
+    if has_controls(given):
+        raise UsageFault(option, "the password holds a control character, such as a line break")
     return Secret(given)
 
 
@@ -271,7 +309,9 @@ def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
         return ()
     from check_smtp_health.config import mailbox_url
 
-    mailboxes = tuple(dict.fromkeys(map(mailbox_url.parse, given)))
+    mailboxes = _once(
+        map(mailbox_url.parse, given), lambda one: (*one.account, one.scheme, one.folder)
+    )
     for host in [one.host for one in mailboxes if endpoint.family and one.host.kind == "address"]:
         if parsers.ip_version(host.ascii) != endpoint.family:
             why = "source" if endpoint.source else f"use-ipv{endpoint.family}"

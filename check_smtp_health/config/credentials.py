@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
+from check_smtp_health.config import files
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 
@@ -69,14 +67,7 @@ def _kept(found: str | None) -> str | None:
 
 
 def _first_line(option: str, path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_mode & stat.S_IROTH:
-                raise UsageFault(option, f"{quoted(path)} can be read by everyone, chmod o-r it")
-            line = file.readline(FILE_LIMIT)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageFault(option, f"cannot read {quoted(path)}: {reason}") from error
+    line = files.read(option, path, FILE_LIMIT, is_secret=True).partition(b"\n")[0]
     text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
     if not text:
         raise UsageFault(option, f"the first line of {quoted(path)} is empty")

@@ -8,6 +8,8 @@ the table for ``--help``, and for whatever else needs a parser.
 
 from __future__ import annotations
 
+import re
+
 from check_smtp_health.config.option_table import ANY_WORD, OPTIONS
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
@@ -21,10 +23,14 @@ _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 
 
 class Given(NamedTuple):
-    """One option as the user gave it: the flag as typed, and its value, empty for a switch."""
+    """One option as the user gave it: the flag as typed, and its value, empty for a switch.
+
+    ``is_hidden`` says that the value must not be repeated.
+    """
 
     flag: str
     value: str
+    is_hidden: bool = False
 
 
 class Options:
@@ -52,6 +58,28 @@ class Options:
             for name, several in options._given.items():
                 both._given.setdefault(name, []).extend(several)
         return both
+
+    def hidden(self) -> Options:
+        """Return the same options, of values that must not be repeated, as those of a file."""
+        same = Options()
+        same.fault = self.fault
+        for name, several in self._given.items():
+            same._given[name] = [one._replace(is_hidden=True) for one in several]
+        return same
+
+    def told(self, fault: UsageFault) -> str:
+        """Return a fault as the user is to read it, with the flag as it was typed.
+
+        Of values that must not be repeated, nothing is: a password may stand in the wrong place.
+        """
+        if not fault.option:
+            return fault.problem
+        problem = fault.problem
+        flag = self.flag(fault.option)
+        if any(one.is_hidden for one in self._given.get(fault.option, ())):
+            flag += " of --extra-opts"
+            problem = re.sub("'.*'", "'***'", problem)
+        return f"{flag}: {problem}"
 
     def take_host_from_sni(self) -> None:
         """Take for the host what ``--sni`` took: check_smtp's has no value, and HOST may follow."""
@@ -105,8 +133,15 @@ def read(arguments: list[str]) -> Options:
         elif options.last("sni"):
             options.take_host_from_sni()
     if words and options.fault is None:
-        options.fault = UsageFault("", f"{quoted(words[0])} is one word too many")
+        options.fault = UsageFault("", _superfluous(words[0], options))
     return options
+
+
+def _superfluous(word: str, options: Options) -> str:
+    """Return what is wrong with a stray word; it may be the rest of a password."""
+    if options.count("authpass"):
+        return f"one word too many, put the value of {options.flag('authpass')} in quotes"
+    return f"{quoted(word)} is one word too many"
 
 
 def _read_long(argument: str, rest: list[str], options: Options) -> None:

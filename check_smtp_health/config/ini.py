@@ -8,8 +8,9 @@ not configparser's INI.
 from __future__ import annotations
 
 import os
+import re
 
-from check_smtp_health.config import getopt
+from check_smtp_health.config import files, getopt
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 
@@ -35,6 +36,10 @@ FILES_IN_PATH = ("monitoring-plugins.ini", "plugins.ini", "nagios-plugins.ini")
 
 SIZE_LIMIT = 1024 * 1024
 """Bytes of an options file; a larger one is a mistake (a device, a log)."""
+
+
+# A flag without its dashes: what does not look like one is not repeated either.
+_KEY = "[A-Za-z0-9]|[A-Za-z][A-Za-z0-9-]{0,38}[A-Za-z0-9]"
 
 
 def read(locators: tuple[str, ...]) -> list[str]:
@@ -65,14 +70,16 @@ def parse(lines: list[str], section: str, source: str) -> list[str]:
             raise UsageFault("extra-opts", f"line {number} of {quoted(source)} is in no [section]")
         elif current == section:
             key, equals, value = (part.strip() for part in line.partition("="))
-            if not key or not equals:
-                raise UsageFault(
-                    "extra-opts", f"line {number} of {quoted(source)} is not key=value"
-                )
-            # "=" even for an empty value: it must not swallow the argument that follows.
+            where = f"line {number} of {quoted(source)}"
+            # Nothing else of the line is repeated: it may hold a password.
+            if not equals or not re.fullmatch(_KEY, key):
+                raise UsageFault("extra-opts", f"{where} is not key=value")
             option = getopt.find(f"-{key}" if len(key) == 1 else f"--{key}")
+            if value and not option.value and value not in option.optional:
+                raise UsageFault("extra-opts", f"{where}: {key} takes no value")
+            # "=" even for an empty value: it must not swallow the argument that follows.
             if option.name == "extra-opts":
-                raise UsageFault("extra-opts", f"line {number} of {quoted(source)} asks for more")
+                raise UsageFault("extra-opts", f"{where} asks for more")
             arguments.append(f"--{option.name}={value}")
     if not seen:
         raise UsageFault("extra-opts", f"{quoted(source)} has no section {quoted(section)}")
@@ -83,12 +90,7 @@ def _read(locator: str) -> list[str]:
     section, at, path = locator.partition("@")
     if not at:
         path = _default_file()
-    try:
-        with open(path, "rb") as file:
-            data = file.read(SIZE_LIMIT + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UsageFault("extra-opts", f"cannot read {quoted(path)}: {reason}") from error
+    data = files.read("extra-opts", path, SIZE_LIMIT + 1)
     if len(data) > SIZE_LIMIT:
         raise UsageFault("extra-opts", f"{quoted(path)} is larger than {SIZE_LIMIT} bytes")
     return parse(os.fsdecode(data).split("\n"), section or PROGRAM, path)

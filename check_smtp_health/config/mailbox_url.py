@@ -51,7 +51,7 @@ class Mailbox(NamedTuple):
     @property
     def account(self) -> tuple[str, str, int]:
         """What several folders may have in common."""
-        return self.user, self.host.dns_name, self.port
+        return self.user, parsers.identity(self.host), self.port
 
     @property
     def has_tls(self) -> bool:
@@ -95,7 +95,7 @@ def parse(given: str) -> Mailbox:
         raise UsageFault("mailbox", f"{quoted(given)} names no user (USER@HOST)")
     if folder and not SCHEMES[scheme].has_folders:
         raise UsageFault("mailbox", f"{quoted(given)} names a folder, and POP3 has none")
-    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::(\d{1,5}))?", where)
+    match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", where)
     if match is None:
         raise UsageFault("mailbox", f"{quoted(given)} names no HOST[:PORT] (IPv6 in brackets)")
     port = int(match[2]) if match[2] else SCHEMES[scheme].port

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import quoted
+from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.report import Host
 
@@ -93,6 +93,17 @@ def host(given: str) -> Host:
     if not is_name(text):
         raise UsageFault("hostname", f"{quoted(given)} is no host name, IP address or socket path")
     return Host(given if given.isprintable() else text, text, "name")
+
+
+def identity(given: Host) -> str:
+    """Return what two spellings of the same host have in common."""
+    if given.kind == "name":
+        return given.dns_name.lower()
+    if ":" not in given.ascii or given.kind == "socket":
+        return given.ascii
+    import ipaddress  # it has been: see ``ip_version``
+
+    return str(ipaddress.ip_address(given.ascii))
 
 
 def need_names(option: str, hosts: Iterable[Host]) -> None:
@@ -213,6 +224,20 @@ def line(given: str) -> str:
         raise UsageFault(
             "command", f"{quoted(given)} is not a command line of 1 to {COMMAND_OCTETS} bytes"
         )
+    return given
+
+
+def response(given: str) -> str:
+    """Return the text, or regular expression, that a reply must contain.
+
+    check_smtp refuses one that cannot be compiled, too: taken for a text, it might never be found.
+    """
+    try:
+        re.compile(octets(given), re.MULTILINE)
+    except (re.error, RecursionError, OverflowError) as error:
+        reason = f": {error.msg}" if isinstance(error, re.error) else ""
+        problem = f"{quoted(given)} is not a regular expression{reason}"
+        raise UsageFault("response", problem) from error
     return given
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
-from check_smtp_health.escaping import escaped, printable
+from check_smtp_health.escaping import harmless, printable
 from check_smtp_health.judge.nagios import Context, Critical, Ok, Result, Warn
 from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_of
 from check_smtp_health.report import duration
@@ -172,21 +172,21 @@ def _after(seen: Observation) -> str:
 
 def sentence(finding: Failure | Finding) -> str:
     """Return a finding as one harmless sentence, with the server's words where there are any."""
-    problem = escaped(finding.problem)
+    problem = harmless(finding.problem)
     return f"{problem}: '{printable(finding.said)}'" if finding.said else problem
 
 
 def reason(failure: Failure) -> str:
     """Return why a stage failed, as one harmless sentence, in the server's words if it said any."""
     if failure.code is not None:
-        return f"{printable(failure.said)} {escaped(failure.problem)}".rstrip()
+        return f"{printable(failure.said)} {harmless(failure.problem)}".rstrip()
     return sentence(failure)
 
 
 def _of_stage(seen: Observation, finding: Finding) -> str:
     if finding.kind in REFUSALS:
         said = printable(finding.said)
-        return f"{escaped(finding.problem)}: {said}{_after(seen)}"
+        return f"{harmless(finding.problem)}: {said}{_after(seen)}"
     return sentence(finding)
 
 

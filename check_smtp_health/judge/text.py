@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health.escaping import STATUS_LIMIT, escaped, printable, shortened
+from check_smtp_health.escaping import STATUS_LIMIT, escaped, harmless, printable, shortened
 from check_smtp_health.judge.check import of_stage
 from check_smtp_health.judge.contexts import reason, sentence, slowest
 from check_smtp_health.judge.nagios import Ok, Summary
@@ -182,7 +182,8 @@ def _healthy(report: Report) -> str:
 
 def _held(report: Report) -> list[str]:
     """Return what else was asked and held, in a few words each."""
-    return [*(one.held for one in report.policies if one.held), *report.held]
+    held = (*(one.held for one in report.policies if one.held), *report.held)
+    return list(map(harmless, held))
 
 
 def _healthy_all(reports: Sequence[Report], count: Result) -> str:
@@ -226,7 +227,7 @@ def _policy_lines(policy: PolicyResult, results: Sequence[Result]) -> Iterator[s
         if any(finding is one for one in policy.findings):
             yield f"{policy.name:<8} {_mark(result.state)} {sentence(finding)}"
     for note in policy.notes:
-        yield f"{policy.name:<8} {_mark(Ok)} {note}"
+        yield f"{policy.name:<8} {_mark(Ok)} {harmless(note)}"
 
 
 def _delivered(report: Report) -> Iterator[str]:
@@ -241,17 +242,17 @@ def _way(report: Report) -> Iterator[str]:
     delivery = report.delivery
     if delivery is None:
         return
-    yield f"delivery: seen in {', '.join(delivery.places)}"
+    yield harmless(f"delivery: seen in {', '.join(delivery.places)}")
     for host, seconds in delivery.hops:
         delay = "at an unknown time" if seconds is None else f"after {seconds:g} s"
         yield f"delivery: {printable(host) or 'a server without name'} {delay}"
     if delivery.authentication:
         results = (f"{method} {result}" for method, result in delivery.authentication)
-        yield f"delivery: {', '.join(results)}"
+        yield harmless(f"delivery: {', '.join(results)}")
     for name, value in delivery.spam:
         yield f"delivery: {printable(name)}: {printable(value)}"
     for note in delivery.notes:
-        yield f"delivery: {note}"
+        yield harmless(f"delivery: {note}")
 
 
 def transcript(report: Report) -> Iterator[tuple[float, str, str]]:

@@ -1,7 +1,8 @@
 """THE FORMAT TABLE: the answer in each format.
 
 A format is a module and its row. The module has ``render``, for a check that has been evaluated,
-and ``unknown``, for a run that had nothing to evaluate.
+``short`` for one whose reader does not come in time, and ``unknown``, for a run that had nothing to
+evaluate.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ class Format(NamedTuple):
     def render(self, check: HealthCheck, verbose: int) -> str:
         """Return the answer of a check that has been called."""
         text: str = load(f"output.{self.module}:render")(check, verbose)
+        return text
+
+    def short(self, check: HealthCheck) -> str:
+        """Return the shortest answer of a check that has been called."""
+        text: str = load(f"output.{self.module}:short")(check)
         return text
 
     def unknown(self, problem: str, trace: str = "") -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from check_smtp_health import __version__
-from check_smtp_health.escaping import MARKS, escaped, printable
+from check_smtp_health.escaping import MARKS, harmless, printable
 from check_smtp_health.judge.check import of_stage
 from check_smtp_health.judge.states import worst
 from check_smtp_health.judge.text import transcript
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 def render(check: HealthCheck, verbose: int) -> str:
     """Return the object for a check that has been called; it has everything, always."""
-    state = str(check.state).upper()
     return _line(
         {
-            **_head(state, check.exitcode, f"SMTP {state} - {check.summary_str}"),
+            **_head_of(check),
             "problems": [
                 {"state": str(result.state).upper(), "text": str(result)}
                 for result in check.results
@@ -41,20 +40,33 @@ def render(check: HealthCheck, verbose: int) -> str:
     )
 
 
+def short(check: HealthCheck) -> str:
+    """Return the object without details."""
+    return _empty(_head_of(check))
+
+
 def unknown(problem: str, trace: str) -> str:
     """Return the object for a run that could not begin, or ended in a bug."""
-    head = _head("UNKNOWN", 3, f"SMTP UNKNOWN - {problem}")
+    return _empty(_head("UNKNOWN", 3, f"SMTP UNKNOWN - {problem}"))
+
+
+def _empty(head: dict[str, Any]) -> str:
     return _line({**head, "problems": [], "targets": [], "perfdata": []})
 
 
 def _line(document: dict[str, Any]) -> str:
     """Return the object as one line, in which no front end finds perfdata, a tag or a mark."""
-    line = json.dumps(document).replace("|", "\\u007c").replace("<", "\\u003c")
+    line = json.dumps(document, allow_nan=False).replace("|", "\\u007c").replace("<", "\\u003c")
     for mark in MARKS:
         for end in ")]":
             line = line.replace(f"[{mark}{end}", f"\\u005b{mark}{end}")
             line = line.replace(f"({mark}{end}", f"\\u0028{mark}{end}")
     return f"{line}\n"
+
+
+def _head_of(check: HealthCheck) -> dict[str, Any]:
+    state = str(check.state).upper()
+    return _head(state, check.exitcode, f"SMTP {state} - {check.summary_str}")
 
 
 def _head(state: str, code: int, line: str) -> dict[str, Any]:
@@ -73,7 +85,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
         "label": report.label,
         "state": str(worst(result.state for result in results)).upper(),
         "is_domain": report.is_domain,
-        "held": list(report.held),
+        "held": list(map(harmless, report.held)),
         "host": report.host.given,
         "port": report.port,
         "address": report.address,
@@ -84,10 +96,10 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
             {
                 "name": one.name,
                 "findings": _findings(one.findings),
-                "notes": list(one.notes),
+                "notes": list(map(harmless, one.notes)),
                 "is_pinned": one.is_pinned,
                 "listings": one.listings,
-                "held": one.held,
+                "held": harmless(one.held),
             }
             for one in report.policies
         ],
@@ -111,7 +123,7 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
         if failure is None
         else {
             "kind": failure.kind,
-            "problem": escaped(failure.problem),
+            "problem": harmless(failure.problem),
             "code": failure.code,
             "reply": printable(failure.said),
             "raw": _raw(failure.said),
@@ -125,7 +137,7 @@ def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     return [
         {
             "kind": one.kind,
-            "problem": escaped(one.problem),
+            "problem": harmless(one.problem),
             "reply": printable(one.said),
             "raw": _raw(one.said),
         }
@@ -159,11 +171,13 @@ def _tls(facts: TlsFacts) -> dict[str, Any]:
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:
     return {
-        "mailboxes": list(delivery.places),
+        "mailboxes": list(map(harmless, delivery.places)),
         "hops": [{"host": printable(host), "seconds": seconds} for host, seconds in delivery.hops],
-        "authentication": dict(delivery.authentication),
+        "authentication": {
+            harmless(method): harmless(result) for method, result in delivery.authentication
+        },
         "spam": [
             {"field": printable(name), "value": printable(value)} for name, value in delivery.spam
         ],
-        "notes": list(delivery.notes),
+        "notes": list(map(harmless, delivery.notes)),
     }

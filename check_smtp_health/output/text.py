@@ -11,11 +11,20 @@ if TYPE_CHECKING:
 
 def render(check: HealthCheck, verbose: int) -> str:
     """Return the text for a check that has been called."""
-    status = f"SMTP {str(check.state).upper()} - {check.summary_str}"
+    status = _status(check)
     perfdata = f"| {' '.join(check.perfdata)}" if check.perfdata else ""
     if not verbose:
         return f"{status} {perfdata}".rstrip() + "\n"
     return "\n".join(line for line in (status, *check.verbose_str, perfdata) if line) + "\n"
+
+
+def short(check: HealthCheck) -> str:
+    """Return the status line alone."""
+    return f"{_status(check)}\n"
+
+
+def _status(check: HealthCheck) -> str:
+    return f"SMTP {str(check.state).upper()} - {check.summary_str}"
 
 
 def unknown(problem: str, trace: str) -> str:

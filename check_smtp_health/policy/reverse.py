@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.masking import Mask
     from check_smtp_health.net.dns import Records, Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.stages.state import ProbeState
@@ -53,17 +54,19 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     kind = "A" if ip.version == 4 else "AAAA"
     asked = names[:NAMES_LIMIT]
     answers = yield from together(ask(servers, one, kind) for one in asked)
-    findings = list(_confirmation(ip, asked, answers))
+    findings = list(_confirmation(ip, asked, answers, state.mask))
     for where, text in state.names.items():
-        findings += _agreement(where, text, names)
+        findings += _agreement(where, text, names, state.mask)
     held = "" if findings else "reverse DNS agrees"
-    return PolicyResult("reverse", tuple(findings), (f"{address} is {_listed(names)}",), held=held)
+    note = f"{address} is {_listed(names, state.mask)}"
+    return PolicyResult("reverse", tuple(findings), (note,), held=held)
 
 
 def _confirmation(
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
     names: Sequence[str],
     answers: Sequence[Records | PeerFault],
+    mask: Mask,
 ) -> Sequence[Finding]:
     """Return a finding where no name leads back to the address."""
     for answer in answers:
@@ -75,19 +78,20 @@ def _confirmation(
         if isinstance(answer, PeerFault):
             return (Finding("unanswered", answer.sentence),)
     leads = "does not lead" if len(names) == 1 else "do not lead"
-    return (Finding("misconfigured", f"{_listed(names)} {leads} back to {ip}"),)
+    return (Finding("misconfigured", f"{_listed(names, mask)} {leads} back to {ip}"),)
 
 
-def _agreement(where: str, text: bytes, names: Sequence[str]) -> Sequence[Finding]:
+def _agreement(where: str, text: bytes, names: Sequence[str], mask: Mask) -> Sequence[Finding]:
     """Return a finding where the server calls itself what its address is not called."""
     own = (*text.decode("utf-8", "replace").split(), "")[0]
     if plain_name(own) in names:
         return ()
-    said = f"says '{printable(own, 80)}'" if own else "says no name"
-    return (Finding("misconfigured", f"{where} {said}, the PTR record {_listed(names)}"),)
+    said = f"says '{printable(mask.applied(own), 80)}'" if own else "says no name"
+    return (Finding("misconfigured", f"{where} {said}, the PTR record {_listed(names, mask)}"),)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], mask: Mask) -> str:
+    # Masked before it is cut: half of a secret would not be known as one.
     more = len(names) - NAMES_SHOWN
-    shown = ", ".join(printable(name, 80) for name in names[:NAMES_SHOWN])
+    shown = ", ".join(printable(mask.applied(name), 80) for name in names[:NAMES_SHOWN])
     return shown + (f" and {more} more" if more > 0 else "")

@@ -84,7 +84,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         if not stage.is_due(state):
             continue
         fault = yield from walk.through(stage)
-        if fault is not None or state.is_over:
+        if fault is not None:
             break
     seconds, ended = walk.seconds, walk.ended
     if state.connection.is_up and (fault is None or isinstance(fault, _CLEAN)):
@@ -109,13 +109,13 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         yield from walk.through(delivery, since=ended)
     tls = state.connection.tls.facts() if state.connection.tls is not None else None
     address = state.connection.address
-    return Report(
+    report = Report(
         host=target.host,
         port=plan.settings.endpoint.port,
         address=address.host if address is not None else "",
         seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
         observations=tuple(walk.observations),
-        transcript=walk.transcript,
+        transcript=tuple(walk.transcript),
         tls=tls and tls._replace(is_pinned=any(one.is_pinned for one in policies)),
         delivery=state.delivery,
         policies=policies,
@@ -123,6 +123,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         is_domain=False,
         held=tuple(state.held),  # all fields in their order: see namedtuple for what that saves
     )
+    return state.mask.over(report)
 
 
 def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:
@@ -153,12 +154,9 @@ class _Walk:
         return self.ended - (self._origin or 0.0)
 
     @property
-    def transcript(self) -> tuple[Exchange, ...]:
-        """What was sent and received, secrets that the server repeats masked."""
-        return tuple(
-            seen if seen.sender != "S" else seen._replace(data=self.state.masked(seen.data))
-            for seen in self._transcript.exchanges
-        )
+    def transcript(self) -> list[Exchange]:
+        """What was sent and received."""
+        return self._transcript.exchanges
 
     def through(
         self, stage: Stage, since: float | None = None
@@ -185,7 +183,7 @@ class _Walk:
                 fault = yield from self._served(stage.explain(state, fault), aside, EXPLAIN_LIMIT)
             failure = self._failure(fault)
         if stage.name:
-            findings = tuple([one._replace(said=state.masked(one.said)) for one in state.findings])
+            findings = tuple(state.findings)
             self.observations.append(Observation(stage.name, began, seconds, failure, findings))
         return fault
 
@@ -227,7 +225,7 @@ class _Walk:
 
     def _failure(self, fault: SessionFault) -> Failure:
         code = fault.code if isinstance(fault, Rejected) else None
-        return Failure(fault.kind, sentence(fault), self.state.masked(fault.said), code)
+        return Failure(fault.kind, sentence(fault), fault.said, code)
 
 
 class _Transcript:

@@ -20,6 +20,12 @@ HOPS_LIMIT = 100
 NESTING_LIMIT = 5
 """Comments within comments that are read; nobody writes more."""
 
+MOMENT_LIMIT = 253402300800.0
+"""Seconds from 1970 to the year 10000, which no date has (RFC 5322 section 3.3: four digits).
+
+The zone of one may have any number of digits, and of such numbers the difference is infinite.
+"""
+
 SPAM_LIMIT = 10
 """Fields of spam filters that are reported; a filter writes three or four."""
 
@@ -54,7 +60,8 @@ def moment(date: str) -> float | None:
     """Return a date as seconds since 1970, None where it is none."""
     try:
         parsed = parsedate_tz(date)
-        return None if parsed is None else float(mktime_tz(parsed))
+        found = None if parsed is None else float(mktime_tz(parsed))
+        return found if found is not None and abs(found) < MOMENT_LIMIT else None
     except (ValueError, OverflowError, TypeError, IndexError):
         return None  # email.utils takes more for a date than the calendar has
 

@@ -7,13 +7,16 @@ Rows name their functions, which are imported while planning: a run loads what i
 
 from __future__ import annotations
 
+from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
+from check_smtp_health.errors import UsageFault
 from check_smtp_health.loading import load
+from check_smtp_health.masking import forms
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.stages.state import Prepared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from check_smtp_health.config.settings import Settings
@@ -81,13 +84,22 @@ def _starttls(settings: Settings) -> bool:
     return settings.tls.mode == "starttls"
 
 
-_RESOLVE = Row("resolve", _always, "connection:resolve")
+def _has_name(settings: Settings) -> bool:
+    return any(host.kind == "name" for host in settings.endpoint.hosts)
+
+
+def _is_welcome(settings: Settings) -> bool:
+    """Whether the banner is to be a yes: after a no a server takes only QUIT (RFC 5321, 3.1)."""
+    return settings.greeting.expect.code < 400
+
+
+_RESOLVE = Row("resolve", _has_name, "connection:resolve")
 
 _SESSION = (
     Row("connect", _always, "connection:connect"),
     Row("tls", _implicit_tls, "encryption:handshake", explain="encryption:explain"),
     Row("banner", _always, "connection:banner"),
-    Row("helo", _always, "greeting:helo"),
+    Row("helo", _is_welcome, "greeting:helo"),
     Row("starttls", _starttls, "encryption:starttls"),
     Row("tls", _starttls, "encryption:handshake", explain="encryption:explain"),
     Row("helo", _starttls, "greeting:helo"),
@@ -121,8 +133,36 @@ _DELIVERY = Row(
     is_due=lambda state: state.transaction.sent is not None,
 )
 
-NAMES = tuple(dict.fromkeys(row.name for row in (_RESOLVE, *_SESSION, _QUIT, _DELIVERY)))
+_ROWS = (_RESOLVE, *_SESSION, _QUIT, _DELIVERY)
+
+NAMES = tuple(dict.fromkeys(row.name for row in _ROWS))
 """All stage names, in the order of a session."""
+
+
+def measured(settings: Settings) -> set[str]:
+    """Return the labels of all that a run with these settings measures if nothing fails."""
+    labels = {TIME, *(row.name for row in _ROWS if row.applies(settings))}
+    if settings.tls.mode:
+        labels.add(DAYS)
+    if settings.policies.asks(DNSBL):
+        labels.add(DNSBL)
+    if settings.endpoint.has_several:
+        labels.add(HEALTHY)
+    return labels
+
+
+def _need_measured(settings: Settings) -> None:
+    """See to it that each limit is for something that is measured.
+
+    Raises:
+        UsageFault: one is not, so that it could never be violated.
+    """
+    known = measured(settings)
+    limits = settings.judging.limits
+    for option, ranges in (("warning", limits.warning), ("critical", limits.critical)):
+        for label in ranges:
+            if label not in known:
+                raise UsageFault(option, f"this run does not measure {label}")
 
 
 def plan(settings: Settings) -> Plan:
@@ -144,14 +184,28 @@ def prepare(settings: Settings) -> Prepared:
     """Import what the stages need, read all files, and return what came of it.
 
     Raises:
-        UsageFault: a file cannot be used, a package is missing.
+        UsageFault: a limit has no effect, a file cannot be used, a package is missing.
     """
+    _need_measured(settings)
     return Prepared(
         trust=_call("encryption:trust", settings) if settings.tls.mode else None,
         mechanisms=_call("login:mechanisms", settings) if settings.login is not None else (),
         servers=_call("connection:servers", settings) if _asks_dns(settings) else None,
         roundtrip=_call("delivery:tools", settings) if settings.roundtrip is not None else None,
+        secrets=tuple(_secrets(settings)),
     )
+
+
+def _secrets(settings: Settings) -> Iterator[bytes]:
+    """Give the forms of all passwords of the run, the mailbox's as well while SMTP is spoken."""
+    login, roundtrip = settings.login, settings.roundtrip
+    users = [] if login is None else [login.user]
+    if roundtrip is not None:
+        users += [mailbox.user for mailbox in roundtrip.mailboxes]
+    if login is not None:
+        yield from forms(login.password.reveal(), *users)
+    if roundtrip is not None and roundtrip.password is not None:
+        yield from forms(roundtrip.password.reveal(), *users)
 
 
 def _asks_dns(settings: Settings) -> bool:

@@ -158,8 +158,6 @@ def banner(state: ProbeState) -> StageRun:
         raise
     require_code(reply, expect.code)
     state.names["banner"] = reply.texts[0]
-    # A server that says no in its banner takes nothing but QUIT (section 3.1).
-    state.is_over = not reply.is_positive
     text = octets(expect.text)
     if not text or text in reply.raw or text in b"\n".join(reply.lines):
         return

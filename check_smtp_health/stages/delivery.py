@@ -5,15 +5,11 @@ Loaded only by runs that send a message.
 
 from __future__ import annotations
 
-import re
-
 from check_smtp_health.errors import Undelivered
-from check_smtp_health.escaping import octets
 from check_smtp_health.net.operations import Write
 from check_smtp_health.report import Delivery, Finding
 from check_smtp_health.roundtrip import header, message
 from check_smtp_health.roundtrip.matching import MessageQuery
-from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import dotted
 from check_smtp_health.stages.greeting import own_name
 from check_smtp_health.stages.state import RoundTripTools, ask, listen, require_code, send
@@ -102,14 +98,8 @@ def _each(state: ProbeState, first: Reply) -> StageRun:
 def delivery(state: ProbeState) -> StageRun:
     """Wait until the message is in its mailbox."""
     roundtrip = _roundtrip(state.settings)
-    assert roundtrip.password is not None
-    password = roundtrip.password.reveal()
-    state.secrets += [octets(password), octets(re.sub(r'(["\\])', r"\\\1", password))]
-    state.secrets += [
-        sasl.encode(octets(f"\0{mailbox.user}\0{password}")) for mailbox in roundtrip.mailboxes
-    ]
     arrival = yield from _found(state, roundtrip.timeout)
-    fields = header.fields(state.masked(arrival.header))
+    fields = header.fields(state.mask.applied(arrival.header))
     results = header.authentication_results(fields)
     state.delivery = Delivery(
         tuple(str(place) for place in dict.fromkeys(arrival.places)),

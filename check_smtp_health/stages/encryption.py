@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from check_smtp_health.config import files
 from check_smtp_health.errors import (
     HandshakeFailed,
     NotOffered,
@@ -81,6 +82,10 @@ def made(options: TlsOptions) -> Trust:
     Raises:
         UsageFault: a file cannot be used.
     """
+    for field, option in _OPTIONS.items():
+        path = getattr(options, field)
+        if path is not None and field != "ca_path":
+            files.need_regular(option, path)
     try:
         return Trust(options)
     except UnusableFile as fault:
@@ -130,7 +135,7 @@ def explain(state: ProbeState, fault: Untrusted) -> Procedure[Untrusted]:
         state.connection.tls = yield from _look(
             state, state.prepared.trust.without_checking(fault.why), state.target.server_name
         )
-        certificate = state.connection.tls.facts().certificate
+        certificate = state.mask.over(state.connection.tls.facts().certificate)
     except SessionFault:
         pass  # the reason alone must do
     return Untrusted(_sentence(state, fault, certificate), fault.why)

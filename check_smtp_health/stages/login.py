@@ -10,7 +10,7 @@ from check_smtp_health.errors import (
     UsageFault,
     Violation,
 )
-from check_smtp_health.escaping import octets, printable, quoted
+from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import COMMAND_LIMIT
@@ -98,15 +98,15 @@ def _login(state: ProbeState) -> StageRun:
     mechanism = sasl.best(offered, state.prepared.mechanisms)
     if mechanism is None:
         wanted = login.mechanism or "a mechanism to be chosen without -A"
-        raise NotOffered(f"{wanted} is not offered, only {printable(' '.join(offered))}")
+        words = printable(state.mask.applied(" ".join(offered)))
+        raise NotOffered(f"{wanted} is not offered, only {words}")
     if mechanism.is_clear and not login.may_show_password:
         raise LocalFault(
             f"{mechanism.name} without TLS would show the password, "
             "use -S, --ssl or --auth-insecure"
         )
-    password = login.password.reveal()
-    state.secrets += [octets(password), sasl.encode(octets(password))]
-    reply = yield from _exchange(state, mechanism, mechanism.run(login.user, password))
+    exchange = mechanism.run(login.user, login.password.reveal())
+    reply = yield from _exchange(state, mechanism, exchange)
     if reply.code in _HINTS:
         raise Rejected(f"({_HINTS[reply.code]})", reply.raw, reply.code)
     require_code(reply, 235)
@@ -129,7 +129,7 @@ def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Pr
     while reply.code == 334:
         challenge = sasl.decode(b"".join(reply.texts))
         # With SCRAM's challenges a guessed password could be tried at home.
-        state.secrets += [text for text in reply.texts if text]
+        state.mask.add(*reply.texts)
         response = initial if waits else (yield from _computed(mechanism, exchange, challenge))
         if response is None:
             # Section 4: "*" cancels; the reply to it is of no interest any more.
@@ -155,7 +155,6 @@ def _computed(
 
 
 def _respond(state: ProbeState, before: bytes, response: bytes) -> Procedure[Reply]:
-    if response:
-        state.secrets.append(response)
+    state.mask.add(response)
     shown = before + HIDDEN + b"\r\n"
     return (yield from send(state, Write(before + response + b"\r\n", shown=shown)))

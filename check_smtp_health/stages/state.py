@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health.errors import Disconnected, Rejected, TimedOut
+from check_smtp_health.masking import Mask
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
 from check_smtp_health.smtp.session import Session, command
@@ -49,13 +50,15 @@ class Prepared(NamedTuple):
     """What was made ready for all targets, before any clock ran.
 
     ``mechanisms`` are the SASL mechanisms that may be used, best first; ``servers`` the name
-    servers to ask, where there is something that only they know.
+    servers to ask, where there is something that only they know; ``secrets`` the forms of passwords
+    that nobody may be shown, whoever says them.
     """
 
     trust: Trust | None = None
     mechanisms: tuple[Mechanism, ...] = ()
     servers: Servers | None = None
     roundtrip: RoundTripTools | None = None
+    secrets: tuple[bytes, ...] = ()
 
 
 class Target(NamedTuple):
@@ -108,11 +111,10 @@ class Transaction:
 class ProbeState:
     """What one probe has learned so far. The only thing that stages change.
 
-    ``findings`` are those of the stage under way: they outlive a fault that ends it. ``secrets``
-    must not be shown even where the server repeats them; ``is_over`` says that there is nothing
-    left to learn; ``names`` has the text of the banner and of the reply to HELO, which begin with
-    the server's name for itself; ``delivery`` is what is known of the message's way; ``held`` is
-    what was seen to hold, in a few words each.
+    ``findings`` are those of the stage under way: they outlive a fault that ends it. ``mask``
+    hides secrets where the server repeats them; ``names`` has the text of the banner and
+    of the reply to HELO, which begin with the server's name for itself; ``delivery`` is what is
+    known of the message's way; ``held`` is what was seen to hold, in a few words each.
     """
 
     __slots__ = (
@@ -120,10 +122,9 @@ class ProbeState:
         "delivery",
         "findings",
         "held",
-        "is_over",
+        "mask",
         "names",
         "prepared",
-        "secrets",
         "settings",
         "target",
         "transaction",
@@ -138,15 +139,8 @@ class ProbeState:
         self.findings: list[Finding] = []
         self.held: list[str] = []
         self.names: dict[str, bytes] = {}
-        self.is_over = False
-        self.secrets: list[bytes] = []
+        self.mask = Mask(prepared.secrets)
         self.delivery: Delivery | None = None
-
-    def masked(self, data: bytes) -> bytes:
-        """Return what a peer said, with the secrets masked that it repeats."""
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            data = data.replace(secret, b"***")
-        return data
 
 
 def ask(state: ProbeState, verb: str, argument: str = "") -> Procedure[Reply]:

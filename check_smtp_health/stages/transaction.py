@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.errors import NotOffered, Rejected
+from check_smtp_health.errors import LocalFault, NotOffered, Rejected, TimedOut
 from check_smtp_health.escaping import octets, quoted
-from check_smtp_health.net.operations import Write
+from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.report import Finding
+from check_smtp_health.smtp.session import command as command_line
 from check_smtp_health.stages.state import ask, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from check_smtp_health.net.operations import Procedure
     from check_smtp_health.smtp.session import Reply
     from check_smtp_health.stages.state import ProbeState, StageRun
+
+_REPEATS = set(b"*+?{")
+"""What makes matching an expression take longer than reading the reply, or for ever."""
 
 
 def mail(state: ProbeState) -> StageRun:
@@ -67,10 +72,9 @@ def command(state: ProbeState) -> StageRun:
     state.transaction.is_tainted = True
     for line, text in state.settings.transaction.commands:
         shown = _shown(state, line, is_response=is_response)
-        data = line.encode() + b"\r\n"
-        reply = yield from send(state, Write(data, shown=shown.encode() + b"\r\n"))
+        reply = yield from send(state, Write(command_line(line), shown=shown.encode() + b"\r\n"))
         is_response = reply.code == 334
-        if text is not None and _contains(reply, text):
+        if text is not None and (yield from _contains(reply, text)):
             continue
         if not reply.is_positive:
             refused(state, reply, shown)
@@ -99,28 +103,39 @@ def _shown(state: ProbeState, line: str, *, is_response: bool) -> str:
     """Return a command as it may be shown: AUTH's responses (RFC 4954) may not."""
     words = line.split()
     if is_response:
-        state.secrets.append(line.encode())
+        state.mask.add(line.encode())
         return "***"
     if words[0].upper() == "AUTH" and len(words) > 2:
-        state.secrets.append(words[2].encode())
+        state.mask.add(words[2].encode())
         return f"{words[0]} {words[1]} ***"
     return line
 
 
-def _contains(reply: Reply, text: str) -> bool:
+def _contains(reply: Reply, text: str) -> Procedure[bool]:
     """Whether a reply contains a text, or what the text matches as a regular expression.
 
     check_smtp has it as one; with most texts that comes to the same.
+
+    Raises:
+        LocalFault: nobody lives long enough to see whether it matches.
     """
     wanted = octets(text)
     forms = (reply.raw, b"\n".join(reply.lines))
     if any(wanted in form for form in forms):
         return True
+    pattern = re.compile(wanted, re.MULTILINE)
+    if not set(wanted) & _REPEATS:
+        return any(pattern.search(form) for form in forms)
+    from check_smtp_health.net import aside
+
+    found: bool | None
     try:
-        pattern = re.compile(wanted, re.MULTILINE)
-    except re.error:
-        return False
-    return any(pattern.search(form) for form in forms)
+        found = yield Call(aside.matches, (pattern, forms))
+    except TimedOut:
+        found = None  # the server has answered: it is not to blame
+    if found is None:
+        raise LocalFault(f"to match {quoted(text)} takes too long", reply.raw)
+    return found
 
 
 def refused(state: ProbeState, reply: Reply, what: str) -> None:

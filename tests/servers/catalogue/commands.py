@@ -45,19 +45,6 @@ ROWS = (
         labels=f"{HELOED} command quit",
     ),
     ok(
-        "answers a command with what is no regular expression",
-        *(*GREETED, Expect(b"NOOP"), b"250 (250)\r\n", *QUIT),
-        asks=commands(("NOOP", "(250")),
-        labels=f"{HELOED} command quit",
-    ),
-    warning(
-        "lacks what is no regular expression",
-        "command: NOOP: the reply lacks '(25': '250 ok'",
-        f"{HELOED} command quit",
-        *(*GREETED, Expect(b"NOOP"), b"250 ok\r\n", *QUIT),
-        asks=commands(("NOOP", "(25")),
-    ),
-    ok(
         "does not know a command, as it should",
         *(*GREETED, Expect(b"HELP"), b"502 no\r\n", *QUIT),
         asks=commands(("HELP", "502 no")),

@@ -1,0 +1,49 @@
+"""Files that the user names: regular ones, so that nobody can keep us waiting while they are read.
+
+Opening a FIFO waits for somebody to write, and reading a device may never end.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
+
+
+def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> bytes:
+    """Return at most ``limit`` bytes of a file; a secret one must not be readable by everyone.
+
+    Raises:
+        UsageFault: it cannot be read, is no regular file, or is no secret; ``option`` is to blame.
+    """
+    try:
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+        with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            _need_regular(option, path, mode)
+            if is_secret and mode & stat.S_IROTH:
+                raise UsageFault(option, f"{quoted(path)} can be read by everyone, chmod o-r it")
+            return file.read(limit)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageFault(option, f"cannot read {quoted(path)}: {reason}") from error
+
+
+def need_regular(option: str, path: str) -> None:
+    """See to it that a file which somebody else is going to open is none to wait for.
+
+    Raises:
+        UsageFault: it is no regular file. One that is not there is for whoever opens it to tell.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    _need_regular(option, path, mode)
+
+
+def _need_regular(option: str, path: str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise UsageFault(option, f"{quoted(path)} is not a regular file")

@@ -1,0 +1,123 @@
+"""Secrets in what other people say: found in every form that a server might give them, and hidden.
+
+A server knows the password that it was sent, and may have it from another place before that. What
+it says is shown to people who must not know it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+from check_smtp_health import report
+from check_smtp_health.escaping import octets, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T", bytes, str)
+    _V = TypeVar("_V")
+
+STARS = "***"
+"""What stands for a secret."""
+
+SHORTEST = 4
+"""Bytes below which a form is not looked for: shorter ones are in every other word, and to mask
+those would make the output unreadable, and show by what is missing what the secret is."""
+
+# The fields that have other people's words in them. All others are ours, and judged by.
+_WORDS: dict[type, tuple[str, ...]] = {
+    report.Report: ("observations", "transcript", "tls", "delivery", "policies", "held"),
+    report.Observation: ("failure", "findings"),
+    report.Failure: ("problem", "said"),
+    report.Finding: ("problem", "said"),
+    report.PolicyResult: ("findings", "notes", "held"),
+    report.Exchange: ("data",),
+    report.TlsFacts: ("certificate",),
+    report.Certificate: ("subject", "issuer", "names"),
+    report.Delivery: ("hops", "authentication", "spam", "notes"),
+    report.Hop: ("host",),
+}
+
+
+class Mask:
+    """Hides secrets in texts, in whatever case; without any it changes nothing."""
+
+    __slots__ = ("_forms", "_patterns")
+
+    def __init__(self, forms: Iterable[bytes] = ()) -> None:
+        self._forms: set[bytes] = set()
+        self._patterns: tuple[re.Pattern[bytes], re.Pattern[str]] | None = None
+        self.add(*forms)
+
+    def add(self, *forms: bytes) -> None:
+        """Take more forms of secrets."""
+        new = {form.lower() for form in forms if len(form) >= SHORTEST} - self._forms
+        if new:
+            self._forms |= new
+            self._patterns = None
+
+    def applied(self, said: _T) -> _T:
+        """Return what somebody said, stars in place of each secret."""
+        if not self._forms:
+            return said
+        if isinstance(said, bytes):
+            # Looking for each first takes a fraction of what the expression does.
+            low = said.lower()
+            if not any(form in low for form in self._forms):
+                return said
+            return self._compiled()[0].sub(STARS.encode(), said)
+        return self._compiled()[1].sub(STARS, said)
+
+    def _compiled(self) -> tuple[re.Pattern[bytes], re.Pattern[str]]:
+        if self._patterns is None:
+            # The longest first: it may begin with another one.
+            forms = b"|".join(map(re.escape, sorted(self._forms, key=len, reverse=True)))
+            text = forms.decode("utf-8", "surrogateescape")
+            self._patterns = re.compile(forms, re.IGNORECASE), re.compile(text, re.IGNORECASE)
+        return self._patterns
+
+    def over(self, value: _V) -> _V:
+        """Return a report, or a part of one, with all that other people said in it masked."""
+        masked: Any = self._over(value) if self._forms else value
+        same: _V = masked
+        return same
+
+    def _over(self, value: Any) -> Any:
+        if isinstance(value, bytes):
+            return self.applied(value)
+        if isinstance(value, str):
+            return self.applied(value)
+        fields = _WORDS.get(type(value))
+        if fields is not None:
+            return value._replace(**{name: self._over(getattr(value, name)) for name in fields})
+        if type(value) is tuple:
+            return tuple(map(self._over, value))
+        return value
+
+
+def forms(password: str, *users: str) -> Iterator[bytes]:
+    """Give every form in which a password is looked for in other people's words."""
+    secret = octets(password)
+    yield secret
+    yield printable(password).encode("utf-8", "replace")  # our own gate may have seen it first
+    yield re.sub(rb'(["\\])', rb"\\\1", secret)  # quoted by IMAP
+    yield re.sub(rb'(["().;\\@$])', rb"\\\1", secret)  # in a name of DNS
+    yield _base64(secret)
+    for user in map(octets, users):
+        for pair in (
+            user + b"\0" + user + b"\0" + secret,
+            b"\0" + user + b"\0" + secret,
+            user + b"\0" + secret,
+            user + b":" + secret,
+        ):
+            yield _base64(pair)
+    yield secret.hex().encode()
+    yield b"".join(b"%%%02x" % byte for byte in secret)
+    yield re.sub(rb"[^A-Za-z0-9._~-]", lambda found: b"%%%02x" % found[0][0], secret)
+
+
+def _base64(data: bytes) -> bytes:
+    return binascii.b2a_base64(data, newline=False)

@@ -1,0 +1,118 @@
+"""Standard output: the answer's way out, in bytes for engines, to a reader who may be slow.
+
+What is written is ASCII, or in an encoding that extends it: engines look for bars and line ends as
+bytes, and in some encodings those are parts of characters that a server can choose.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+PIPE_LEAST = 4096
+"""Bytes that every pipe takes before it blocks."""
+
+PIPE_USUAL = 64 * 1024
+"""Those that most take (pipe(7)); less is not asked for."""
+
+PLACE = "@@"
+"""What stands for the problem in a last word, which must be ready before it is needed."""
+
+POLL = 0.01
+"""Seconds between looks at whether the reader has begun to read."""
+
+_HIGH = bytes(range(128, 256))
+_SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, which fcntl names from Python 3.10 on
+
+
+class _Last:
+    """The last word and its exit code; a signal handler has nobody else to ask."""
+
+    word = f"SMTP UNKNOWN - {PLACE}\n".encode()
+    code = 3
+
+
+def last_word(answer: str, code: int = 3) -> None:
+    """Make ready what is said, by ``give_up``, where the run comes to no other end."""
+    _Last.word, _Last.code = encoded(answer), code
+
+
+def give_up(problem: str) -> int:
+    """Write the last word, with the problem in its place, and return the exit code.
+
+    Nothing is written where standard output takes nothing any more, which would hold us.
+    """
+    import select
+
+    if _Last.word and select.select((), (1,), (), 0)[1]:
+        os.write(1, _Last.word.replace(PLACE.encode(), problem.encode()))
+    return _Last.code
+
+
+def encoded(answer: str) -> bytes:
+    """Return an answer as it is written; what the encoding lacks becomes an escape."""
+    try:
+        data = answer.encode(sys.stdout.encoding, "backslashreplace")
+        said = data.decode(sys.stdout.encoding)
+        if data.translate(None, _HIGH) == said.encode("ascii", "ignore"):
+            return data
+    except (UnicodeError, LookupError):
+        pass  # such as "idna", which is none for texts
+    return answer.encode("ascii", "backslashreplace")
+
+
+def can_say(text: str) -> bool:
+    """Whether a text is written as it is."""
+    return b"\\" not in encoded(text)
+
+
+def write(answer: str, short: str = "", code: int = 3) -> None:
+    """Write an answer; if nobody begins to read it, it becomes the ``short`` one in the end.
+
+    ``code`` is the exit code that either has.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data = encoded(answer)
+    if len(data) > PIPE_LEAST and not _has_room(len(data)):
+        brief = encoded(short)
+        begun = next((at for at, pair in enumerate(zip(data, brief)) if len({*pair}) > 1), 0)
+        _Last.word, _Last.code = brief[begun:], code
+        _write(data[:begun])
+        _await_reader()
+        data = data[begun:]
+    _Last.word, _Last.code = b"", code
+    _write(data)
+
+
+def _has_room(size: int) -> bool:
+    """Whether a pipe can take so many bytes at once, so that its reader may come when he likes.
+
+    What is no pipe takes what it gets.
+    """
+    import fcntl
+
+    try:
+        fcntl.fcntl(1, _SET_PIPE_SIZE, max(size, PIPE_USUAL))
+    except PermissionError:  # more than /proc/sys/fs/pipe-max-size
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _await_reader() -> None:
+    """Wait until the pipe is empty: from then on the reader is there."""
+    import fcntl
+    import select
+    import termios
+
+    while any(fcntl.ioctl(1, termios.FIONREAD, bytes(4))):
+        select.select((), (), (), POLL)
+
+
+def _write(data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(1, rest) :]
