@@ -329,7 +329,7 @@ def test_no_answer_takes_long_to_read(kind: str, problem: str) -> None:
             dns_answer.read(query, data)
     else:
         dns_answer.read(query, data)
-    assert time.process_time() - began < 0.2
+    assert time.process_time() - began < 0.5
 
 
 def test_what_answers_nothing_takes_no_time() -> None:
