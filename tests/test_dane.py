@@ -385,8 +385,21 @@ def test_a_record_of_an_authority_where_the_chain_is_not_known(world: World) -> 
     assert raised.value.problem == NO_CHAIN.partition(": ")[2]
 
 
-def test_a_certificate_that_cannot_be_read() -> None:
-    assert key_information(b"x") == b""
+@pytest.mark.parametrize("data", ["", hashlib.sha256(b"").hexdigest()])
+def test_no_record_matches_a_key_that_cannot_be_read(data: str) -> None:
+    def never(der: bytes, name: str) -> NoReturn:
+        raise AssertionError(name)
+
+    record = Tlsa(3, 1, 1 if data else 0, bytes.fromhex(data))
+    assert key_information(b"x") is None
+    with pytest.raises(StopIteration) as stopped:
+        next(judge(Published("mx.test", 25, (record,)), [Shown(b"x", None)], never, is_whole=True))
+    (finding,) = stopped.value.value.findings
+    assert (finding.kind, finding.problem) == (
+        "uncovered",
+        f"the certificate matches no TLSA record at _25._tcp.mx.test: {record} "
+        "(a certificate that the server shows cannot be read)",
+    )
 
 
 @pytest.mark.parametrize(
