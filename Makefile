@@ -5,6 +5,7 @@ VENV ?= .venv
 HOST ?=
 DIST ?= dist
 FUZZ_SECONDS ?= 300
+RANDOM_SERVERS ?= 1000
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
@@ -17,9 +18,9 @@ help:
 	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
 	@echo 'make lint              ruff, mypy, import-linter and bandit'
 	@echo 'make format            let ruff format the code'
-	@echo 'make fuzz              try what servers could say, guided by coverage'
+	@echo 'make fuzz              try what servers could say, at random and guided by coverage'
 	@echo 'make audit             look for known vulnerabilities of the dependencies'
-	@echo 'make bench             what a check costs, beside check_smtp and one with smtplib'
+	@echo 'make bench             what a check costs, beside check_smtp and smtplib, and whether it may'
 	@echo 'make contrib           write the files in contrib/ that follow from others'
 	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
 	@echo 'make package           source archive, wheel, single file and .deb, in $(DIST)'
@@ -51,8 +52,10 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# New inputs and whatever breaks are kept in build/fuzz.
+# What Hypothesis and the servers of test_random_server do is the same in each run of the tests, and
+# at random here. New inputs of the fuzzer, and whatever breaks it, are kept in build/fuzz.
 fuzz: $(READY)
+	RANDOM_SERVERS=$(RANDOM_SERVERS) $(BIN)/python -m pytest -n 2 --hypothesis-profile=fuzz -m hypothesis
 	@mkdir -p build/fuzz/corpus
 	$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 		-artifact_prefix=build/fuzz/ build/fuzz/corpus fuzz/corpus
@@ -80,9 +83,10 @@ clean:
 	rm -rf $(VENV) $(VENV)-audit .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
 # Finding an editable install by a finder, and not by a path, would cost each start of Python 20 ms.
-$(READY): setup.cfg pyproject.toml tests/constraints.txt tests/covered.pth
+$(READY): setup.cfg pyproject.toml tests/constraints.txt tests/covered.pth tests/install-scramp
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt \
 		--config-settings editable_mode=compat --editable '.[test]'
 	@cp tests/covered.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@tests/install-scramp $(BIN)/python
 	@touch $@

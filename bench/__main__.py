@@ -1,15 +1,16 @@
-"""``make bench``: the tables of ``docs/performance.md``, measured here and now."""
+"""``make bench``: the tables of ``docs/performance.md``, measured here and now, and the bounds."""
 
 from __future__ import annotations
 
 import os
 import platform
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import accuracy, anatomy, crowd, measure
+from bench import accuracy, anatomy, bounds, crowd, measure
 from bench.contestants import CHECK_SMTP, OURS, contestants
 from bench.server import running
 from tests.servers.authority import Authority
@@ -35,8 +36,9 @@ CROWDS = ("targets of a run", "each further one", "", "memory")
 ERRORS = ("stage", "median", "95 % below")
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print; return the exit code, which is 1 where something is beyond its bound."""
+    found: dict[str, float] = {}
     print(
         f"Python {platform.python_version()}, {os.cpu_count()} processors ({platform.machine()}).",
         f"{ROUNDS} runs of each in turn, medians; ratio and quartiles are of the processor time.",
@@ -45,20 +47,29 @@ def main() -> None:
         folder = Path(name)
         with running(folder) as server:
             several = contestants(folder, server)
-            _print_costs(several)
-            _print_crowds(several)
+            found.update(_print_costs(several))
+            found.update(_print_crowds(several))
             python = several[0].command[0]
             ours = [one.command for one in several if one.name == OURS]
             _print_parts(python, *(command[1:] for command in ours[:2]))
-        _print_errors(ours[0][0], folder)
+        found.update(_print_errors(ours[0][0], folder))
+    broken = bounds.beyond(found)
+    print("", *broken, sep="\n")
+    return 1 if broken else 0
 
 
-def _print_costs(several: Sequence[Contestant]) -> None:
+def _print_costs(several: Sequence[Contestant]) -> dict[str, float]:
     _print_head(COSTS)
     found = measure.measured([one.command for one in several], ROUNDS)
     unit = statistics.median(found[0].processor)
     for one, runs in zip(several, found):
         _print_row(_cost(one, runs, unit))
+    ours = {one.question: runs for one, runs in zip(several, found) if one.name == OURS}
+    return {
+        bounds.PLAIN: statistics.median(ours["plain"].processor) / unit,
+        bounds.STARTTLS: statistics.median(ours["STARTTLS"].processor) / unit,
+        bounds.MEMORY: max(runs.peak for runs in ours.values()),
+    }
 
 
 def _cost(one: Contestant, runs: Runs, unit: float) -> tuple[str, ...]:
@@ -81,15 +92,20 @@ def _cost(one: Contestant, runs: Runs, unit: float) -> tuple[str, ...]:
     )
 
 
-def _print_crowds(several: Sequence[Contestant]) -> None:
+def _print_crowds(several: Sequence[Contestant]) -> dict[str, float]:
     if not Path(CHECK_SMTP).exists():
-        return
+        return {}
     _print_head(CROWDS)
     (ours,) = (one.command[0] for one in several if (one.question, one.name) == ("plain", OURS))
-    for one in crowd.further(ours, 11):
+    found = list(crowd.further(ours, 11))
+    for one in found:
         ratio = f"{one.ratio:.3f} of a run of check_smtp"
         cost = f"{one.processor * 1e3:.2f} ms"
         _print_row((str(one.targets), cost, ratio, f"{one.memory:.0f} KiB"))
+    return {
+        bounds.FURTHER: min(one.ratio for one in found),
+        bounds.FURTHER_MEMORY: max(one.memory for one in found),
+    }
 
 
 def _print_parts(python: str, plain: Sequence[str], tls: Sequence[str]) -> None:
@@ -109,12 +125,20 @@ def _share(part: str, took: dict[str, float]) -> tuple[str, str]:
     return f"{took[part] * 1e3:.1f} ms", f"{took[part] / sum(took.values()):.0%}"
 
 
-def _print_errors(command: str, folder: Path) -> None:
+def _print_errors(command: str, folder: Path) -> dict[str, float]:
     _print_head(ERRORS)
     authority = Authority.made(folder, "accuracy")
-    for stage, seconds in accuracy.errors((command,), authority, ROUNDS).items():
+    found = accuracy.errors((command,), authority, ROUNDS)
+    for stage, seconds in found.items():
         most = statistics.quantiles(seconds, n=20)[-1]
         _print_row((stage, f"{statistics.median(seconds) * 1e3:.2f} ms", f"{most * 1e3:.2f} ms"))
+    late = accuracy.lateness()
+    most = statistics.quantiles(late, n=20)[-1]
+    _print_row(("200 sessions", f"{statistics.median(late) * 1e3:.2f} ms", f"{most * 1e3:.2f} ms"))
+    return {
+        bounds.ERROR: 1e3 * max(statistics.quantiles(one, n=4)[0] for one in found.values()),
+        bounds.LATE: 1e3 * statistics.median(late),
+    }
 
 
 def _print_head(cells: Sequence[str]) -> None:
@@ -127,4 +151,4 @@ def _print_row(cells: Sequence[str]) -> None:
     print(f"| {' | '.join(cells)} |", flush=True)
 
 
-main()
+sys.exit(main())

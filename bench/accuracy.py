@@ -7,15 +7,22 @@ for they run on one machine. What the plugin reports on top is the way there and
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
+import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from check_smtp_health.net import driver
+from check_smtp_health.net.addresses import Address
+from check_smtp_health.net.driver import Deadline
+from check_smtp_health.net.operations import Connect, Read
 from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from check_smtp_health.net.operations import TimedProcedure
     from tests.servers.authority import Authority
 
 NAME = "mx.example"
@@ -108,3 +115,40 @@ def _took(
 def _noted(step: Step) -> int:
     """Return how many moments the server notes for a step."""
     return {Sleep: 0, Hang: 0, Handshake: 2}.get(type(step), 1)
+
+
+_CROWD = """\
+import asyncio, random, time
+sent = []
+async def serve(reader, writer):
+    await asyncio.sleep(random.uniform(0.2, 0.5))
+    moment = time.monotonic()
+    writer.write(b"220 mx.example\\r\\n")
+    sent.append(f"{writer.get_extra_info('peername')[1]}={moment}")
+    if len(sent) == 200:
+        print(*sent, flush=True)
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=256)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+asyncio.run(main())
+"""
+"""A server for a crowd, which tells when it spoke to whom."""
+
+
+def lateness() -> list[float]:
+    """Return by how many seconds each of 200 sessions at the same time heard the server late."""
+
+    def session(port: int) -> TimedProcedure[tuple[int, float]]:
+        connected = yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)))
+        answer = yield Read()
+        sum(range(10_000))  # what comes is parsed, too
+        return connected.value.sockaddr[1], answer.ended
+
+    with subprocess.Popen([sys.executable, "-c", _CROWD], stdout=subprocess.PIPE) as crowd:
+        assert crowd.stdout is not None
+        port = int(crowd.stdout.readline())
+        heard = dict(driver.run([session(port) for _ in range(200)], Deadline(60)))
+        sent = dict(pair.split("=") for pair in crowd.stdout.readline().decode().split())
+        crowd.terminate()
+    return [heard[int(peer)] - float(moment) for peer, moment in sent.items()]

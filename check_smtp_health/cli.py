@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.judge.text import Glyphs
 
+_NO_MEMORY = "out of memory"
+
 # This machine has run out of something: no bug, and no fault of the server.
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -129,33 +131,39 @@ class _Run:
             return self._unknown(_interruption())
 
     def _protected(self) -> int:
+        try:
+            try:
+                return self._run()
+            except MemoryError:
+                return self._unknown(_NO_MEMORY)
+            except Exception as error:
+                return self._failed(error)
+        except (MemoryError, ImportError, OSError):
+            # There was no room even for the modules that would have said why.
+            return _say(f"SMTP UNKNOWN - {_NO_MEMORY}\n")
+
+    def _failed(self, error: Exception) -> int:
+        """Print the answer of a run that an exception ended."""
+        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+            return self._unknown(os.strerror(error.errno).lower())
         from check_smtp_health.errors import UsageFault
 
-        trace = ""
-        try:
-            return self._run()
-        except UsageFault as fault:
+        if isinstance(error, UsageFault):
             assert self._options is not None
-            option = f"{self._options.flag(fault.option)}: " if fault.option else ""
-            problem = option + fault.problem
-        except ModuleNotFoundError as error:
+            option = f"{self._options.flag(error.option)}: " if error.option else ""
+            return self._unknown(option + error.problem)
+        if isinstance(error, ModuleNotFoundError):
             missing = error.name or error
-            problem = f"the Python package {missing} is missing, try: pip install {missing}"
-        except ImportError as error:
-            problem = f"a Python package cannot be loaded: {_words(error)}"
-        except MemoryError:
-            problem = "out of memory"
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno in _EXHAUSTED:
-                problem = os.strerror(error.errno).lower()
-            else:
-                problem = _bug(error)
-                trace = self._trace()
-        return self._unknown(problem, trace)
+            return self._unknown(
+                f"the Python package {missing} is missing, try: pip install {missing}"
+            )
+        if isinstance(error, ImportError):
+            return self._unknown(f"a Python package cannot be loaded: {_words(error)}")
+        return self._unknown(_bug(error), self._trace(error))
 
     def _run(self) -> int:
         from check_smtp_health import output, stages
-        from check_smtp_health.config import build, credentials, getopt
+        from check_smtp_health.config import build, getopt
 
         options = self._options = getopt.read(self._arguments)
         if options.fault is not None:
@@ -176,12 +184,16 @@ class _Run:
 
             return _say(definitions.read(options.last("print-definition") or ""))
         form = output.find(options.last("output-format"))
+        passwords: tuple[str | None, str | None] = (None, None)
+        if options.count("authuser") or options.count("mailbox"):
+            from check_smtp_health.config import credentials
+
+            passwords = credentials.read(options, os.environ)
         settings = build.build(
             options,
             stages.NAMES,
             os.uname().nodename,
-            credentials.password(options, os.environ),
-            credentials.mailbox_password(options, os.environ),
+            *passwords,
             keeps_transcript=form.has_transcript,
         )
         from check_smtp_health.probing import targets
@@ -204,13 +216,14 @@ class _Run:
         print(form.render(check, settings.judging.verbose), end="")
         return int(check.exitcode)
 
-    def _trace(self) -> str:
-        """Return the traceback of the exception under way, where the user wants to see it."""
+    def _trace(self, error: Exception) -> str:
+        """Return the traceback of a bug, where the user wants to see it."""
         if self._options is None or self._options.count("verbose") < TRACE_VERBOSITY:
             return ""
         import traceback
 
-        return traceback.format_exc().replace("|", "\\x7c")
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        return "".join(lines).replace("|", "\\x7c")
 
     def _unknown(self, problem: str, trace: str = "") -> int:
         """Print the answer of a run that came to nothing, in the format that was asked for."""

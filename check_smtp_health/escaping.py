@@ -27,6 +27,9 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
     # No character shrinks below one, so a longer prefix could not show.
     line = said.strip("\r\n")[: 2 * limit].replace("\r\n", "\n").replace("\n", " / ")
     line = line.translate(_HARMLESS)
+    if "\\" in line:
+        # To Icinga Web a backslash and an n are a line break, as they are in Icinga's own API.
+        line = line.replace("\\n", "\\x5cn").replace("\\t", "\\x5ct")
     if "(" in line:
         for mark in MARKS:
             line = line.replace(f"({mark})", f"({mark} )")

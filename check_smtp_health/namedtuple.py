@@ -21,6 +21,7 @@ else:
         collections, "_tuplegetter", lambda index, doc: property(itemgetter(index), doc=doc)
     )
     _new = tuple.__new__
+    _HIDDEN = "__annotate_func__"  # where Python 3.14 keeps annotations until someone asks
 
     class _Value(tuple):
         """What all values can do; the annotations in a class's body are its fields."""
@@ -34,8 +35,15 @@ else:
             if not (named or missing):
                 return _new(cls, given)
             defaults = cls._defaults
-            if not named and 0 <= missing <= len(defaults):
-                return _new(cls, given + defaults[len(defaults) - missing :])
+            if 0 <= missing <= len(defaults):
+                # The usual call: what has no default by position, and little else by name.
+                values = [*given, *defaults[len(defaults) - missing :]]
+                for name, value in named.items():
+                    if name not in fields[len(given) :]:
+                        break
+                    values[fields.index(name)] = value
+                else:
+                    return _new(cls, values)
             if not given and tuple(named) == fields:
                 return _new(cls, named.values())
             values = dict(zip(fields[len(fields) - len(defaults) :], defaults))
@@ -67,9 +75,8 @@ else:
         def __new__(mcs, name, bases, namespace):
             annotations = namespace.get("__annotations__", {})
             # Without it Python 3.14 does not tell the fields, and the tuple would be empty.
-            if not all(isinstance(one, str) for one in annotations.values()) or (
-                "__annotate__" in namespace or "__annotate_func__" in namespace
-            ):
+            told = next(iter(annotations.values()), "")
+            if type(told) is not str or "__annotate__" in namespace or _HIDDEN in namespace:
                 raise TypeError(f"{name}: its module needs 'from __future__ import annotations'")
             fields = tuple(annotations)
             defaults = tuple(namespace.pop(field) for field in fields if field in namespace)

@@ -14,6 +14,19 @@ settings.register_profile("fuzz", max_examples=1000, deadline=None)
 settings.load_profile("suite")
 
 
+LONGEST = (
+    *("test_packages.py", "test_catalogue.py", "test_delivery.py", "test_docs.py"),
+    *("test_zones.py", "test_outage.py", "test_startup.py", "test_random_server.py"),
+)
+"""Files that take longest, in this order: begun last, they would leave a worker without work."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture
 def uncovered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the plugin without coverage, which triples what a run costs.

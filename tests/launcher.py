@@ -26,13 +26,14 @@ LONGEST = 20.0
 class Run:
     """What came of one run: as the engine sees it, how long it took, and its peak memory in KiB.
 
-    ``seconds`` are without those for which the machine had no processor left for it.
+    ``seconds`` are without those for which the machine had no processor left for it: it ``waited``.
     """
 
     code: int
     stdout: str
     stderr: str
     seconds: float
+    waited: float
     peak: int
 
 
@@ -90,7 +91,8 @@ def _measured(command: list[str], environment: dict[str, str]) -> dict[str, Any]
     limit.start()
     with process.stdout, process.stderr:
         stdout, stderr = process.stdout.read(), process.stderr.read()
-    seconds = time.monotonic() - began - _waited(process.pid)
+    waited = _waited(process.pid)
+    seconds = time.monotonic() - began - waited
     _, status, usage = os.wait4(process.pid, 0)
     limit.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -99,6 +101,7 @@ def _measured(command: list[str], environment: dict[str, str]) -> dict[str, Any]
         "stdout": stdout.decode("utf-8", "backslashreplace"),
         "stderr": stderr.decode("utf-8", "backslashreplace"),
         "seconds": seconds,
+        "waited": waited,
         "peak": usage.ru_maxrss,
     }
 

@@ -13,7 +13,8 @@ def timeless(text: str) -> str:
     text = re.sub(r" *\d+\.\d{6} s [█░#.]{20}", " # s █", text)
     text = re.sub(r"^ *\d+\.\d{6} (?=[*SC]: )", " # ", text, flags=re.MULTILINE)
     text = re.sub(r"\b\d+\.\d{6}s\b", "#s", text)
-    return re.sub(r"\b(?:\d+\.\d{3} s|[\d.]+(?:e-\d+)? ms)\b", "# s", text)
+    text = re.sub(r"\b(?:\d+\.\d{3} s|[\d.]+(?:e-\d+)? ms)\b", "# s", text)
+    return re.sub(r"\b\d+\.\d{3} (?=sec\b)", "# ", text)
 
 
 def undated(text: str) -> str:

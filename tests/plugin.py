@@ -60,6 +60,11 @@ class Outcome:
             for label, value in re.findall(r"(\w+)=(\d+\.\d{6})s", self.stdout.rpartition("| ")[2])
         }
 
+    def times_of(self, target: str) -> dict[str, float]:
+        """Return the measured times of one of several targets, by label, in seconds."""
+        found = re.findall(r"'([^':]+)(?::\d+)?::(\w+)'=(\d+\.\d{6})s", self.stdout)
+        return {label: float(value) for name, label, value in found if name == target}
+
 
 def run(
     *arguments: str,

@@ -31,9 +31,7 @@ def results(
         for row in CATALOGUE
         if (is_whole or row in chosen) and (row.network is None or has_networks)
     ]
-    with pytest.MonkeyPatch.context() as uncovered:
-        uncovered.delenv("COVERAGE_PROCESS_START", raising=False)
-        return faults.Arena(tmp_path_factory.mktemp("arena")).both(rows, faults.check_smtp())
+    return faults.Arena(tmp_path_factory.mktemp("arena")).both(rows, faults.check_smtp())
 
 
 @pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.name)

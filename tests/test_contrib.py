@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from check_smtp_health import definitions
 from check_smtp_health.stages import NAMES
 from contrib.generate import CONTRIB, files
 from contrib.generate.colours import (
@@ -366,3 +367,9 @@ def test_picture(tmp_path: Path) -> None:
     picture.main(2, path)
     assert path.read_bytes()[:8] == PNG
     assert picture.PICTURE.stat().st_size < 60_000
+
+
+@pytest.mark.parametrize("engine", definitions.FILES)
+def test_what_is_printed_is_what_is_in_contrib(engine: str) -> None:
+    file = Path(__file__).parents[1] / "contrib" / definitions.FILES[engine]
+    assert definitions.read(engine) == file.read_text()

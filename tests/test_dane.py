@@ -32,7 +32,10 @@ KNOWS_CHAIN = sys.version_info >= (3, 10)
 GOOD, EXPIRED, OTHER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 """Where servers are that show a good certificate, an expired one, and one for another name."""
 
-FINE = "OK - {} answered in # s (slowest: # # s), TLS 1.3, certificate expires in 90 days, #"
+FINE = (
+    "OK - {} answered in # s (slowest: # # s), TLS 1.3, certificate expires in 90 days, #, "
+    "DANE 3 1 1"
+)
 
 NO_CHAIN = "dane: TLSA records of usage 2 need Python 3.10, which can tell the whole chain"
 """What comes of a record that names an authority where Python is older."""
@@ -171,7 +174,7 @@ def test_a_record_names_the_certificate(world: World) -> None:
     first, *others = KINDS
     outcome = world.run(host(first), *(word for one in others for word in ("-H", host(one))), "-v")
     assert (outcome.code, outcome.line[:24]) == (0, "SMTP OK - 6 of 6 healthy")
-    found = re.findall(r"^\[OK\] +dane +TLSA (. . .) \w+(?:\.\.\.)? matches$", outcome.stdout, re.M)
+    found = re.findall(r"^dane +\[OK\] TLSA (. . .) \w+(?:\.\.\.)? matches$", outcome.stdout, re.M)
     assert found == KINDS
 
 
@@ -180,7 +183,7 @@ def test_a_record_names_the_authority(world: World) -> None:
     outcome = world.run(host(first), *(word for one in others for word in ("-H", host(one))), "-v")
     if KNOWS_CHAIN:
         assert (outcome.code, outcome.line[:24]) == (0, "SMTP OK - 6 of 6 healthy")
-        found = re.findall(r"^\[OK\] +dane +TLSA (. . .) .* matches$", outcome.stdout, re.M)
+        found = re.findall(r"^dane +\[OK\] TLSA (. . .) .* matches$", outcome.stdout, re.M)
         assert found == ANCHORS
     else:
         assert (outcome.code, outcome.line.count(NO_CHAIN)) == (3, 6)
@@ -201,13 +204,13 @@ def test_one_record_that_matches_is_enough(world: World) -> None:
     assert (outcome.code, world.line(outcome)) == (0, FINE)
     own = tlsa(world.chains[GOOD][0], "3 1 1")[6:22]
     usage_1 = tlsa(world.chains[GOOD][0], "1 0 1")[6:22]
-    assert [line for line in outcome.stdout.splitlines() if " dane " in line] == [
-        f"[OK]       dane     TLSA 1 0 1 {usage_1}... is of no use for mail",
-        "[OK]       dane     TLSA 2 1 1 cdcdcdcdcdcdcdcd... matches nothing",
+    assert [line for line in outcome.stdout.splitlines() if line.startswith("dane ")] == [
+        f"dane     [OK] TLSA 1 0 1 {usage_1}... is of no use for mail",
+        "dane     [OK] TLSA 2 1 1 cdcdcdcdcdcdcdcd... matches nothing",
         *sorted(
             [
-                "[OK]       dane     TLSA 3 1 1 abababababababab... matches nothing",
-                f"[OK]       dane     TLSA 3 1 1 {own}... matches",
+                "dane     [OK] TLSA 3 1 1 abababababababab... matches nothing",
+                f"dane     [OK] TLSA 3 1 1 {own}... matches",
             ]
         ),
     ]
@@ -231,17 +234,23 @@ def test_nothing_vouches_for_the_certificate(world: World, name: str, problem: s
     said, star, _ = problem.partition("*")
     line = world.line(outcome)
     assert outcome.code == 2
-    assert line.startswith(f"CRITICAL - {{}} dane: {said}") if star else line.endswith(said)
+    whole = f"CRITICAL - {{}} dane: {said}"
+    assert line.startswith(whole) if star else line == f"{whole} [127.0.0.1]"
 
 
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("expired", "TLSA 2 0 1 #: certificate expired; certificate: expired 3 days ago, #"),
-        ("foreign", "TLSA 2 0 1 #: certificate wrong name"),
+        (
+            "expired",
+            "TLSA 2 0 1 #: certificate expired, also certificate: expired 3 days ago, # "
+            "[127.0.0.2]",
+        ),
+        ("foreign", "TLSA 2 0 1 #: certificate wrong name [127.0.0.3]"),
         (
             "issued",
-            "the certificate matches no TLSA record at _PORT._tcp.issued.mail.test: 2 1 1 #",
+            "the certificate matches no TLSA record at _PORT._tcp.issued.mail.test: 2 1 1 # "
+            "[127.0.0.1]",
         ),
     ],
 )
@@ -270,17 +279,18 @@ def test_a_zone_that_is_not_signed(world: World) -> None:
     outcome = world.run("mx.plain.test")
     assert (outcome.code, world.line(outcome)) == (
         2,
-        "CRITICAL - {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not DNSSEC-secure",
+        "CRITICAL - {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not DNSSEC-secure "
+        "[127.0.0.1]",
     )
 
 
 def test_an_mx_set_that_is_not_secure(world: World) -> None:
     outcome = world.run("plain.test", "--mx")
-    assert outcome.code == 2
-    assert world.line(outcome).startswith(
+    assert (outcome.code, world.line(outcome)) == (
+        2,
         "CRITICAL - plain.test dane: the MX set of plain.test is not DNSSEC-secure, so that no "
-        "TLSA record counts; {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not "
-        "DNSSEC-secure"
+        "TLSA record counts, also {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not "
+        "DNSSEC-secure [127.0.0.1], 0 of 1 healthy",
     )
 
 
@@ -297,9 +307,9 @@ def test_a_server_that_is_down(world: World) -> None:
     outcome = world.run("down.mail.test", "-v")
     assert (outcome.code, world.line(outcome)) == (
         2,
-        "CRITICAL - {} connect: connection refused (after # s)",
+        "CRITICAL - {} connect: connection refused (after # s) [127.0.0.9]",
     )
-    assert "[OK]       dane     TLSA 3 1 1 abababababababab...\n" in outcome.stdout
+    assert "\ndane     [OK] TLSA 3 1 1 abababababababab...\n" in outcome.stdout
 
 
 def test_nobody_answers(world: World) -> None:
@@ -357,17 +367,17 @@ def test_postfix_behind_starttls(tmp_path: Path) -> None:
             )
     own = tlsa(certificate, "3 1 1")[6:22]
     assert (outcome.code, outcome.stderr) == (0, "")
-    lines = [line for line in outcome.stdout.splitlines() if re.match(r"\S+ +(dane|rev|dns)", line)]
-    assert lines == [
-        "[OK]       dane     the MX set is DNSSEC-secure",
-        "[OK]       dnsbl    192.0.2.9 is listed in bl.test (127.0.0.4): 'spam'",
-        "[OK]       dnsbl    2001:db8::8 is listed in bl.test (127.0.0.3)",
-        "[OK]       dnsbl    192.0.2.1 is not listed in bl.test",
-        "[OK]       dnsbl    192.0.2.9 is not a public address, hardly a list knows it",
-        "[OK]       dnsbl    192.0.2.1 is not a public address, hardly a list knows it",
-        "[OK]       dnsbl    2001:db8::8 is not a public address, hardly a list knows it",
-        "[OK]       reverse  127.0.0.1 is mail.example.org",
-        f"[OK]       dane     TLSA 3 1 1 {own}... matches",
+    rows = [line for line in outcome.stdout.splitlines() if re.match("dane|dnsbl|reverse", line)]
+    assert rows == [
+        "dane     [OK] the MX set is DNSSEC-secure",
+        "dnsbl    [OK] 192.0.2.9 is listed in bl.test (127.0.0.4): 'spam'",
+        "dnsbl    [OK] 2001:db8::8 is listed in bl.test (127.0.0.3)",
+        "dnsbl    [OK] 192.0.2.1 is not listed in bl.test",
+        "dnsbl    [OK] 192.0.2.9 is not a public address, hardly a list knows it",
+        "dnsbl    [OK] 192.0.2.1 is not a public address, hardly a list knows it",
+        "dnsbl    [OK] 2001:db8::8 is not a public address, hardly a list knows it",
+        "reverse  [OK] 127.0.0.1 is mail.example.org",
+        f"dane     [OK] TLSA 3 1 1 {own}... matches",
     ]
 
 

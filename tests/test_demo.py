@@ -19,10 +19,10 @@ This mail server does its job (aiosmtpd, embedded here):
 
 $ check_smtp_health -H 127.0.0.1 -p # -v
 SMTP OK - 127.0.0.1:# answered in # s (slowest: # # s)
-[OK]       connect # s █
-[OK]       banner # s █
-[OK]       helo # s █
-[OK]       quit # s █
+connect # s █ [OK]
+banner # s █ [OK]
+helo # s █ [OK]
+quit # s █ [OK]
 | time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0
 (exit code 0)
 
@@ -30,10 +30,11 @@ This one greets, but refuses HELO:
 
 $ check_smtp_health -H 127.0.0.1 -p # -v
 SMTP CRITICAL - 127.0.0.1:# helo: 550 5.7.1 Access denied (after # s)
-[OK]       connect # s █
-[OK]       banner # s █
-[CRITICAL] helo # s █ helo: 550 5.7.1 Access denied (after # s)
-[OK]       quit # s █
+[CRITICAL] helo: 550 5.7.1 Access denied (after # s)
+connect # s █ [OK]
+banner # s █ [OK]
+helo # s █ [CRITICAL] 550 5.7.1 Access denied
+quit # s █ [OK]
 | time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 quit=#s;;;0
 (exit code 2)
 
@@ -41,8 +42,9 @@ This one takes connections, but never says a word:
 
 $ check_smtp_health -H 127.0.0.1 -p # -v -t 2
 SMTP CRITICAL - 127.0.0.1:# banner: no answer within 2 s
-[OK]       connect # s █
-[CRITICAL] banner # s █ banner: no answer within 2 s
+[CRITICAL] banner: no answer within 2 s
+connect # s █ [OK]
+banner # s █ [CRITICAL] no answer within 2 s
 | time=#s;;;0;2 connect=#s;;;0
 (exit code 2)
 """
@@ -50,10 +52,10 @@ SMTP CRITICAL - 127.0.0.1:# banner: no answer within 2 s
 ONE_ANSWER = """\
 $ check_smtp_health -H 127.0.0.1 -p # -v
 SMTP OK - 127.0.0.1:# answered in # s (slowest: # # s)
-[OK]       connect # s █
-[OK]       banner # s █
-[OK]       helo # s █
-[OK]       quit # s █
+connect # s █ [OK]
+banner # s █ [OK]
+helo # s █ [OK]
+quit # s █ [OK]
 | time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0
 (exit code 0)
 """
@@ -61,7 +63,8 @@ SMTP OK - 127.0.0.1:# answered in # s (slowest: # # s)
 NO_ANSWER = """\
 $ check_smtp_health -H 127.0.0.1 -p # -v
 SMTP CRITICAL - 127.0.0.1:# connect: connection refused (after # s)
-[CRITICAL] connect # s █ connect: connection refused (after # s)
+[CRITICAL] connect: connection refused (after # s)
+connect # s █ [CRITICAL] connection refused
 | time=#s;;;0;10
 (exit code 2)
 """

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from check_smtp_health.policy import dnsbl
-from tests import plugin
+from tests import masking, plugin
 from tests.json_answer import read
 from tests.plugin import Outcome
 from tests.servers.catalogue import BANNER, HELO, QUIT
@@ -111,7 +111,11 @@ def test_name_of_an_address(address: str, name: str) -> None:
 def test_not_listed(server: ScriptedServer) -> None:
     with NameServer({**zone("bl.test"), **zone("other.test")}).running() as names:
         outcome = run(server, names, *asked("bl.test", "other.test"))
-    assert (outcome.code, line(outcome, server), outcome.stderr) == (0, OK, "")
+    assert (outcome.code, line(outcome, server), outcome.stderr) == (
+        0,
+        f"{OK}, on none of 2 blocklists",
+        "",
+    )
     assert outcome.perfdata == (
         "time=#s;;;0;5 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0 dnsbl=0;;0;0"
     )
@@ -140,7 +144,11 @@ def test_listed(server: ScriptedServer) -> None:
         "dnsbl: 9.9.9.9 is listed in half.test (127.0.0.2)",
         "",
     )
-    assert [row for row in outcome.stdout.splitlines() if row.startswith("dnsbl ")] == [
+    assert masking.timeless(outcome.stdout).splitlines()[1:-1] == [
+        "[CRITICAL] dnsbl: 192.0.2.9 is listed in bl.test (127.0.0.2, 127.0.0.4): 'Spam seen'",
+        "[CRITICAL] dnsbl: 192.0.2.9 is listed in silent.test (127.0.0.2)",
+        "[CRITICAL] dnsbl: 9.9.9.9 is listed in half.test (127.0.0.2)",
+        *(f"{stage} # s █ [OK]" for stage in ("connect", "banner", "helo", "quit")),
         "dnsbl    [CRITICAL] 192.0.2.9 is listed in bl.test (127.0.0.2, 127.0.0.4): 'Spam seen'",
         "dnsbl    [CRITICAL] 192.0.2.9 is listed in silent.test (127.0.0.2)",
         "dnsbl    [CRITICAL] 9.9.9.9 is listed in half.test (127.0.0.2)",
@@ -282,8 +290,8 @@ def test_a_list_without_answer_keeps_nobody_waiting(server: ScriptedServer) -> N
     troubles = [f"dnsbl: {name} gives no answer (no answer within 0.6 s)" for name in silent]
     assert (outcome.code, line(outcome, server), outcome.stderr) == (
         2,
-        "SMTP CRITICAL - {target} dnsbl: 192.0.2.9 is listed in listing.test (127.0.0.2): 'bad'; "
-        + "; ".join(troubles),
+        "SMTP CRITICAL - {target} dnsbl: 192.0.2.9 is listed in listing.test (127.0.0.2): "
+        "'bad', also " + ", also ".join(troubles),
         "",
     )
     assert outcome.seconds < 0.6 + plugin.SLACK
@@ -309,7 +317,7 @@ def test_a_long_answer_comes_by_tcp(server: ScriptedServer) -> None:
 def test_hostile_words_are_harmless(server: ScriptedServer) -> None:
     with NameServer(zone("bl.test", LISTED, reason=HOSTILE)).running() as names:
         outcome = run(server, names, *asked("bl.test"), "-v")
-    said = "'a\\x7cb=1;2 (b) / \\x1b(31m(CRITICAL)\ufffd\\x00'"
+    said = "'a\\x7cb=1;2 (b) / \\x1b(31m(CRITICAL )\ufffd\\x00'"
     assert outcome.line.endswith(f" is listed in bl.test (127.0.0.2): {said}")
     assert outcome.stdout.count("|") == 1
 
@@ -320,7 +328,11 @@ def test_fifty_lists_are_asked_at_once(server: ScriptedServer) -> None:
     # About the address and the two test points: all questions are out before an answer is in.
     with NameServer(answers, awaited=150).running() as names:
         outcome = run(server, names, *asked(*zones))
-    assert (outcome.code, line(outcome, server), len(names.asked)) == (0, OK, 150)
+    assert (outcome.code, line(outcome, server), len(names.asked)) == (
+        0,
+        f"{OK}, on none of 50 blocklists",
+        150,
+    )
 
 
 def test_the_same_list_counts_once(server: ScriptedServer) -> None:
@@ -382,17 +394,20 @@ def test_json(server: ScriptedServer) -> None:
                     {
                         "kind": "listed",
                         "problem": "192.0.2.9 is listed in bl.test (127.0.0.2)",
-                        "reply": "a\\x7cb=1;2 (b) / \\x1b(31m(CRITICAL)\ufffd\\x00",
+                        "reply": "a\\x7cb=1;2 (b) / \\x1b(31m(CRITICAL )\ufffd\\x00",
+                        "raw": "a|b=1;2 <b>\n\x1b[31m[CRITICAL]\ufffd\0",
                     },
                     {
                         "kind": "noted",
                         "problem": "dead.test does not list 127.0.0.2, and so nothing",
                         "reply": "",
+                        "raw": "",
                     },
                 ],
                 "notes": ["192.0.2.9 is not a public address, hardly a list knows it"],
                 "is_pinned": False,
                 "listings": 1,
+                "held": "",
             }
         ],
     )

@@ -6,13 +6,10 @@ import os
 import resource
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,55 +71,74 @@ def nothing_left_behind() -> Iterator[None]:
     pytest.fail(f"file descriptors left: {left}")
 
 
-def test_one_slow_session_delays_nobody_and_blurs_nobodys_times() -> None:
+class Clock:
+    """A clock that goes on by itself, jumps where a test has it jump, and counts who asks it."""
+
+    def __init__(self) -> None:
+        self._jumped = 0.0
+        self.asked = 0
+
+    def __call__(self) -> float:
+        self.asked += 1
+        return time.monotonic() + self._jumped
+
+    def jump(self, seconds: float) -> None:
+        """Let so much time pass."""
+        self._jumped += seconds
+
+
+def test_one_slow_session_delays_nobody() -> None:
     quick = ScriptedServer((Sleep(0.05), b"quick"))
-    slow = ScriptedServer((Sleep(0.2), b"slow"))
+    slow = ScriptedServer((Sleep(0.3), b"slow"))
     with quick.running(), slow.running(), nothing_left_behind():
         sessions = [asks(slow, Read()), *(asks(quick, Read()) for _ in range(50))]
-        results = driver.run(sessions, Deadline(5))
+        results = driver.run(sessions, Deadline(60))
     assert [values(result)[1] for result in results] == [b"slow"] + [b"quick"] * 50
-    seconds = [result[1].ended - result[1].began for result in results]
-    assert 0.15 < seconds[0] < 0.3
-    assert 0.02 < median(seconds[1:]) < 0.15
+    last, *others = (result[1].ended for result in results)
+    assert max(others) < last
 
 
-CROWD = """\
-import asyncio, random, time
-sent = []
-async def serve(reader, writer):
-    await asyncio.sleep(random.uniform(0.2, 0.5))
-    moment = time.monotonic()
-    writer.write(b"220 mx.example\\r\\n")
-    sent.append(f"{writer.get_extra_info('peername')[1]}={moment}")
-    if len(sent) == 200:
-        print(*sent, flush=True)
-async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=256)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-asyncio.run(main())
-"""
+def test_what_one_session_computes_blurs_nobodys_times() -> None:
+    """All answers are there when the first of the sessions begins to compute, for a long time."""
+    clock = Clock()
 
-
-def test_each_of_many_sessions_is_timed_as_if_alone() -> None:
-    """Against a server, in another process, that notes when it spoke to whom."""
-
-    def session(port: int) -> Session:
-        connected = yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)))
+    def session(server: ScriptedServer) -> Session:
+        yield Connect(address(server))
+        yield Pause(0.2)
         answer = yield Read()
-        sum(range(10_000))  # what comes is parsed, too
-        return connected.value.sockaddr[1], answer.ended
+        clock.jump(1000)
+        return answer.value, answer.ended - answer.began
 
-    with subprocess.Popen([sys.executable, "-c", CROWD], stdout=subprocess.PIPE) as crowd:
-        assert crowd.stdout is not None
-        port = int(crowd.stdout.readline())
-        heard = dict(driver.run([session(port) for _ in range(200)], Deadline(5)))
-        sent = dict(pair.split("=") for pair in crowd.stdout.readline().decode().split())
-        crowd.terminate()
-    late = sorted(heard[int(peer)] - float(moment) for peer, moment in sent.items())
-    assert len(late) == 200
-    assert late[0] > 0
-    assert median(late) < 0.002
+    with ScriptedServer((b"here", Hang())).running() as server:
+        results = driver.run([session(server) for _ in range(50)], Deadline(1e6, clock))
+    assert [value for value, _ in results] == [b"here"] * 50
+    assert max(seconds for _, seconds in results) < 1000
+
+
+def test_after_the_deadline_nothing_begins() -> None:
+    """Not even what would be done at once."""
+    clock = Clock()
+
+    def session(server: ScriptedServer) -> Session:
+        yield Connect(address(server))
+        yield Read()
+        clock.jump(60)
+        answers = []
+        for operation in (
+            Read(),
+            Write(b"x"),
+            Pause(0),
+            Call(int, ("7",)),
+            Connect(address(server)),
+        ):
+            answers.append((yield operation))  # noqa: PERF401
+        return [*answers, (yield Close())]
+
+    with ScriptedServer((b"ab", Hang())).running() as server, nothing_left_behind():
+        (answers,) = driver.run([session(server)], Deadline(60, clock))
+    assert values(answers) == ["no answer within 60 s"] * 5 + [None]
+    assert {type(answer.fault) for answer in answers[:5]} == {Expired}
+    assert all(answer.ended - answer.began < 60 for answer in answers)
 
 
 def test_dialogues_together() -> None:
@@ -144,7 +160,7 @@ def test_dialogues_together() -> None:
         (result,) = driver.run([parent(server)], Deadline(5))
     (first, fault, last), nothing, seconds = result
     assert (first, type(fault), last) == (b"here", Unreachable, "no answer within 0.05 s")
-    assert (nothing, 0.15 < seconds < 0.4) == ([], True)
+    assert (nothing, seconds > 0.15) == ([], True)
 
 
 def test_the_deadline_ends_dialogues_together_and_leaves_the_word_to_their_parent() -> None:
@@ -208,7 +224,7 @@ def test_deadline_answers_every_wish_but_close() -> None:
         began = time.monotonic()
         session = asks(server, Read(), Read(), Write(b"x"), Call(time.sleep, (9,)), Close())
         (answers,) = driver.run([session], Deadline(0.2))
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 5
     assert values(answers)[1:] == ["no answer within 0.2 s"] * 4 + [None]
     assert isinstance(answers[1].fault, TimedOut)
 
@@ -217,7 +233,7 @@ def test_a_limit_ends_one_wish_only() -> None:
     with ScriptedServer((Sleep(0.3), b"late")).running() as server:
         (answers,) = driver.run([asks(server, Read(limit=0.1), Read(limit=2))], Deadline(5))
     assert values(answers)[1:] == ["no answer within 0.1 s", b"late"]
-    assert answers[1].ended - answers[1].began == pytest.approx(0.1, abs=0.05)
+    assert answers[1].ended - answers[1].began >= 0.1
 
 
 def test_an_answer_in_time_makes_its_limit_void() -> None:
@@ -260,7 +276,7 @@ def test_a_call_that_never_returns_is_left_behind() -> None:
     began = time.monotonic()
     (answers,) = driver.run([session()], Deadline(0.2))
     blocked.set()
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 5
     assert values(answers) == ["no answer within 0.2 s"] * 2
 
 
@@ -282,15 +298,16 @@ def test_a_call_may_outlive_the_deadline() -> None:
         return answers
 
     with ScriptedServer((Hang(),)).running() as server:
-        began = time.process_time()
-        answers, others = driver.run([session(), asks(server, Read())], Deadline(0.2))
+        clock = Clock()
+        deadline = Deadline(0.2, clock)
+        answers, others = driver.run([session(), asks(server, Read())], deadline)
         # Once the deadline has passed there is nothing to be busy with.
-        assert time.process_time() - began < 0.2
+        assert clock.asked < 100
     blocked.set()
     assert values(answers) == [None, 7, *["no answer within 0.2 s"] * 3]
     assert values(others)[1:] == ["no answer within 0.2 s"]
-    assert answers[0].ended - answers[0].began == pytest.approx(0.4, abs=0.1)
-    assert others[1].ended - others[0].ended == pytest.approx(0.2, abs=0.1)
+    assert answers[0].ended - answers[0].began >= 0.4
+    assert deadline.expires <= others[1].ended < answers[0].ended
 
 
 def test_a_signal_ends_what_outlives_the_deadline() -> None:
@@ -365,8 +382,8 @@ def test_a_signal_ends_all_sessions_and_is_given_back() -> None:
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
         began = time.monotonic()
         sessions = [asks(server, Read(), Read()) for _ in range(3)]
-        results = driver.run(sessions, Deadline(5), (signal.SIGTERM,))
-        assert time.monotonic() - began < 1
+        results = driver.run(sessions, Deadline(60), (signal.SIGTERM,))
+        assert time.monotonic() - began < 5
     assert [values(result)[1:] for result in results] == [["interrupted by SIGTERM"] * 2] * 3
     assert signal.getsignal(signal.SIGTERM) is before
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from check_smtp_health.escaping import REPLY_LIMIT, printable, quoted, shortened
         (b"550 5.7.1 no", "550 5.7.1 no"),
         (b"a\r\nb\nc\r\n", "a / b / c"),
         (b"\n\n", ""),
-        (b"a|b <c> [CRITICAL]", "a\\x7cb (c) (CRITICAL)"),
+        (b"a|b <c> [CRITICAL]", "a\\x7cb (c) (CRITICAL )"),
         (b"\0\a\x1b[0m\x7f", "\\x00\\x07\\x1b(0m\\x7f"),
         (b"lone\rCR", "lone\\x0dCR"),
         (b"\xff\xc3\xa4", "\ufffd\u00e4"),
@@ -34,12 +36,57 @@ def test_printable(said: bytes | str, shown: str) -> None:
     assert printable(said) == shown
 
 
-@given(st.binary(max_size=2000) | st.text(max_size=2000), st.integers(4, 300))
+STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN", "UP", "DOWN")
+
+MARK = re.compile(rf"[\[(]({'|'.join(STATES)})[\])]")
+"""What Icinga Web makes a coloured ball of."""
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("[{}]", "({} )"),
+        ("({})", "({} )"),
+        ("<{}>", "({} )"),
+        ("[{})", "({} )"),
+        ("<{}]", "({} )"),
+        ("(({}))", "(({} ))"),
+        ("[({})]", "(({} ))"),
+        ("({}[{}]{})", "({}({} ){})"),
+        ("[{}][{}]", "({} )({} )"),
+        ("[{} ]", "({} )"),
+        ("[{}\r\n]", "({} / )"),
+        ("[{}\0]", "({}\\x00)"),
+        ("[{}", "({}"),
+        ("{}", "{}"),
+    ],
+)
+def test_no_mark_comes_of_a_peers_words(state: str, said: str, shown: str) -> None:
+    assert printable(said.replace("{}", state)) == shown.replace("{}", state)
+
+
+PIECES = st.sampled_from(
+    (*STATES, "O", "K", *"[]()<>", "\r\n", "\n", "\0", "\u200b", " ", "|", "\xff", "x" * 7)
+)
+
+
+@given(
+    st.binary(max_size=2000) | st.text(max_size=2000) | st.lists(PIECES).map("".join),
+    st.integers(4, 300),
+)
 def test_printable_is_one_harmless_bounded_line(said: bytes | str, limit: int) -> None:
     shown = printable(said, limit)
     assert shown.isprintable()
     assert len(shown) <= limit
     assert not set(shown) & set("|<>[]")
+    assert not MARK.search(shown)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(STATES))
+def test_no_mark_comes_of_a_cut(said: str, state: str) -> None:
+    for limit in range(4, 40):
+        assert not MARK.search(printable(f"{said}[{state}]{said}", limit))
 
 
 def test_limit() -> None:

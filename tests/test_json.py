@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from check_smtp_health import __version__
 from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
-from tests import plugin
+from tests import harmless, plugin
 from tests.json_answer import SCHEMA, masked, read
 from tests.servers.authority import Authority, after, self_signed
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
@@ -46,8 +46,13 @@ RESET = (Expect(b"RSET\r\n"), b"250 ok\r\n")
 
 TLS = ("-S", "--sni", "mx.example", "--ca-file", "{authority}")
 
-HOSTILE = "\x1b[31m|\"'\\<script>[OK]\0\x7f\x9b\u202e\u2028{}</script>".encode() + b"\xff\xc3"
-"""A terminal's and a web page's commands, perfdata, a mark, quotes, controls, invalid UTF-8."""
+HOSTILE = (
+    "\x1b[31m|\"'\\<script>[CRITICAL](OK)\0\x7f\x9b\u202e\u2028{}</script>".encode() + b"\xff\xc3"
+)
+"""A terminal's and a web page's commands, perfdata, marks, quotes, controls, invalid UTF-8."""
+
+WORDS = HOSTILE[:-2].decode() + "\ufffd\ufffd"
+"""The same as JSON has it where it is unaltered."""
 
 PASSWORD = 's3cret "w\u00f6rd"'
 
@@ -232,6 +237,7 @@ def test_a_healthy_server() -> None:
                 "label": "",
                 "state": "OK",
                 "is_domain": False,
+                "held": [],
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -289,6 +295,7 @@ def test_a_refusal() -> None:
                 "label": "",
                 "state": "CRITICAL",
                 "is_domain": False,
+                "held": [],
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -303,6 +310,7 @@ def test_a_refusal() -> None:
                                 "kind": "unmatched",
                                 "problem": "lacks 'Postfix'",
                                 "reply": "220 mx.example ESMTP",
+                                "raw": "220 mx.example ESMTP",
                             }
                         ],
                         problems=["banner: lacks 'Postfix': '220 mx.example ESMTP'"],
@@ -315,6 +323,7 @@ def test_a_refusal() -> None:
                             "problem": "",
                             "code": 550,
                             "reply": "550 5.7.1 No / way",
+                            "raw": "550 5.7.1 No\nway",
                         },
                         problems=["helo: 550 5.7.1 No / way (after # s)"],
                     ),
@@ -395,6 +404,7 @@ def test_a_connection_refused() -> None:
                 "label": "",
                 "state": "CRITICAL",
                 "is_domain": False,
+                "held": [],
                 "host": "127.0.0.1",
                 "port": 25,
                 "address": "127.0.0.1",
@@ -408,6 +418,7 @@ def test_a_connection_refused() -> None:
                             "problem": "connection refused",
                             "code": None,
                             "reply": "",
+                            "raw": "",
                         },
                         problems=["connect: connection refused (after # s)"],
                     )
@@ -474,23 +485,50 @@ def test_a_run_that_is_ended_by_a_signal() -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile",
+    ("hostile", "raw"),
     [
-        (b"220 " + HOSTILE + b"\r\n", *HELO, *QUIT),
-        (b"220-" + HOSTILE + b"\r\n220 \r\n", HELO[0], b"550 " + HOSTILE + b"\r\n", *QUIT),
-        (BANNER, HELO[0], b"550-" + HOSTILE + b"\n550-\n550 " + HOSTILE + b"\r\n", *QUIT),
-        (HOSTILE + b"\r\n", Hang()),
-        (b"220 " + HOSTILE,),
-        (BANNER, HELO[0], b"250 ok\r\n" + HOSTILE + b"\r\n", Hang()),
+        ((b"220 " + HOSTILE + b"\r\n", *HELO, *QUIT), [f"220 {WORDS}"]),
+        (
+            (b"220-" + HOSTILE + b"\r\n220 \r\n", HELO[0], b"550 " + HOSTILE + b"\r\n", *QUIT),
+            [f"220 {WORDS}", f"550 {WORDS}"],
+        ),
+        (
+            (BANNER, HELO[0], b"550-" + HOSTILE + b"\n550-\n550 " + HOSTILE + b"\r\n", *QUIT),
+            ["220 mx.example ESMTP", f"550 {WORDS}\n\n{WORDS}"],
+        ),
+        ((HOSTILE + b"\r\n", Hang()), [WORDS]),
+        ((b"220 " + HOSTILE,), [f"220 {WORDS}"]),
+        (
+            (BANNER, HELO[0], b"250 ok\r\n" + HOSTILE + b"\r\n", Hang()),
+            ["220 mx.example ESMTP", f"{WORDS}\r\n"],
+        ),
     ],
 )
-def test_what_a_server_says_is_harmless(hostile: tuple[Step, ...]) -> None:
+def test_what_a_server_says_is_harmless(hostile: tuple[Step, ...], raw: list[str]) -> None:
+    """Only ``raw`` has it unaltered, and even that is harmless as long as nobody decodes it."""
     with ScriptedServer(hostile).running() as server:
-        seen = read(run(server.port, "-e", "Postfix"))
+        outcome = run(server.port, "-e", "Postfix")
+    seen = read(outcome)
     assert seen["state"] != "OK"
-    words = list(strings(seen))
+    assert harmless.check_json(outcome.stdout, outcome.code) == seen
+    words = harmless.strings(seen)
     assert any("script" in word for word in words)
     assert [word for word in words if not word.isprintable() or set(word) & set("|<>[]")] == []
+    (target,) = seen["targets"]
+    assert [
+        one["raw"]
+        for stage in target["stages"]
+        for one in (stage["failure"], *stage["findings"])
+        if one is not None
+    ] == raw
+
+
+def test_what_held_is_told() -> None:
+    asked = (*BEGUN, Expect(b"RCPT"), b"250 ok\r\n", Expect(b"RCPT"), b"550 no\r\n", *RESET, *QUIT)
+    with ScriptedServer(asked).running() as server:
+        seen = read(run(server.port, "--rcpt", "a@mx.example", "--no-relay", "a@there.example"))
+    (target,) = seen["targets"]
+    assert target["held"] == ["1 recipient accepted", "relaying refused"]
 
 
 def forms() -> list[str]:
@@ -592,14 +630,15 @@ def test_a_round_trip() -> None:
         "notes": [],
     }
     *_, last, delivery = target["stages"]
+    silent = {"reply": "", "raw": ""}
     assert masked([last, delivery], smtp.port) == [
         stage("quit"),
         stage(
             "delivery",
             state="WARNING",
             findings=[
-                {"kind": "unauthenticated", "problem": "dkim is none", "reply": ""},
-                {"kind": "unauthenticated", "problem": "no result of dmarc", "reply": ""},
+                {"kind": "unauthenticated", "problem": "dkim is none", **silent},
+                {"kind": "unauthenticated", "problem": "no result of dmarc", **silent},
             ],
             problems=["delivery: dkim is none", "delivery: no result of dmarc"],
         ),

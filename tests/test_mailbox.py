@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from check_smtp_health.config.mailbox_url import parse
+from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, LocalFault, SessionFault, TimedOut, Violation
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.driver import Deadline
+from check_smtp_health.net.tls import TlsOptions, Trust
 from check_smtp_health.net.wire import LINE_LIMIT, Wire
 from check_smtp_health.roundtrip.imap import Imap
 from check_smtp_health.roundtrip.mailbox import Access, Reader
 from check_smtp_health.roundtrip.matching import FoundMessage, MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
 from check_smtp_health.roundtrip.pop3 import HEADERS_LIMIT, Pop3
+from tests.servers.certificates import Certificates
 from tests.servers.loopback import free_port
 from tests.servers.roundtrip import CAPABLE, HI, SELECT
-from tests.servers.scripted import Expect, Hang, ScriptedServer, Sleep, Step, Tagged
+from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step, Tagged
 
 SOUGHT = MessageQuery(TOKEN, "t0ken", RECIPIENTS, ("one",), 900)
 
@@ -28,7 +32,7 @@ SOUGHT = MessageQuery(TOKEN, "t0ken", RECIPIENTS, ("one",), 900)
 def access(scheme: str, port: int, user: str = "me", password: str = "s3cret") -> Access:
     """Return what gets the test into a mailbox, without TLS."""
     url = parse(f"{scheme}://{user}@127.0.0.1:{port}")
-    return Access(url, password, None, True, Deadline(2))  # type: ignore[arg-type]
+    return Access(url, Secret(password), None, True, Deadline(2))  # type: ignore[arg-type]
 
 
 def all_of(reader: Reader) -> str:
@@ -190,3 +194,14 @@ def test_a_large_command_arrives_whole() -> None:
         assert one.readline() == b"done\n"
         one.close()
     assert up.received == [data]
+
+
+def test_what_takes_long_to_compute_in_tls(tmp_path: Path) -> None:
+    pki = Certificates(tmp_path, "mx.example")
+    trust = Trust(TlsOptions(ca_file=pki.good.path))
+    script = (Handshake(pki.context("2,000 names")), b"hi\n", Hang())
+    with ScriptedServer(script).running() as up:
+        one = wire(up, seconds=5)
+        one.start_tls(trust, "host7.example", is_upgrade=False)
+        assert one.readline() == b"hi\n"
+        one.close()

@@ -39,6 +39,22 @@ def test_parse(url: str, mailbox: Mailbox) -> None:
     assert parse(url) == mailbox
 
 
+@pytest.mark.parametrize(
+    ("url", "is_the_same"),
+    [
+        ("imaps://me@x/Other", True),
+        ("imaps://me@x:993", True),
+        ("imaps://me@x:994", False),
+        ("imap://me@x", False),
+        ("imaps://you@x", False),
+        ("imaps://me@y", False),
+    ],
+)
+def test_an_account_is_a_user_at_a_port_of_a_host(url: str, is_the_same: bool) -> None:
+    """Two ports of a host are two servers, and two folders of an account are not."""
+    assert (parse(url).account == parse("imaps://me@x/INBOX").account) is is_the_same
+
+
 def test_what_is_shown_breaks_no_output() -> None:
     assert str(parse("imap://a|b@x/c|d")) == "a\\x7cb@x/c\\x7cd"
     assert str(parse("pop3s://me@y@x:99")) == "me@y@x"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import plugin
+from tests import masking, plugin
 from tests.plugin import metrics
 from tests.servers import dns, system_resolver
 from tests.servers.name_server import SILENCE, Answer, NameServer, fails, records
@@ -61,15 +61,40 @@ def test_every_host_is_probed(port: int) -> None:
 
 
 def test_in_the_order_of_preference_when_verbose(port: int) -> None:
+    answers = {**published(*BOTH), (TWO, "A"): records(f"A {GOOD}")}
+    done = asked(port, answers, "-v")
+    stages = [f"{stage} # s █ [OK]" for stage in ("resolve", "connect", "banner", "helo", "quit")]
+    assert done.code == 0
+    assert masking.timeless(done.stdout).splitlines()[1:-1] == [
+        f"[OK] {DOMAIN}",
+        "resolve # s █ [OK]",
+        f"mx       [OK] 10 {ONE}",
+        f"mx       [OK] 20 {TWO}",
+        f"[OK] {ONE}:{port} [{GOOD}]",
+        *stages,
+        f"[OK] {TWO}:{port} [{GOOD}]",
+        *stages,
+    ]
+
+
+def test_what_fails_comes_first_when_verbose(port: int) -> None:
     done = asked(port, published(*BOTH), "-v", "--min-healthy", "1")
-    lines = [re.sub(r" +[\d.]+ s .*", "", line) for line in done.stdout.splitlines()[1:-1]]
+    begun = ("resolve # s █ [OK]", "connect # s █ [OK]", "banner # s █ [OK]")
     assert done.code == 1
-    assert lines[:5] == [
-        f"[OK]       {DOMAIN}",
-        "[OK]       resolve",
-        f"[OK]       mx       10 {ONE}",
-        f"[OK]       mx       20 {TWO}",
-        f"[OK]       {ONE}:{port} [{GOOD}]",
+    assert masking.timeless(done.stdout).splitlines()[1:-1] == [
+        f"[CRITICAL] {TWO}:{port} [{BAD}]",
+        "[CRITICAL] helo: 550 5.7.1 no (after # s)",
+        *begun,
+        "helo # s █ [CRITICAL] 550 5.7.1 no",
+        "quit # s █ [OK]",
+        f"[OK] {DOMAIN}",
+        "resolve # s █ [OK]",
+        f"mx       [OK] 10 {ONE}",
+        f"mx       [OK] 20 {TWO}",
+        f"[OK] {ONE}:{port} [{GOOD}]",
+        *begun,
+        "helo # s █ [OK]",
+        "quit # s █ [OK]",
     ]
 
 
@@ -121,7 +146,7 @@ def test_without_mx_the_domain_is_its_own_host(port: int) -> None:
     assert done.line == (
         f"SMTP OK - {DOMAIN}: 1 of 1 healthy, slowest: {DOMAIN}:{port} [{GOOD}] # s (banner # s)"
     )
-    assert f"[OK]       mx       {DOMAIN} has no MX record\n" in done.stdout
+    assert f"\nmx       [OK] {DOMAIN} has no MX record\n" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -158,7 +183,7 @@ def test_a_host_that_does_not_resolve(port: int) -> None:
     done = asked(port, published(f"MX 10 {ONE}.", "MX 20 gone.example.org."))
     assert (done.code, done.line) == (
         2,
-        f"SMTP CRITICAL - gone.example.org:{port} resolve: no such host name (after # s), also "
+        f"SMTP CRITICAL - gone.example.org:{port} resolve: no such host name (after # s), "
         "1 of 2 healthy",
     )
 
@@ -168,7 +193,7 @@ def test_a_host_without_address_of_that_family(port: int) -> None:
     done = asked(port, answers, "-6")
     assert (done.code, done.line) == (
         2,
-        f"SMTP CRITICAL - {ONE}:{port} resolve: the name has no address (for IPv6) (after # s), also "
+        f"SMTP CRITICAL - {ONE}:{port} resolve: the name has no address (for IPv6) (after # s), "
         "0 of 1 healthy",
     )
 
@@ -179,7 +204,7 @@ def test_every_address_of_every_host(port: int) -> None:
     refused = "helo: 550 5.7.1 no (after # s)"
     assert (done.code, done.line) == (
         2,
-        f"SMTP CRITICAL - {ONE}:{port} {refused} [{BAD}], also {TWO}:{port} {refused}, also  [{BAD}]"
+        f"SMTP CRITICAL - {ONE}:{port} {refused} [{BAD}], also {TWO}:{port} {refused} [{BAD}], "
         "1 of 3 healthy",
     )
 

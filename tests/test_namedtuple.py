@@ -59,6 +59,27 @@ def test_without_what_is_private_to_python() -> None:
     assert (done.stdout, done.stderr) == ("Point(x=1, y=2) 1 2 Point(x=1, y=5)\n", "")
 
 
+@pytest.mark.parametrize("field", ["x: int", "x: int = 1", "x: 'int'\n    y: int"])
+def test_a_module_that_forgets_the_future_import_is_told(field: str) -> None:
+    """Without it Python 3.14 does not say what the fields are, and the value would be empty."""
+    program = (
+        "from check_smtp_health.namedtuple import NamedTuple\n"
+        f"class Point(NamedTuple):\n    {field}\n"
+    )
+    with pytest.raises(TypeError) as caught:
+        exec(compile(program, "point.py", "exec", dont_inherit=True), {"__name__": "point"})
+    assert str(caught.value) == "Point: its module needs 'from __future__ import annotations'"
+
+
+def test_a_value_without_fields_needs_no_import() -> None:
+    program = (
+        "from check_smtp_health.namedtuple import NamedTuple\nclass Nothing(NamedTuple): pass\n"
+    )
+    names: dict[str, object] = {"__name__": "nothing"}
+    exec(compile(program, "nothing.py", "exec", dont_inherit=True), names)
+    assert repr(eval("Nothing()", names)) == "Nothing()"
+
+
 def test_inert() -> None:
     with pytest.raises(AttributeError):
         Point(1).x = 2  # type: ignore[misc]

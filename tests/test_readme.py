@@ -124,7 +124,7 @@ def test_certificates(world: World, tmp_path: Path) -> None:
         outcome = run("check_smtp_health -H mx.example.org -S", world, contexts[certificate])
         after = " (after # s)" if "tls: " in said else ""
         assert masked(outcome.line) == masked(
-            f"SMTP {state} - localhost:25 [127.0.0.1] {said.strip('`')}{after}"
+            f"SMTP {state} - mx.example.org:25 {said.strip('`')}{after} [127.0.0.1]"
         )
         assert outcome.code == STATES.index(state)
 

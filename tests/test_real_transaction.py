@@ -97,7 +97,7 @@ def test_known_recipient(arguments: tuple[str, ...], sender: str) -> None:
     with postfix.running(**STRICT) as server:
         assert answer(server, *arguments, "--rcpt", KNOWN) == (
             0,
-            f"SMTP OK {HEALTHY}",
+            f"SMTP OK {HEALTHY}, 1 recipient accepted",
             stages("mail", "rcpt"),
         )
         assert session(server) == [BEGUN, "helo=1 mail=1 rcpt=1 rset=1 quit=1 commands=5"]
@@ -140,7 +140,7 @@ def test_no_open_relay() -> None:
     with postfix.running(**STRICT) as server:
         assert answer(server, "--no-relay", FOREIGN) == (
             0,
-            f"SMTP OK {HEALTHY}",
+            f"SMTP OK {HEALTHY}, relaying refused",
             stages("mail", "relay"),
         )
         assert session(server) == [
@@ -217,7 +217,7 @@ def test_room_for_a_message(size: str) -> None:
     with postfix.running(**STRICT, message_size_limit="20000") as server:
         assert answer(server, "--size", size, "--rcpt", KNOWN) == (
             0,
-            f"SMTP OK {HEALTHY}",
+            f"SMTP OK {HEALTHY}, 1 recipient accepted",
             stages("mail", "rcpt"),
         )
         assert session(server) == [BEGUN, "ehlo=1 mail=1 rcpt=1 rset=1 quit=1 commands=5"]
@@ -344,7 +344,7 @@ def test_opensmtpd() -> None:
     with opensmtpd.running(KNOWN) as server:
         assert answer(server, "--rcpt", KNOWN, "--no-relay", FOREIGN) == (
             0,
-            f"SMTP OK {HEALTHY}",
+            f"SMTP OK {HEALTHY}, 1 recipient accepted, relaying refused",
             stages("mail", "rcpt", "relay"),
         )
         assert server.session() == [
@@ -390,7 +390,7 @@ def test_lmtp(way: str) -> None:
         host = "127.0.0.1" if way == "TCP" else server.path
         assert answer(server, "-L", "--rcpt", dovecot_lmtp.USER, host=host) == (
             0,
-            f"SMTP OK {HEALTHY}",
+            f"SMTP OK {HEALTHY}, 1 recipient accepted",
             stages("mail", "rcpt"),
         )
         assert answer(server, "--lmtp", "--rcpt", UNKNOWN, host=host) == (
@@ -446,7 +446,7 @@ def exim_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exi
         (
             ("--rcpt", KNOWN, "--no-relay", FOREIGN),
             0,
-            f"OK {HEALTHY}",
+            f"OK {HEALTHY}, 1 recipient accepted, relaying refused",
             [f"H={EXIM_CLIENT} F=<> rejected RCPT <{FOREIGN}>: relay not permitted"],
         ),
         (

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scramp import ScramMechanism
 
 from check_smtp_health.errors import LocalFault, Violation
 from check_smtp_health.smtp import sasl
 from tests import plugin
 from tests.servers.catalogue import BANNER, EHLO
+from tests.servers.catalogue.login import PASSWORD, USER
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Step
 
 WRONG = "the server's side of SCRAM-SHA-256 is wrong"
@@ -48,6 +50,20 @@ def test_anything_gets_a_response_or_a_fault(
 def test_a_challenge_is_base64_or_a_violation(challenge: bytes) -> None:
     with contextlib.suppress(Violation):
         assert base64.b64encode(sasl.decode(challenge)) == challenge
+
+
+def test_scram_sha_256() -> None:
+    """The server's side is scramp's too; it proves that it knows the password."""
+    salt, stored, server_key, count = ScramMechanism("SCRAM-SHA-256").make_auth_info(PASSWORD)
+    made = ScramMechanism("SCRAM-SHA-256").make_server(lambda _: (salt, stored, server_key, count))
+    mechanism = sasl.scram_sha_256(USER, PASSWORD)
+    first = next(mechanism)
+    assert first is not None
+    made.set_client_first(first.decode())
+    final = mechanism.send(made.get_server_first().encode())
+    assert final is not None
+    made.set_client_final(final.decode())
+    assert mechanism.send(made.get_server_final().encode()) == b""
 
 
 def scram(challenge: str) -> bytes:

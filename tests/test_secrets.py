@@ -18,7 +18,10 @@ import pytest
 
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, Interrupted, TimedOut
+from check_smtp_health.net import tls
+from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Call, Read, Write
+from check_smtp_health.roundtrip.mailbox import Access
 from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import Reply
 from check_smtp_health.stages import login
@@ -160,6 +163,24 @@ def test_a_secret_shows_and_leaves_nothing() -> None:
     with pytest.raises(TypeError):
         json.dumps(secret)
     assert not hasattr(secret, "__dict__")
+
+
+def test_no_value_that_holds_a_password_shows_it() -> None:
+    words = ("--rcpt", "a@x", "--deliver", "--mailbox", "imaps://me@x", "-U", USER, "-S")
+    chosen = command_line.settings(
+        "-H", "mx.example", *words, password=PASSWORD, mailbox_password=PASSWORD
+    )
+    trip = chosen.roundtrip
+    assert chosen.login is not None
+    assert trip is not None
+    assert trip.password is not None
+    assert chosen.login.password.reveal() == trip.password.reveal() == PASSWORD
+    trust = tls.Trust(tls.TlsOptions())
+    access = Access(trip.mailboxes[0], trip.password, trust, trip.may_show_password, Deadline(1))
+    for value in (chosen, chosen.login, trip, access):
+        for shown in (repr(value), str(value), f"{value}"):
+            assert "Secret(***)" in shown
+            assert [form for form in FORMS if form in shown] == []
 
 
 def test_no_password_for_a_stranger(tmp_path: Path) -> None:

@@ -224,7 +224,7 @@ def test_a_signal_that_python_swallows(tmp_path: Path) -> None:
 
 def first(done: plugin.Outcome, port: int) -> str:
     """Return the first line, whichever stage was the slowest; without -v it is the only one."""
-    if "\n[" not in done.stdout:
+    if "\n| " not in done.stdout:
         assert done.stdout.count("\n") == 1
     return masking.unraced(done.line.replace(str(port), "PORT"))
 

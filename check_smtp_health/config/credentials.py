@@ -22,6 +22,15 @@ FILE_LIMIT = 16 * 1024
 """Bytes read of a password file; OAuth tokens are long, but not that long."""
 
 
+def read(options: Options, environment: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return the passwords for AUTH and for the mailboxes, None where nobody gave one.
+
+    Raises:
+        UsageFault: a file cannot be read, or can be by everyone.
+    """
+    return password(options, environment), mailbox_password(options, environment)
+
+
 def password(options: Options, environment: Mapping[str, str]) -> str | None:
     """Return the password for AUTH, or None where nobody gave one.
 

@@ -28,7 +28,7 @@ def contexts(settings: Settings) -> tuple[Context, ...]:
     judging = settings.judging
     limits = judging.limits
     return (
-        *(_SecondsContext(label, limits) for label in (TIME, *NAMES)),
+        *(_SecondsContext(label, limits) for label in (TIME, *NAMES) if limits.has(label)),
         _CertificateContext(DAYS, limits),
         _FailureContext("failure", judging),
         _FindingContext("finding", judging),

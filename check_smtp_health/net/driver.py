@@ -24,6 +24,10 @@ done immediately, without the selector.
 Once the deadline has passed, or a signal has come, every operation but ``Close`` fails at once.
 So each session ends by itself, with whatever it has learned, and the loop with the last of them.
 A ``Call`` runs in a thread, which nobody can end: the driver leaves it behind.
+
+While OpenSSL, or anything else in C, works, no session is served and no signal taken. So a
+transport hands over little at a time, and comes back, by way of the selector, for the rest. What
+takes long even so, and cannot be cut, it leaves to be computed in a thread.
 """
 
 from __future__ import annotations
@@ -219,7 +223,11 @@ class _Driver:
     def _collect_returned(self) -> None:
         while self._returned:
             task, turn, value, moment = self._returned.pop()
-            if turn == task.turn and task in self._waiting:
+            if turn != task.turn or task not in self._waiting:
+                continue
+            if isinstance(task.operation, StartTls) and value is None:
+                self._on_ready(task)  # what it had to compute is ready
+            else:
                 self._complete(task, value, moment)
 
     def _complete(self, task: _Task, value: Any, moment: float | None = None) -> None:
@@ -302,13 +310,7 @@ class _Driver:
         if isinstance(operation, Pause):
             return False
         if isinstance(operation, Call):
-            thread = threading.Thread(
-                target=self._call, args=(task, task.turn, operation), name="call", daemon=True
-            )
-            try:
-                thread.start()
-            except RuntimeError as error:
-                raise LocalFault("no further thread can be started here") from error
+            self._begin_call(task, operation)
             return False
         if isinstance(operation, Connect):
             self._close(task)
@@ -317,7 +319,7 @@ class _Driver:
             )
         elif isinstance(operation, StartTls):
             self._watch(task, 0)
-            task.transport = operation.trust.upgrade(task.transport.release(), operation.name)
+            task.transport = operation.trust.upgrade(task.transport, operation.name)
         task.began = self._clock()  # making a socket ready is no part of any stage
         return self._attempt(task, operation, is_first=True)
 
@@ -339,6 +341,8 @@ class _Driver:
             done = transport.handshake()
         if not done:
             self._watch(task, transport.wants)
+            if not transport.wants:
+                self._begin_call(task, Call(transport.compute))
             return False
         moment = self._clock()
         if isinstance(operation, Connect):
@@ -381,6 +385,15 @@ class _Driver:
         for task in tasks:
             self._close(task)
             self._close_all(task.children)
+
+    def _begin_call(self, task: _Task, operation: Call) -> None:
+        thread = threading.Thread(
+            target=self._call, args=(task, task.turn, operation), name="call", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise LocalFault("no further thread can be started here") from error
 
     def _call(self, task: _Task, turn: int, operation: Call) -> None:
         """Run in a thread of its own; the moment is taken here, before the loop wakes up."""

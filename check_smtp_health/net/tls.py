@@ -15,19 +15,17 @@ from check_smtp_health.errors import (
     NotTls,
     Untrusted,
     UnusableFile,
+    Violation,
 )
 from check_smtp_health.escaping import quoted
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.certificate import Handshake
-from check_smtp_health.net.transport import CHUNK, lost
+from check_smtp_health.net.flight import Flight
+from check_smtp_health.net.transport import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
-    from typing import TypeVar
-
-    _T = TypeVar("_T")
+    from check_smtp_health.net.transport import Transport
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -36,6 +34,23 @@ _NO_CHECK_TIME = 0x200000
 
 _PARTIAL_CHAIN = 0x80000
 """X509_V_FLAG_PARTIAL_CHAIN, whose name the ssl module has from Python 3.10 on."""
+
+_NO_RENEGOTIATION = getattr(ssl, "OP_NO_RENEGOTIATION", 0)
+"""A second handshake, which a server of TLS 1.2 may ask for at any time, has no use here; LibreSSL
+knows none."""
+
+PIECE = 4 * 1024
+"""Bytes that OpenSSL is given at once. It works through all that there is before it returns, and
+nothing else is served meanwhile: a few ms, for no record is shorter than 5 bytes (819 records), and
+what costs it most, the KeyUpdates of TLS 1.3, have 27 (151 of 30 µs)."""
+
+HANDSHAKE_LIMIT = 256 * 1024
+"""Bytes of a handshake: OpenSSL itself takes 100 KiB of certificates (SSL_MAX_CERT_LIST_DEFAULT)
+and 100 KiB of a key exchange (SERVER_KEY_EXCH_MAX_LENGTH); the rest is small."""
+
+EMPTY_LIMIT = 64 * 1024
+"""Bytes in a row, after the handshake, that hold no data: session tickets, requests for new keys or
+another handshake. A server sends two or three; Go's crypto/tls takes 16 (maxUselessRecords)."""
 
 # What OpenSSL found wrong (X509_V_ERR_* of x509_vfy.h), in our words.
 _REASONS = {
@@ -107,21 +122,18 @@ class Trust:
         if unchecked or not options.judge_expiry:
             self._context.verify_flags |= _NO_CHECK_TIME
 
-    def upgrade(self, plain: socket.socket, name: str | None) -> TlsTransport:
-        """Return the TLS connection that takes the plain one's place; ``name`` is verified.
-
-        Raises:
-            Disconnected: the plain one is down already.
-        """
+    def upgrade(self, plain: Transport, name: str | None) -> TlsTransport:
+        """Return the TLS connection that takes the plain one's place; ``name`` is verified."""
         # Bytes: for a str, Python would load its IDNA codec inside the timed stage.
         server = name.encode("ascii") if name is not None else None
-        try:
-            wrapped = self._context.wrap_socket(
-                plain, server_hostname=server, do_handshake_on_connect=False
-            )
-        except OSError as error:
-            raise _failed(error) from error
-        return TlsTransport(wrapped, tells_chain=self._options.tells_chain)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        return TlsTransport(
+            plain,
+            self._context.wrap_bio(incoming, outgoing, server_hostname=server),
+            incoming,
+            outgoing,
+            tells_chain=self._options.tells_chain,
+        )
 
     def anchored(self, anchor: bytes) -> Trust:
         """Return a trust in what leads up to one certificate (DER), wherever that comes from."""
@@ -135,95 +147,180 @@ class Trust:
 class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
-    __slots__ = ("_is_up", "_rest", "_socket", "_tells_chain", "wants")
+    __slots__ = (
+        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_outgoing", "_plain"),
+        *("_rest", "_tells_chain", "_tls", "_without_data", "wants"),
+    )
 
-    def __init__(self, wrapped: ssl.SSLSocket, *, tells_chain: bool = False) -> None:
-        self._socket = wrapped
+    def __init__(
+        self,
+        plain: Transport,
+        tls: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        *,
+        tells_chain: bool,
+    ) -> None:
+        self._plain = plain
+        self._tls = tls
+        self._incoming = incoming
+        self._outgoing = outgoing
         self._tells_chain = tells_chain
+        self._flight = Flight()
+        self._without_data = 0
         self._rest = memoryview(b"")
+        self._error: ssl.SSLError | None = None
         self._is_up = False
+        self._is_read = False  # all that has come: OpenSSL is slow to say so again
         self.wants = selectors.EVENT_READ
+        self.compute()  # the ClientHello
 
     def fileno(self) -> int:
         """Return the file descriptor, for a selector."""
-        return self._socket.fileno()
+        return self._plain.fileno()
 
     def handshake(self) -> bool:
         """Go on with the handshake; True once it is done, else ``wants`` says what to wait for.
+
+        Where that is nothing (0), ``compute`` takes long. It must have run, best in a thread,
+        before the next call.
 
         Raises:
             Untrusted: the certificate was rejected.
             HandshakeFailed: the two sides could not agree on TLS.
             Disconnected: the connection ended meanwhile.
         """
-        try:
-            self._is_up = self._unless_waiting(self._shake_hands) is True
-        except ssl.SSLCertVerificationError as error:
-            why = _REASONS.get(error.verify_code, error.verify_message)
-            raise Untrusted(f"certificate {why}", why) from error
-        except OSError as error:
-            raise _failed(error) from error
-        return self._is_up
+        if self.wants and not self._is_up and self._error is None:
+            if not (self._flush() and self._take_piece_of_handshake()):
+                return False
+            if self._flight.is_slow:
+                self.wants = 0
+                return False
+            self.compute()
+        self.wants = selectors.EVENT_READ
+        if self._error is not None:
+            self._flush_if_possible()
+            raise _failed(self._error) from self._error
+        return self._flush() and self._is_up
 
-    def _shake_hands(self) -> bool:
-        self._socket.do_handshake()
+    def _take_piece_of_handshake(self) -> bool:
+        piece = self._plain.receive(PIECE)
+        if piece is None:
+            self.wants = selectors.EVENT_READ
+            return False
+        if not piece:
+            raise Disconnected("connection closed by the server")
+        self._without_data += len(piece)
+        if self._without_data > HANDSHAKE_LIMIT:
+            raise HandshakeFailed(f"the server's handshake is longer than {HANDSHAKE_LIMIT} bytes")
+        self._flight.note(piece)
+        self._incoming.write(piece)
         return True
+
+    def compute(self) -> None:
+        """Have OpenSSL work on what has come of the handshake; ``handshake`` tells the outcome.
+
+        It touches no socket, and holds no lock that other threads need.
+        """
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLError as error:
+            self._error = error
+            return
+        self._without_data = 0
+        self._is_up = True
 
     def result(self) -> Handshake:
         """Return what the handshake has agreed on; reading it takes time, and so waits."""
         try:
-            parsed = self._socket.getpeercert()
+            parsed = self._tls.getpeercert()
         except (ValueError, OSError):  # trusted, although a name in it is malformed
             parsed = None
         return Handshake(
-            self._socket.version() or "",
-            self._socket.cipher(),
-            parsed or self._socket.getpeercert(binary_form=True),
-            _chain(self._socket) if self._tells_chain else (),
+            self._tls.version() or "",
+            self._tls.cipher(),
+            parsed or self._tls.getpeercert(binary_form=True),
+            _chain(self._tls) if self._tells_chain else (),
         )
 
     def receive(self) -> bytes | None:
         """Return what has come, ``b""`` at the end, None if ``wants`` must be waited for."""
+        data = self._decrypted()  # what came before may hold more than was asked for
+        # A server that only talks, and so takes no answer, must not fill our memory with them.
+        if data is not None or not self._flush_if_possible():
+            return data
+        piece = self._plain.receive(PIECE)
+        if piece:
+            self._without_data += len(piece)
+            if self._without_data > EMPTY_LIMIT:
+                raise Violation(f"more than {EMPTY_LIMIT} bytes of TLS records without data")
+            self._incoming.write(piece)
+            self._is_read = False
+            piece = self._decrypted()
+        self.wants = selectors.EVENT_READ
+        if piece is None:
+            self._flush_if_possible()
+        return piece
+
+    def _decrypted(self) -> bytes | None:
+        """Return the data in what has come, ``b""`` at its end, None where there is none yet."""
+        if self._is_read:
+            return None
         try:
-            return self._unless_waiting(lambda: self._socket.recv(CHUNK))
-        except OSError as error:
+            data = self._tls.read(CHUNK)
+        except ssl.SSLWantReadError:
+            self._is_read = True
+            return None
+        except ssl.SSLError as error:
+            self._flush_if_possible()
             raise _broken(error) from error
+        self._without_data = 0
+        return data
 
     def send(self, data: bytes | None = None) -> bool:
         """Send ``data``, or without it what was left last time; True once nothing is left."""
         if data is not None:
             self._rest = memoryview(data)
-        try:
-            while self._rest:
-                sent = self._unless_waiting(lambda: self._socket.send(self._rest))
-                if sent is None:
-                    return False
-                self._rest = self._rest[sent:]
-        except OSError as error:
-            raise _broken(error) from error
-        return True
+        while self._flush():
+            if not self._rest:
+                return True
+            try:
+                taken = self._tls.write(self._rest[:CHUNK])
+            except ssl.SSLError as error:
+                raise _broken(error) from error
+            self._rest = self._rest[taken:]
+        return False
 
-    def _unless_waiting(self, action: Callable[[], _T]) -> _T | None:
-        """Return what the action returns, None where it must wait for what ``wants`` says."""
-        try:
-            return action()
-        except ssl.SSLWantReadError:
-            self.wants = selectors.EVENT_READ
-        except ssl.SSLWantWriteError:
+    def _flush(self) -> bool:
+        """Send what OpenSSL has to say; True once nothing is left, else ``wants`` says so."""
+        done = self._plain.send()
+        if done and self._outgoing.pending:
+            done = self._plain.send(self._outgoing.read())
+        if not done:
             self.wants = selectors.EVENT_WRITE
-        return None
+        return done
+
+    def _flush_if_possible(self) -> bool:
+        """Do the same, but for a server that takes nothing any more: what it said still counts."""
+        try:
+            return self._flush()
+        except Disconnected:
+            return True
 
     def close(self) -> None:
         """Say goodbye as far as that can be done at once, and close the connection."""
         if self._is_up:
             try:
-                self._socket.unwrap()
-            except (OSError, ValueError):
-                pass  # close_notify is sent, the server's own is not waited for
-        self._socket.close()
+                self._tls.unwrap()
+            except ssl.SSLError:
+                pass  # close_notify is ready, the server's own is not waited for
+            self._flush_if_possible()
+        self._plain.close()
 
 
-def _chain(connection: ssl.SSLSocket) -> tuple[bytes, ...]:
+def _chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
     """Return the certificates that the server showed; none before Python 3.10."""
     if hasattr(connection, "get_unverified_chain"):
         return tuple(connection.get_unverified_chain())
@@ -237,6 +334,7 @@ def _chain(connection: ssl.SSLSocket) -> tuple[bytes, ...]:
 def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = VERSIONS[options.minimum]
+    context.options |= _NO_RENEGOTIATION
     if anchor is not None:
         try:
             context.load_verify_locations(cadata=anchor)
@@ -298,14 +396,13 @@ def _unusable(field: str, path: str, error: Exception, wanted: str) -> UnusableF
     return UnusableFile(field, f"cannot read {quoted(path)}: {error.strerror}")
 
 
-def _failed(error: OSError) -> HandshakeFailed | Disconnected:
-    reason = getattr(error, "reason", None) or ""
-    # Which of the three an end in mid-handshake is depends on the version of Python and OpenSSL.
-    ends = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    if isinstance(error, ends) or reason == "UNEXPECTED_EOF_WHILE_READING":
+def _failed(error: ssl.SSLError) -> Untrusted | HandshakeFailed | Disconnected:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = _REASONS.get(error.verify_code, error.verify_message)
+        return Untrusted(f"certificate {why}", why)
+    if isinstance(error, ssl.SSLZeroReturnError):
         return Disconnected("connection closed by the server")
-    if not isinstance(error, ssl.SSLError):
-        return lost(error)
+    reason = error.reason or ""
     if reason in _NOT_TLS:
         return NotTls("the server does not speak TLS here")
     if reason in _TOO_OLD:
@@ -319,9 +416,7 @@ def _failed(error: OSError) -> HandshakeFailed | Disconnected:
     return HandshakeFailed(f"handshake failed: {_words(reason, error)}")
 
 
-def _broken(error: OSError) -> Disconnected:
-    if not isinstance(error, ssl.SSLError):
-        return lost(error)
+def _broken(error: ssl.SSLError) -> Disconnected:
     reason = error.reason or ""
     if reason in _WANTS_CERTIFICATE:
         return Disconnected(
@@ -334,5 +429,5 @@ def _broken(error: OSError) -> Disconnected:
     return Disconnected(f"TLS broke: {_words(reason, error)}")
 
 
-def _words(reason: str, error: OSError) -> str:
+def _words(reason: str, error: ssl.SSLError) -> str:
     return reason.lower().replace("_", " ") if reason else str(error)

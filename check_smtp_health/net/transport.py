@@ -81,12 +81,12 @@ class Transport:
         """Return the connection's local end."""
         return Address(self._socket.family, self._socket.getsockname())
 
-    def receive(self) -> bytes | None:
+    def receive(self, size: int = CHUNK) -> bytes | None:
         """Return what has come, ``b""`` at the connection's end, None while nothing has."""
         if self._early is not None:
             raise self._early
         try:
-            return self._socket.recv(CHUNK)
+            return self._socket.recv(size)
         except BlockingIOError:
             self.wants = selectors.EVENT_READ
             return None
@@ -106,10 +106,6 @@ class Transport:
             except OSError as error:
                 raise lost(error) from error
         return True
-
-    def release(self) -> socket.socket:
-        """Give the socket away, to what takes this connection's place."""
-        return self._socket
 
     def close(self) -> None:
         """Close the connection."""

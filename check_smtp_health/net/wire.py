@@ -91,7 +91,10 @@ class Wire:
             result = done()
             if result is not None and result is not False:
                 return result
-            self._wait(self._transport.wants, self._deadline.expires)
+            if self._transport.wants:
+                self._wait(self._transport.wants, self._deadline.expires)
+            else:
+                self._transport.compute()
 
     def start_tls(self, trust: Trust, name: str, *, is_upgrade: bool) -> None:
         """Begin TLS; the certificate is verified, for that name.
@@ -102,7 +105,7 @@ class Wire:
         """
         if self._buffer:
             raise Violation("plaintext behind the reply, injected", bytes(self._buffer[:256]))
-        self._transport = trust.upgrade(self._transport.release(), name)
+        self._transport = trust.upgrade(self._transport, name)
         try:
             self._until(self._transport.handshake)
         except NotTls as fault:

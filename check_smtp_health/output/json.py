@@ -51,7 +51,9 @@ def _line(document: dict[str, Any]) -> str:
     """Return the object as one line, in which no front end finds perfdata, a tag or a mark."""
     line = json.dumps(document).replace("|", "\\u007c").replace("<", "\\u003c")
     for mark in MARKS:
-        line = line.replace(f"[{mark}]", f"\\u005b{mark}]").replace(f"({mark})", f"\\u0028{mark})")
+        for end in ")]":
+            line = line.replace(f"[{mark}{end}", f"\\u005b{mark}{end}")
+            line = line.replace(f"({mark}{end}", f"\\u0028{mark}{end}")
     return f"{line}\n"
 
 

@@ -117,6 +117,9 @@ def delivery(state: ProbeState) -> StageRun:
         arrival.notes,
     )
     state.findings += _findings(state, arrival, dict(results))
+    required = roundtrip.require_auth_results
+    if required and not any(one.kind == "unauthenticated" for one in state.findings):
+        state.held.append(f"{', '.join(map(str.upper, required))} pass")
 
 
 def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:

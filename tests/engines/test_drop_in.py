@@ -133,7 +133,7 @@ def test_smtp_command_of_icinga(tmp_path: Path) -> None:
         ],
         0,
         f"SMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: # # s), TLS 1.3, "
-        "certificate expires in 90 days, # ",
+        "certificate expires in 90 days, #, logged in by LOGIN ",
         [
             *("time=#s;5;7.500000;0;9", "connect=#s;;;0", "tls=#s;;;0", "banner=#s;;;0"),
             *("helo=#s;;;0", "starttls=#s;;;0", "auth=#s;;;0", "mail=#s;;;0"),

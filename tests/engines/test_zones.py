@@ -290,8 +290,10 @@ def due(seen: Seen, code: int, text: str, *stages: str, is_hard: bool) -> dict[s
         user = ["--authuser", dovecot.USER] if service == "login" else []
         port = ("--port", str(seen.port))
         metrics = [f"{stage}=#s;;;0" for stage in stages]
+        said = text
         if code == 0:
             if user:
+                said += ", logged in by SCRAM-SHA-256"
                 metrics.insert(-1, "auth=#s;;;0")
             metrics.append("certificate_days=59;14:;3:")
         services[name] = Service(
@@ -305,7 +307,7 @@ def due(seen: Seen, code: int, text: str, *stages: str, is_hard: bool) -> dict[s
                     *("--sni", host, "--starttls"),
                 ],
                 code,
-                f"SMTP {state} - 127.0.0.1:{seen.port} {text} ",
+                f"SMTP {state} - 127.0.0.1:{seen.port} {said} ",
                 ["time=#s;;;0;10", *metrics],
             ),
         )

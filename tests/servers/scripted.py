@@ -83,12 +83,19 @@ class Handshake:
 
 
 @dataclass(frozen=True)
+class Act:
+    """Call ``act`` with the connection, and what is set once the test is over."""
+
+    act: Callable[[socket.socket, threading.Event], None]
+
+
+@dataclass(frozen=True)
 class Reset:
     """Reset the connection instead of closing it."""
 
 
 Step = Union[
-    bytes, Expect, Message, Tagged, Sleep, Slowly, Forever, Hang, Swallow, Handshake, Reset
+    bytes, Expect, Message, Tagged, Sleep, Slowly, Forever, Hang, Swallow, Handshake, Act, Reset
 ]
 
 OFTEN = 0.05
@@ -128,6 +135,9 @@ class ScriptedServer:
             yield self
         finally:
             over.set()
+            # Where that does not wake accept(), it will look for itself.
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
             accepting.join()
             listener.close()
 
@@ -151,6 +161,10 @@ class ScriptedServer:
                 connection, peer = listener.accept()
             except socket.timeout:
                 continue
+            except OSError:
+                if over.is_set():
+                    break
+                raise
             self._note("connected")
             self.connections += 1
             self.peers.append(peer[0] if peer else "")
@@ -221,6 +235,8 @@ class ScriptedServer:
             connection.settimeout(10)
             self.received.append(connection.recv(4096))
             connection.settimeout(OFTEN)
+        elif isinstance(step, Act):
+            step.act(connection, over)
         elif isinstance(step, Hang):
             while not over.is_set():
                 with contextlib.suppress(socket.timeout):

@@ -285,7 +285,7 @@ ROWS = (
     ),
     warning(
         "defers HELO and is slow, the one tolerated, the other not",
-        "session took # s (limit 0 s, slowest: banner # s); helo: 450 later (after # s)",
+        "session took # s (limit 0 s, slowest: banner # s), also helo: 450 later (after # s)",
         f"{GREETED} quit",
         *(PAUSE, BANNER, HELO[0], b"450 later\r\n", *QUIT),
         asks=Question(("--tempfail", "ok", "-w", "0"), ("-w", "0")),

@@ -102,11 +102,11 @@ def ok(
     asks: Question = WELL,
     slowest: str = "banner",
     labels: str = DONE,
-    certificate: str = "",
+    besides: str = "",
     quick: bool = True,
 ) -> Behaviour:
-    """Return the row of a server that is well; ``certificate`` is what is said of its own."""
-    said = f"answered in # s (slowest: {slowest} # s){certificate}"
+    """Return the row of a server that is well; ``besides`` is what else was seen to hold."""
+    said = f"answered in # s (slowest: {slowest} # s){besides}"
     return Behaviour(name, script, "OK", said, labels, asks, quick)
 
 

@@ -47,7 +47,7 @@ WORDS = (
     ),
     critical(
         "says something that looks like a state, and like HTML",
-        "banner: 554 a (CRITICAL) (script) &lt; (after # s)",
+        "banner: 554 a (CRITICAL ) (script) &lt; (after # s)",
         REFUSED,
         *(b"554 a [CRITICAL] <script> &lt;\r\n", *TURNED_AWAY),
     ),
@@ -72,7 +72,7 @@ WORDS = (
     ),
     critical(
         "says what a program could take for a format",
-        "banner: 554 %s%n {0.__class__} \\n $(id) (after # s)",
+        "banner: 554 %s%n {0.__class__} \\x5cn $(id) (after # s)",
         REFUSED,
         *(b"554 %s%n {0.__class__} \\n $(id)\r\n", *TURNED_AWAY),
     ),

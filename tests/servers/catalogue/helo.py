@@ -165,7 +165,8 @@ ROWS = (
     ),
     critical(
         "lacks what is required, and offers what is forbidden",
-        "helo: STARTTLS is not offered; helo: AUTH=PLAIN is not offered; helo: VRFY is offered",
+        "helo: STARTTLS is not offered, also helo: AUTH=PLAIN is not offered, "
+        "also helo: VRFY is offered",
         DONE,
         *(BANNER, EHLO, b"250-mx STARTTLS\r\n250-xstarttlsx\r\n250-auth=login\r\n250 vrfy\r\n"),
         *QUIT,
@@ -213,7 +214,7 @@ ROWS = (
     ),
     critical(
         "is slow to answer HELO",
-        "answered in # s (limit 0.25 s, slowest: helo # s); helo took # s (limit 0.2 s)",
+        "answered in # s (limit 0.25 s, slowest: helo # s), also helo took # s (limit 0.2 s)",
         DONE,
         *(BANNER, HELO[0], Sleep(0.3), HELO[1], *QUIT),
         asks=Question(("-w", "helo=0.2", "-c", "0.25"), ("-c", "0.25")),

@@ -33,7 +33,7 @@ ROWS = (
         *(Certificate("good"), PAUSE, BANNER, *HELO, *QUIT),
         asks=WITH_TLS,
         labels=DONE,
-        certificate=expires(90),
+        besides=expires(90),
     ),
     tls_fails(
         "speaks plain SMTP",

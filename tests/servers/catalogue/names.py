@@ -18,7 +18,7 @@ from tests.servers.system_resolver import NameServer, Says
 HEALTHY = (PAUSE, BANNER, *HELO, *QUIT)
 DONE = "time resolve connect banner helo quit"
 HOST = "mx.example"
-ANSWERED = f"{HOST}:25 [{FAR}]"
+TARGET = f"{HOST}:25"
 
 _GOOD = name_server.address(FAR)
 _TEMPORARY = "the name servers gave no answer (temporary failure)"
@@ -32,7 +32,7 @@ def fails(name: str, problem: str, server: NameServer | None) -> Behaviour:
         "CRITICAL",
         f"resolve: {problem} (after # s)",
         "",
-        target=f"{HOST}:25",
+        target=TARGET,
         host=HOST,
         network=Network(name_server=server),
     )
@@ -47,7 +47,7 @@ def hangs(name: str, udp: Says, tcp: Says | None = None) -> Behaviour:
         "resolve: no answer within 1 s",
         "",
         quick=False,
-        target=f"{HOST}:25",
+        target=TARGET,
         host=HOST,
         network=Network(name_server=NameServer(udp, tcp)),
     )
@@ -58,7 +58,7 @@ def answers(
     network: Network,
     *,
     state: str = "OK",
-    said: str = "answered in # s (slowest: banner # s)",
+    said: str = f"[{FAR}] answered in # s (slowest: banner # s)",
     asks: Question = WELL,
     timeout: int = 1,
     seconds: tuple[float, float] = (0, 0.2),
@@ -71,7 +71,7 @@ def answers(
         said,
         DONE,
         asks,
-        target=ANSWERED,
+        target=TARGET,
         timeout=timeout,
         host=HOST,
         network=network,
@@ -114,14 +114,13 @@ ROWS = (
         "answers late, with a limit of 0.2 s",
         Network(name_server=NameServer(_GOOD, seconds=0.15)),
         state="WARNING",
-        said="resolve took # s (limit 0.2 s)",
+        said=f"resolve took # s (limit 0.2 s) [{FAR}]",
         asks=Question(("-w", "resolve=0.2"), ("-w", "0.2")),
         seconds=(0.3, 0.45),
     ),
     answers(
         "is the second of two, and the first is not there",
         Network(name_server=NameServer(_GOOD), resolvers="127.0.0.9 127.0.0.1"),
-        said="answered in # s (slowest: banner # s)",
     ),
     answers(
         "is the second of two, and the first never answers",
@@ -130,7 +129,7 @@ ROWS = (
             far=("route add blackhole 198.51.100.0/24",),
             resolvers="198.51.100.53 127.0.0.1",
         ),
-        said="answered in # s (slowest: resolve # s)",
+        said=f"[{FAR}] answered in # s (slowest: resolve # s)",
         timeout=3,
         seconds=(1, 1.3),
     ),

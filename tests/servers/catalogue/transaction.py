@@ -120,14 +120,14 @@ SENDERS = (
     ),
     critical(
         "does not offer SIZE",
-        "mail: SIZE is not offered (after # s)",
+        "mail: SIZE is not offered",
         REFUSED,
         *(*extended(), *QUIT),
         asks=_NO_SIZE,
     ),
     critical(
         "does not offer SMTPUTF8, for an address beyond ASCII",
-        "mail: SMTPUTF8 is not offered (after # s)",
+        "mail: SMTPUTF8 is not offered",
         REFUSED,
         *(*extended(), *QUIT),
         asks=Question(("--rcpt", "\u00e4@example.org"), unasked="no SMTPUTF8"),
@@ -148,6 +148,7 @@ RECIPIENTS = (
             ),
         ),
         labels=f"{HELOED} mail rcpt quit",
+        besides=", 3 recipients accepted",
     ),
     critical(
         "does not know the recipient",
@@ -165,7 +166,8 @@ RECIPIENTS = (
     ),
     critical(
         "does not know one recipient, greylists another, and refuses to relay",
-        "rcpt: a@x: 550 5.1.1 unknown (after # s); rcpt: b@x: 450 4.2.0 greylisted (after # s)",
+        "rcpt: a@x: 550 5.1.1 unknown (after # s), "
+        "also rcpt: b@x: 450 4.2.0 greylisted (after # s)",
         f"{HELOED} mail relay quit",
         *(*NULL, *rcpt("a@x", "550 5.1.1 unknown"), *rcpt("b@x", "450 4.2.0 greylisted")),
         *(*rcpt("c@y", "554 no"), *RSET, *QUIT),
@@ -209,7 +211,7 @@ RECIPIENTS = (
         "does not know one recipient, and never answers for the next, which is to be tolerated",
         (*NULL, *rcpt("a@x", "550 no"), Expect(b"RCPT"), Hang()),
         "CRITICAL",
-        "rcpt: a@x: 550 no (after # s); rcpt: no answer within 1 s",
+        "rcpt: a@x: 550 no (after # s), also rcpt: no answer within 1 s",
         f"{HELOED} mail",
         Question(("--rcpt", "a@x", "--rcpt", "b@x", "-t", "1:ok"), unasked="no state for -t"),
         quick=False,
@@ -220,12 +222,14 @@ RECIPIENTS = (
         *(*NULL, *rcpt("a@x", "250 ok"), Expect(b""), b"421 bye\r\n"),
         asks=may_mail("a@x"),
         labels=f"{HELOED} mail rcpt quit",
+        besides=", 1 recipient accepted",
     ),
     ok(
         "takes a recipient, and never answers RSET",
         *(*NULL, *rcpt("a@x", "250 ok"), Expect(b""), Hang()),
         asks=may_mail("a@x"),
         labels=f"{HELOED} mail rcpt",
+        besides=", 1 recipient accepted",
         quick=False,
     ),
 )
@@ -236,6 +240,7 @@ RELAY = (
         *(*NULL, *rcpt("a@x", "554 5.7.1 no"), *rcpt("b%c@x", "550 no"), *RSET, *QUIT),
         asks=may_not_relay("a@x", "b%c@x"),
         labels=f"{HELOED} mail relay quit",
+        besides=", relaying refused",
     ),
     critical(
         "relays",
@@ -260,8 +265,8 @@ RELAY = (
     ),
     critical(
         "relays for one address, and defers another",
-        "relay: accepts a@y, an open relay: 250 why not (after # s); "
-        "relay: b@y proves nothing: 450 later (after # s)",
+        "relay: accepts a@y, an open relay: 250 why not (after # s), "
+        "also relay: b@y proves nothing: 450 later (after # s)",
         ACCEPTED,
         *(*NULL, *rcpt("a@y", "250 why not"), *rcpt("b@y", "450 later"), *RSET, *QUIT),
         asks=may_not_relay("a@y", "b@y"),
@@ -271,7 +276,8 @@ RELAY = (
         "relays for one address, and never answers for the next",
         (*NULL, *rcpt("a@y", "250 why not"), Expect(b"RCPT"), Hang()),
         "CRITICAL",
-        "relay: no answer within 1 s; relay: accepts a@y, an open relay: 250 why not (after # s)",
+        "relay: no answer within 1 s, "
+        "also relay: accepts a@y, an open relay: 250 why not (after # s)",
         f"{HELOED} mail",
         may_not_relay("a@y", "b@y"),
         quick=False,

@@ -62,7 +62,7 @@ REJECTED = (
     (
         "has a certificate of an authority with a hostile name",
         "hostile issuer",
-        "certificate issuer unknown: CA\\x7ctime=0 / (OK) (b)\\x1b(31m\\u202e, "
+        "certificate issuer unknown: CA\\x7ctime=0 / (OK ) (b)\\x1b(31m\\u202e, "
         "try --ca-file or --no-verify",
     ),
     (
@@ -79,7 +79,7 @@ ROWS = (
         *shows("good"),
         asks=WITH_STARTTLS,
         labels=DONE,
-        certificate=expires(90),
+        besides=expires(90),
     ),
     warning(
         "has a certificate that runs out in 5 days",
