@@ -49,7 +49,7 @@ def check_text(stdout: str, code: int, *, verbose: bool = False) -> None:
     # A web page colours every mark it finds, and may take a tag for one of its own.
     assert [line for line in (first, *map(_unmarked, more)) if _MARK.search(line)] == []
     said = [line for line in (first, *more) if not re.match(r" *\d+\.\d{6} C: ", line)]
-    assert [line for line in said if re.search(r"<|>", line)] == []
+    assert [line for line in said if re.search(r"<|>|\\[nt]", line)] == []
     check_calm(stdout)
 
 

@@ -611,7 +611,11 @@ def test_what_is_learned_on_the_way() -> None:
 @pytest.mark.parametrize(
     ("required", "said"),
     [
-        ("spf", "answered in # s (slowest: banner # s), 1 recipient accepted, delivered in # s"),
+        (
+            "spf",
+            "answered in # s (slowest: banner # s), 1 recipient accepted, SPF pass, "
+            "delivered in # s",
+        ),
         ("spf,dkim", "delivery: dkim is fail"),
         ("DKIM,dmarc", "delivery: dkim is fail, also delivery: dmarc is none"),
     ],

@@ -25,7 +25,7 @@ from check_smtp_health.escaping import REPLY_LIMIT, printable, quoted, shortened
         ("\x85\xa0", "\\x85\\xa0"),
         ("\u202e\u2028\u200b\ufeff", "\\u202e\\u2028\\u200b\\ufeff"),
         ("\U000e0041\ud800", "\\U000e0041\\ud800"),
-        ("%s {0} \\n", "%s {0} \\n"),
+        ("%s {0} \\n \\\\t \\r\\", "%s {0} \\x5cn \\\\x5ct \\r\\"),
         (b"x" * 256, "x" * 256),
         (b"x" * 257, "x" * 253 + "..."),
         (b"\r\n" * 300 + b"x", "x"),
@@ -40,6 +40,9 @@ STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN", "UP", "DOWN")
 
 MARK = re.compile(rf"[\[(]({'|'.join(STATES)})[\])]")
 """What Icinga Web makes a coloured ball of."""
+
+BREAK = re.compile(r"\\[nt]")
+"""What it makes a line break or a tab of."""
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -67,7 +70,7 @@ def test_no_mark_comes_of_a_peers_words(state: str, said: str, shown: str) -> No
 
 
 PIECES = st.sampled_from(
-    (*STATES, "O", "K", *"[]()<>", "\r\n", "\n", "\0", "\u200b", " ", "|", "\xff", "x" * 7)
+    (*STATES, "O", "K", *"[]()<>", "\r\n", "\n", "\0", "\u200b", " ", "|", "\xff", *"\\nt", "x" * 7)
 )
 
 
@@ -81,6 +84,7 @@ def test_printable_is_one_harmless_bounded_line(said: bytes | str, limit: int) -
     assert len(shown) <= limit
     assert not set(shown) & set("|<>[]")
     assert not MARK.search(shown)
+    assert not BREAK.search(shown)
 
 
 @given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(STATES))

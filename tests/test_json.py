@@ -47,7 +47,8 @@ RESET = (Expect(b"RSET\r\n"), b"250 ok\r\n")
 TLS = ("-S", "--sni", "mx.example", "--ca-file", "{authority}")
 
 HOSTILE = (
-    "\x1b[31m|\"'\\<script>[CRITICAL](OK)\0\x7f\x9b\u202e\u2028{}</script>".encode() + b"\xff\xc3"
+    "\x1b[31m|\"'\\<script>[CRITICAL](OK)[DOWN)\0\x7f\x9b\u202e\u2028{}</script>".encode()
+    + b"\xff\xc3"
 )
 """A terminal's and a web page's commands, perfdata, marks, quotes, controls, invalid UTF-8."""
 

@@ -71,17 +71,17 @@ def test_verbose_when_a_stage_fails() -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "glyphs"), [("ascii", "#."), ("latin-1", "#."), ("utf-8", "█░")]
+    ("encoding", "bar", "filler"),
+    [("ascii", "#", "."), ("latin-1", "#", "."), ("utf-8", "█", "░")],
 )
-def test_bars_are_a_waterfall(encoding: str, glyphs: str) -> None:
+def test_bars_are_a_waterfall(encoding: str, bar: str, filler: str) -> None:
     """None is narrower than the others, nor has a space, which a front end would collapse."""
     with ScriptedServer(
         (Sleep(0.2), BANNER, HELO[0], Sleep(0.2), HELO[1], *QUIT)
     ).running() as server:
         done = plugin.run(*plugin.at(server.port), "-v", environment={"PYTHONIOENCODING": encoding})
-    bar, filler = glyphs
     rows = [
-        re.fullmatch(rf"([a-z]+) +\d\.\d{{6}} s ([{glyphs}]{{20}}) \[OK\]", line)
+        re.fullmatch(rf"([a-z]+) +\d\.\d{{6}} s ([{bar}{filler}]{{20}}) \[OK\]", line)
         for line in done.stdout.splitlines()[1:5]
     ]
     assert all(rows), done.stdout
