@@ -101,6 +101,12 @@ def test_all_that_is_wrong_is_told() -> None:
     )
 
 
+def test_a_code_that_nobody_knows() -> None:
+    with serving(Answer(raw=lambda reply: reply[:3] + b"\x8d" + reply[4:])) as servers:
+        found = outcome(look_ups.query(servers, NAME, "A"))
+    assert found.sentence == "A of mx.test: 13 from 127.0.0.1"
+
+
 @pytest.mark.parametrize(
     ("answer", "options", "problem"),
     [

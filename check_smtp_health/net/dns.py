@@ -126,7 +126,7 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
                         is_secure=servers.are_trusted and answer.is_authentic,
                         canonical=answer.canonical,
                     )
-                code = dns.rcode.to_text(dns.rcode.Rcode(answer.rcode))
+                code = dns.rcode.to_text(dns.rcode.Rcode.make(answer.rcode))
                 problems[server] = f"{code} from {server.host}"
             silent.remove(server)
         if not silent:
