@@ -16,8 +16,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from check_smtp_health.errors import LocalFault
+from check_smtp_health.errors import LocalFault, Untrusted
 from check_smtp_health.net.certificate import key_information
+from check_smtp_health.net.tls import TlsOptions, Trust
 from check_smtp_health.policy.dane import Published, Shown, Tlsa, judge
 from tests import masking, plugin
 from tests.plugin import Outcome
@@ -393,6 +394,11 @@ def test_a_record_of_an_authority_where_the_chain_is_not_known(world: World) -> 
     with pytest.raises(LocalFault) as raised:
         next(judge(published, [shown], never, is_whole=False))
     assert raised.value.problem == NO_CHAIN.partition(": ")[2]
+
+
+def test_an_authority_s_certificate_that_cannot_be_read() -> None:
+    with pytest.raises(Untrusted, match="the authority's certificate cannot be read"):
+        Trust(TlsOptions(verify=False)).anchored(b"x")
 
 
 @pytest.mark.parametrize("data", ["", hashlib.sha256(b"").hexdigest()])

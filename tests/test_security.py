@@ -196,11 +196,11 @@ ODDITIES: dict[str, tuple[str, str]] = {
 """What is said of each odd certificate that OpenSSL has verified, and that nobody has."""
 
 
-def told(server: ScriptedServer, *arguments: str) -> tuple[int, str]:
+def told(server: ScriptedServer, *arguments: str, **how: Any) -> tuple[int, str]:
     """Check a server with TLS from the first byte; return code and masked line, told harmlessly."""
     with server.running():
         where = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-t", "5")
-        done = plugin.run(*where, "--ssl", "--sni", "mx.example", *arguments)
+        done = plugin.run(*where, "--ssl", "--sni", "mx.example", *arguments, **how)
     assert done.stderr == ""
     harmless.check_text(done.stdout, done.code)
     line = done.line.partition(f" 127.0.0.1:{server.port} ")[2]
@@ -225,6 +225,19 @@ def test_dates_that_do_not_matter_need_not_be_read(tmp_path: Path) -> None:
     assert told(server, "--no-verify", "--ignore-certificate-expiration") == (
         0,
         FINE.partition(", certificate")[0],
+    )
+
+
+def test_dates_that_only_a_package_could_read(tmp_path: Path) -> None:
+    """The server is trusted, and it is our trouble that its days left are not known."""
+    (tmp_path / "cryptography.py").write_text("raise ImportError('not here')")
+    signer = Signer(tmp_path, "CA")
+    server = MoodyServer(context=signer.serving("mx", b"mx.example", b"\xff"), implicit=True)
+    without = {"PYTHONPATH": str(tmp_path)}
+    assert told(server, "--ca-file", signer.path) == (0, FINE)
+    assert told(server, "--ca-file", signer.path, environment=without) == (
+        3,
+        "certificate: its dates cannot be read without the package cryptography",
     )
 
 
