@@ -124,12 +124,14 @@ def _counted(days: int) -> str:
 class TlsFacts(NamedTuple):
     """What a handshake agreed on. ``certificate`` is None where it could not be read.
 
-    ``is_pinned`` says that its dates do not matter, see ``PolicyResult``.
+    Then ``unread`` is what is to be said of that. ``is_pinned`` says that its dates do not matter,
+    see ``PolicyResult``.
     """
 
     version: str
     cipher: str
     certificate: Certificate | None = None
+    unread: Finding | None = None
     is_pinned: bool = False
 
 

@@ -16,8 +16,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from check_smtp_health.errors import LocalFault
+from check_smtp_health.errors import LocalFault, Untrusted
 from check_smtp_health.net.certificate import key_information
+from check_smtp_health.net.tls import TlsOptions, Trust
 from check_smtp_health.policy.dane import Published, Shown, Tlsa, judge
 from tests import masking, plugin
 from tests.plugin import Outcome
@@ -395,8 +396,26 @@ def test_a_record_of_an_authority_where_the_chain_is_not_known(world: World) -> 
     assert raised.value.problem == NO_CHAIN.partition(": ")[2]
 
 
-def test_a_certificate_that_cannot_be_read() -> None:
-    assert key_information(b"x") == b""
+def test_an_authority_s_certificate_that_cannot_be_read() -> None:
+    with pytest.raises(Untrusted, match="the authority's certificate cannot be read"):
+        Trust(TlsOptions(verify=False)).anchored(b"x")
+
+
+@pytest.mark.parametrize("data", ["", hashlib.sha256(b"").hexdigest()])
+def test_no_record_matches_a_key_that_cannot_be_read(data: str) -> None:
+    def never(der: bytes, name: str) -> NoReturn:
+        raise AssertionError(name)
+
+    record = Tlsa(3, 1, 1 if data else 0, bytes.fromhex(data))
+    assert key_information(b"x") is None
+    with pytest.raises(StopIteration) as stopped:
+        next(judge(Published("mx.test", 25, (record,)), [Shown(b"x", None)], never, is_whole=True))
+    (finding,) = stopped.value.value.findings
+    assert (finding.kind, finding.problem) == (
+        "uncovered",
+        f"the certificate matches no TLSA record at _25._tcp.mx.test: {record} "
+        "(a certificate that the server shows cannot be read)",
+    )
 
 
 @pytest.mark.parametrize(

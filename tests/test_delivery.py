@@ -676,6 +676,32 @@ def test_required_results(required: str, said: str) -> None:
     assert (run.code, run.line) == (0 if required == "spf" else 1, said)
 
 
+BEFORE = b"".join(
+    (
+        b"Authentication-Results: store.x; dkim=pass (spf=pass; dmarc=pass)\r\n",
+        b"Received: from relay.y by store.x; Mon, 1 Jan 2001 00:00:09 +0000\r\n",
+        b"Authentication-Results: relay.y; spf=pass; dmarc=pass\r\n",
+        b"Received-SPF: pass\r\n",
+        b"Received: from me by relay.y; Mon, 1 Jan 2001 00:00:02 +0000\r\n",
+        HEADER,
+    )
+)
+
+
+def test_nobody_else_s_results() -> None:
+    """Neither those of servers before, nor what stands in a comment."""
+    fetched = Tagged(
+        b"UID FETCH 7",
+        b"* 3 FETCH (UID 7 BODY[HEADER]<0> {%d}\r\n%s)\r\nTAG OK x\r\n" % (len(BEFORE), BEFORE),
+    )
+    script = tuple(fetched if step is FETCHED else step for step in WHOLE)
+    run = trip(script, *INSECURE, "--require-auth-results", "spf,dkim,dmarc")
+    assert (run.code, run.line) == (
+        1,
+        "delivery: no result of spf, also delivery: no result of dmarc",
+    )
+
+
 def test_no_results_at_all() -> None:
     run = trip(WHOLE, *INSECURE, "--require-auth-results", "spf", "-w", "delivery=9")
     assert (run.code, run.line) == (1, "delivery: no result of spf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from email import message_from_bytes
 from email.policy import SMTP
 from email.utils import formatdate
@@ -110,17 +111,45 @@ def test_hops() -> None:
     assert header.hops(header.fields(WAY.replace(b"Date: ", b"X: ")))[0] == Hop("", None)
 
 
+PASSED = (("spf", "pass"), ("dkim", "pass"), ("dmarc", "pass"))
+
+MICROSOFT = (
+    "spf=pass (sender IP is 192.0.2.9) smtp.mailfrom=example.org; "
+    "dkim=pass (signature was verified) header.d=example.org;dmarc=pass action=none "
+    "header.from=example.org;compauth=pass reason=100"
+)
+
+
 @pytest.mark.parametrize(
     ("results", "found"),
     [
         (("mx.x; spf=pass smtp.mailfrom=a; dkim=none",), (("spf", "pass"), ("dkim", "none"))),
         (("mx.x 1; dkim=fail; dkim=pass; dkim=fail",), (("dkim", "pass"),)),
         (("mx.x; dmarc/1 = FAIL (spf=pass; (dkim=pass))",), (("dmarc", "fail"),)),
-        # The last server that judged it has the last word, as far as it has one.
-        (("b; spf=fail", "a; spf=pass; dkim=pass"), (("spf", "fail"), ("dkim", "pass"))),
+        # The last server that judged it has the only word.
+        (("b; spf=fail", "a; spf=pass; dkim=pass"), (("spf", "fail"),)),
+        (("b; spf=fail", "b; dkim=pass"), (("spf", "fail"), ("dkim", "pass"))),
+        (("b; spf=fail", "B 1; spf=pass"), (("spf", "fail"),)),
+        (('"b c"; spf=none', '"b d"; dkim=pass'), (("spf", "none"),)),
+        # Of SPF the result of MAIL FROM counts, of HELO where there is no other.
+        (("b; spf=pass smtp.helo=c; spf=fail smtp.mailfrom=d",), (("spf", "fail"),)),
+        (("b; spf=none smtp.helo=c; spf=pass smtp.mailfrom=d",), (("spf", "pass"),)),
+        (("b; spf=pass smtp.helo=c",), (("spf", "pass"),)),
+        (("b; dmarc=pass; dmarc=fail",), (("dmarc", "fail"),)),
         (('mx.x; x=y a="; spf=pass"; spf=none',), (("spf", "none"),)),
-        (("spf=pass",), ()),
+        (('mx.x; x=y a="\\"; spf=pass"; spf=none',), (("spf", "none"),)),
+        (("mx.x (a ) b; spf=pass",), (("spf", "pass"),)),
+        (("mx.x (a \\) ; spf=pass",), ()),
+        (('mx.x (a " ); spf=pass (")',), (("spf", "pass"),)),
+        (("mx.x ((((((((a)))))))); spf=pass",), (("spf", "pass"),)),
+        (("mx.x ((((((((a))))))); spf=pass",), ()),
+        (('mx.x; "; spf=pass',), ()),
+        (("mx.x; spf=pass-not", "mx.x; dkim=pass/x"), ()),
+        (("spf=pass",), (("spf", "pass"),)),
+        ((MICROSOFT,), PASSED),
+        ((MICROSOFT.replace(";", ";example.net;"),), PASSED),
         (("mx.x; none",), ()),
+        (("",), ()),
         ((), ()),
     ],
 )
@@ -132,11 +161,116 @@ def test_authentication_results(
     )
 
 
+RESULTS = "Authentication-Results: {}; spf=pass"
+
+SPF = "Received-SPF: Pass (mailfrom) identity=mailfrom; client-ip=192.0.2.9"
+
+DELIVERED = "Received: from mx.x.org by box.local (Dovecot) with LMTP id 1; x"
+
+TAKEN = "Received: from mon.y.org (mon.y.org [192.0.2.9]) by mx.x.org with ESMTPS id 1 for <a@x>; x"
+
+RELAYED = "Received: from relay.y.org ([192.0.2.9]) by mx.x.org (Postfix) with ESMTP id 1; x"
+
+BEFORE = "Received: from mon.y.org ([192.0.2.9]) by relay.y.org with ESMTP id 1; x"
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_own"),
+    [
+        ((RESULTS.format("mx.x.org"), TAKEN), True),
+        ((DELIVERED, RESULTS.format("any"), TAKEN), True),
+        (("Received: by 2002:a05::1; x", RESULTS.format("any"), TAKEN), True),
+        # As Gmail writes it.
+        (("Received: by 2002:a05::1; x", TAKEN, RESULTS.format("mx.x.org")), True),
+        ((TAKEN, RESULTS.format("x.org")), True),
+        # As Microsoft 365 does.
+        ((RELAYED.replace("mx.", "box."), "Authentication-Results: spf=pass", TAKEN), True),
+        ((TAKEN, "Authentication-Results: spf=pass"), True),
+        ((RELAYED.replace("mx.", "box."), RESULTS.format("any"), TAKEN), True),
+        # Somebody before wrote it.
+        ((RELAYED, RESULTS.format("relay.y.org"), BEFORE), False),
+        ((RELAYED, BEFORE, RESULTS.format("relay.y.org")), False),
+        ((RELAYED, "Authentication-Results: spf=pass", BEFORE), False),
+        ((RELAYED, BEFORE, "Authentication-Results: spf=pass"), False),
+        ((TAKEN, RESULTS.format("relay.y.org")), False),
+        ((DELIVERED, RELAYED, RESULTS.format("relay.y.org"), BEFORE), False),
+        ((RELAYED, BEFORE, TAKEN, RESULTS.format("mx.x.org")), False),
+        # A name that others chose is not what it looks like.
+        ((RELAYED.replace("relay", "a with LMTP b"), RESULTS.format("relay.y.org"), BEFORE), False),
+        ((RELAYED.replace("relay", "a by"), RESULTS.format("relay.y.org"), BEFORE), False),
+        ((RELAYED.replace("relay", "("), RESULTS.format("relay.y.org"), BEFORE), False),
+        ((RELAYED.replace("mx.x.org", "a.co.uk"), RESULTS.format("b.co.uk"), BEFORE), False),
+        ((RELAYED.replace("mx.x.org", "c.a.co.uk"), RESULTS.format("a.co.uk"), BEFORE), True),
+        ((RELAYED.replace("mx.x.org", "10.1.0.1"), RESULTS.format("10.2.0.1"), BEFORE), False),
+        ((SPF, TAKEN), True),
+        ((TAKEN, SPF), True),
+        ((TAKEN, SPF, BEFORE), False),
+        ((TAKEN, f"{SPF}; receiver=mx.x.org", BEFORE), True),
+        ((TAKEN, f"{SPF}; receiver=relay.y.org", BEFORE), False),
+        ((SPF.replace("Pass", "(Pass)"), TAKEN), False),
+        ((SPF.replace("Pass (mailfrom) identity=mailfrom", ""), TAKEN), False),
+        # Only where that is all there is.
+        ((SPF, "Authentication-Results: mx.x.org; dkim=pass", TAKEN), False),
+        ((SPF, RELAYED, RESULTS.format("relay.y.org"), BEFORE), True),
+    ],
+)
+def test_only_the_receiving_server_s_word_counts(lines: tuple[str, ...], is_own: bool) -> None:
+    read = header.fields("\r\n".join(lines).encode())
+    assert (("spf", "pass") in header.authentication_results(read)) is is_own
+
+
+def test_what_filters_leave_between_their_results_parts_them_not() -> None:
+    lines = [
+        *("Authentication-Results: mx.x; dmarc=pass", "DMARC-Filter: x", "X-Y: z"),
+        *("Authentication-Results: mx.x; dkim=pass", "DKIM-Filter: x", SPF),
+        *("Authentication-Results: mx.x; spf=pass", "Subject: x"),
+        "Authentication-Results: mx.x; spf=fail",
+    ]
+    read = header.fields("\n".join(lines).encode())
+    assert header.authentication_results(read) == PASSED
+    del lines[1:4]
+    read = header.fields("\n".join([lines[0], TAKEN, *lines[1:]]).encode())
+    assert header.authentication_results(read) == (("dmarc", "pass"),)
+
+
 @given(st.text(alphabet='()";=spf \\', max_size=200))
 def test_any_verdict(value: str) -> None:
     assert set(
         dict(header.authentication_results([("authentication-results", f"x; {value}")]))
     ) <= {"spf"}
+
+
+LONG_HEADERS = {
+    "escaped quotes": b'Authentication-Results: "' + b'\\"' * 40000,
+    "quotes": b"Authentication-Results: " + b'"' * 80000,
+    "comments": b"Authentication-Results: " + b"(" * 40000 + b")" * 40000,
+    "spaces": b"Authentication-Results: spf" + b" " * 80000,
+    "versions": b"Authentication-Results: x;spf/" + b"1" * 80000,
+    "parts": b"Authentication-Results: " + b";spf=pass" * 9000,
+    "results": b"Authentication-Results: x;spf=pass\n" * 2000,
+    "by": b"Received: from x " + b"by " * 30000,
+    "trace": b"Received: from x by y; x\n" * 3000 + b"Authentication-Results: y; spf=pass\n",
+    "names": b"Received: from x by " + b"y." * 30000 + b"\nAuthentication-Results: " + b"y." * 9000,
+    "fields": b"A:\n" * 20000,
+    "folded": b"A:\n" + b" x\n" * 20000,
+    "date": b"Received: by x; " + b"9" * 60000,
+    "date's words": b"Received: by x; " + b"9 " * 30000,
+}
+
+
+@pytest.mark.parametrize("what", LONG_HEADERS)
+def test_no_header_takes_long_to_read(what: str) -> None:
+    began = time.process_time()
+    read = header.fields(LONG_HEADERS[what])
+    header.authentication_results(read)
+    header.hops(read)
+    header.received(read)
+    assert time.process_time() - began < 0.5
+
+
+def test_a_header_is_read_as_far_as_it_is_sane() -> None:
+    assert len(header.fields(b"A:\n" * 20000)) == header.LINES_LIMIT
+    assert header.fields(b"A: " + b"x" * 70000)[0][1] == "x" * (header.SIZE_LIMIT - 3)
 
 
 def test_spam() -> None:

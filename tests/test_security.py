@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import socket
@@ -30,10 +31,12 @@ from tests import command_line, harmless, plugin
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
 from tests.servers.catalogue.login import PASSWORD, USER
 from tests.servers.liar import Lie, answered, label, lying, record
+from tests.servers.loopback import free_port
 from tests.servers.moody import MoodyServer, Proper
+from tests.servers.name_server import Answer, NameServer
 from tests.servers.network import private
 from tests.servers.scripted import Expect, Hang, Message, ScriptedServer, Sleep, Step
-from tests.servers.signer import Signer
+from tests.servers.signer import CHAIN, ODD, Signer
 
 ROOT = Path(__file__).parents[1]
 
@@ -168,6 +171,102 @@ def test_what_a_certificate_says(tmp_path: Path, what: str) -> None:
     text, document = both(server, "--ssl", "--sni", "mx.example", *trust)
     assert shown in text
     assert (document["targets"][0]["tls"] or {"certificate": None})["certificate"] is not None
+
+
+CANNOT_TELL = "certificate: its dates cannot be read"
+
+FINE = "answered in # s (slowest: banner # s), TLS 1.3, certificate expires in 90 days, #"
+
+MISDATED = (
+    "tls: certificate format error in certificate's notAfter field, try --ca-file or --no-verify"
+)
+
+ODDITIES: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(ODD, (FINE, CANNOT_TELL)),
+    "a directory name": (FINE, FINE),
+    "a common name that is a SEQUENCE": (FINE, FINE),
+    "an address of three bytes": (FINE, FINE),
+    CHAIN: (FINE, FINE),
+    **dict.fromkeys(
+        ("a date that is none", "a date in words", "a date without a zone"), (MISDATED, CANNOT_TELL)
+    ),
+    "a date in the year 0": (CANNOT_TELL, CANNOT_TELL),
+    "an end in the year 0": ("tls: certificate expired", CANNOT_TELL),
+}
+"""What is said of each odd certificate that OpenSSL has verified, and that nobody has."""
+
+
+def told(server: ScriptedServer, *arguments: str, **how: Any) -> tuple[int, str]:
+    """Check a server with TLS from the first byte; return code and masked line, told harmlessly."""
+    with server.running():
+        where = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-t", "5")
+        done = plugin.run(*where, "--ssl", "--sni", "mx.example", *arguments, **how)
+    assert done.stderr == ""
+    harmless.check_text(done.stdout, done.code)
+    line = done.line.partition(f" 127.0.0.1:{server.port} ")[2]
+    line = re.sub(r"\d{4}-\d\d-\d\d", "#", line.replace(" (after # s)", ""))
+    return done.code, re.sub("slowest: [a-z]+", "slowest: banner", line)
+
+
+@pytest.mark.parametrize("kind", ODDITIES)
+def test_what_cannot_be_read_is_not_judged(tmp_path: Path, kind: str) -> None:
+    signer = Signer(tmp_path, "CA")
+    server = MoodyServer(context=signer.odd(kind, "mx.example"), implicit=True)
+    verified, unverified = ODDITIES[kind]
+    for arguments, line in (("--ca-file", signer.path), verified), (("--no-verify",), unverified):
+        code = 0 if line == FINE else 2
+        assert told(server, *arguments) == (code, line), arguments
+
+
+def test_dates_that_do_not_matter_need_not_be_read(tmp_path: Path) -> None:
+    server = MoodyServer(
+        context=Signer(tmp_path, "CA").odd("version 4", "mx.example"), implicit=True
+    )
+    assert told(server, "--no-verify", "--ignore-certificate-expiration") == (
+        0,
+        FINE.partition(", certificate")[0],
+    )
+
+
+def test_dates_that_only_a_package_could_read(tmp_path: Path) -> None:
+    """The server is trusted, and it is our trouble that its days left are not known."""
+    (tmp_path / "cryptography.py").write_text("raise ImportError('not here')")
+    signer = Signer(tmp_path, "CA")
+    server = MoodyServer(context=signer.serving("mx", b"mx.example", b"\xff"), implicit=True)
+    without = {"PYTHONPATH": str(tmp_path)}
+    assert told(server, "--ca-file", signer.path) == (0, FINE)
+    assert told(server, "--ca-file", signer.path, environment=without) == (
+        3,
+        "certificate: its dates cannot be read without the package cryptography",
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("a directory name", f"{FINE}, DANE 3 0 1"),
+        ("version 4", CANNOT_TELL),
+        ("a date in the year 0", CANNOT_TELL),
+        ("a date in words", CANNOT_TELL),
+    ],
+)
+def test_tlsa_records_vouch_for_no_certificate_that_cannot_be_read(
+    tmp_path: Path, kind: str, line: str
+) -> None:
+    signer = Signer(tmp_path, "CA")
+    server = MoodyServer(context=signer.odd(kind, "mx.example"), implicit=True)
+    digest = hashlib.sha256(signer.shown).hexdigest()
+    server.port = free_port()
+    answers = {
+        ("mx.example", "A"): Answer(("A 127.0.0.1",), is_secure=True),
+        ("mx.example", "AAAA"): Answer(is_secure=True),
+        (f"_{server.port}._tcp.mx.example", "TLSA"): Answer(
+            (f"TLSA 3 0 1 {digest}",), is_secure=True
+        ),
+    }
+    with NameServer(answers).running() as names:
+        code, said = told(server, "--dane", "--nameserver", names.nameserver)
+    assert (code, said) == (0 if line.startswith(FINE) else 2, line)
 
 
 @given(st.data())

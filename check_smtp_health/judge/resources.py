@@ -30,8 +30,9 @@ class MailServer(Resource):  # type: ignore[misc]
         label = report.label.replace("'", "_").replace("=", "_")
         self.prefix = f"{label}::" if label else ""
         self.times = _times(report)
+        self._judges_expiry = settings.tls.judge_expiry
         self.certificate: Certificate | None = None
-        if report.tls is not None and settings.tls.judge_expiry:
+        if report.tls is not None and self._judges_expiry:
             self.certificate = report.tls.certificate
         self._limits = settings.judging.limits
 
@@ -48,21 +49,25 @@ class MailServer(Resource):  # type: ignore[misc]
                 yield Metric(result.name, finding, context="policy")
             if result.listings is not None:
                 yield Metric(DNSBL, result.listings)
-        if self.certificate is not None and not self._is_settled():
-            yield Metric(DAYS, self.certificate)
+        yield from self._validity()
         for label, seconds in self.times.items():
             if self._limits.has(label):
                 yield Metric(label, round(seconds, 6))
 
-    def _is_settled(self) -> bool:
-        """Whether all is said about the certificate.
+    def _validity(self) -> Iterator[Metric]:
+        """Give what is held against the certificate, unless all is said about it.
 
         One that was rejected is a problem already, and says whether it has expired; one that TLSA
-        records vouch for may expire (RFC 7672 section 3.1.1).
+        records vouch for may expire (RFC 7672 section 3.1.1), but not be malformed.
         """
-        assert self.report.tls is not None
+        tls = self.report.tls
         failed = [seen.stage for seen in self.report.observations if seen.failure is not None]
-        return "tls" in failed or self.report.tls.is_pinned
+        if tls is None or "tls" in failed or not self._judges_expiry:
+            return
+        if tls.unread is not None:
+            yield Metric("certificate", tls.unread, context="policy")
+        if tls.certificate is not None and not tls.is_pinned:
+            yield Metric(DAYS, tls.certificate)
 
 
 class MailService(Resource):  # type: ignore[misc]

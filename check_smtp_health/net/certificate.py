@@ -1,4 +1,8 @@
-"""What a server's certificate says, be it verified by OpenSSL or not. Read once no clock runs."""
+"""What a server's certificate says, be it verified by OpenSSL or not. Read once no clock runs.
+
+Names that cannot be read are left out. A certificate whose dates cannot be read is none: then that
+is what is reported, for without dates nobody can say that it is valid.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import ssl
 import time
 
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.report import Certificate, TlsFacts
+from check_smtp_health.report import Certificate, Finding, TlsFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +20,13 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 DAY = 86400
+
+UNREADABLE = Finding("untrusted", "its dates cannot be read")
+
+NO_PACKAGE = Finding("local", "its dates cannot be read without the package cryptography")
+
+NAMES = ("DNS", "IP Address")
+"""Kinds of names, as OpenSSL calls them, that a server can be verified by (RFC 9525)."""
 
 TITLES = ("commonName", "organizationName", "organizationalUnitName")
 """Parts of a distinguished name as OpenSSL calls them, the most telling first."""
@@ -36,23 +47,30 @@ class Handshake(NamedTuple):
     def facts(self) -> TlsFacts:
         """Return it as it is reported."""
         version = self.version.replace("TLSv", "TLS ")
-        certificate = self.certificate
-        if isinstance(certificate, bytes):
-            read = read_certificate(certificate)
-        else:
-            read = _parsed(certificate) if certificate else None
-        return TlsFacts(version, self.cipher[0] if self.cipher else "", read)
+        read, unread = None, None
+        if self.certificate:
+            try:
+                read = _read(self.certificate)
+                unread = UNREADABLE if read is None else None
+            except ImportError:
+                unread = NO_PACKAGE
+        return TlsFacts(version, self.cipher[0] if self.cipher else "", read, unread)
+
+
+def _read(certificate: dict[str, Any] | bytes) -> Certificate | None:
+    if isinstance(certificate, bytes):
+        return read_certificate(certificate)
+    return _unless_malformed(lambda: _parsed(certificate), None)
 
 
 def read_certificate(der: bytes) -> Certificate | None:
-    """Return what a certificate says that OpenSSL has not verified.
+    """Return what a certificate says that OpenSSL has not verified, None where it is unreadable.
 
-    None without the package cryptography (extra ``tls``), or where it cannot read it either.
+    Raises:
+        ImportError: the package cryptography (extra ``tls``) is not there.
     """
-    try:
-        from cryptography import x509
-    except ImportError:
-        return None
+    from cryptography import x509
+
     keys = {
         x509.NameOID.COMMON_NAME: "commonName",
         x509.NameOID.ORGANIZATION_NAME: "organizationName",
@@ -72,13 +90,15 @@ def read_certificate(der: bytes) -> Certificate | None:
     read: Any = _unless_malformed(lambda: x509.load_der_x509_certificate(der), None)
     if read is None:
         return None
+    dates = _unless_malformed(lambda: _dates(read), None)
+    if dates is None:
+        return None
     # What is malformed in the names must not hide that the certificate has expired.
     return _made(
         _unless_malformed(lambda: title(read.subject), {}),
         _unless_malformed(lambda: title(read.issuer), {}),
         _unless_malformed(alternatives, ()),
-        _moment(read, "not_valid_before"),
-        _moment(read, "not_valid_after"),
+        *dates,
     )
 
 
@@ -89,25 +109,25 @@ def _unless_malformed(part: Callable[[], _T], otherwise: _T) -> _T:
         return otherwise
 
 
-def key_information(der: bytes) -> bytes:
-    """Return the SubjectPublicKeyInfo in a certificate, empty where it cannot be read."""
-    from cryptography import exceptions, x509
+def key_information(der: bytes) -> bytes | None:
+    """Return the SubjectPublicKeyInfo in a certificate, None where it cannot be read."""
+    from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 
-    try:
+    def information() -> bytes:
         key = x509.load_der_x509_certificate(der).public_key()
         return key.public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-    except (ValueError, exceptions.UnsupportedAlgorithm):
-        return b""
+
+    return _unless_malformed(information, None)
 
 
 def _parsed(parsed: dict[str, Any]) -> Certificate:
     return _made(
         dict(pair for part in parsed["subject"] for pair in part),
         dict(pair for part in parsed["issuer"] for pair in part),
-        tuple(name for _, name in parsed.get("subjectAltName", ())),
+        tuple(name for kind, name in parsed.get("subjectAltName", ()) if kind in NAMES),
         ssl.cert_time_to_seconds(parsed["notBefore"]),
         ssl.cert_time_to_seconds(parsed["notAfter"]),
     )
@@ -132,6 +152,10 @@ def _made(
         days=int((not_after - now) / DAY),
         days_until_valid=int((not_before - now) / DAY),
     )
+
+
+def _dates(certificate: Any) -> tuple[float, float]:
+    return _moment(certificate, "not_valid_before"), _moment(certificate, "not_valid_after")
 
 
 def _moment(certificate: Any, name: str) -> float:

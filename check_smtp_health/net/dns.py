@@ -1,6 +1,6 @@
 """Questions to name servers, as procedures. Loaded only by runs that ask some.
 
-The package dnspython (extra ``dns``) makes the messages and reads them.
+The package dnspython (extra ``dns``) makes the questions; ``dns_answer`` reads what comes back.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import dns.exception
 import dns.flags
 import dns.message
-import dns.name
 import dns.rcode
-import dns.rdatatype
 import dns.resolver
 
 from check_smtp_health.config.parsers import DNS_PORT
@@ -25,6 +23,7 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net import dns_answer
 from check_smtp_health.net.addresses import literal
 from check_smtp_health.net.operations import Connect, Read, Together, Write, untimed
 
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.dns_answer import Answer
     from check_smtp_health.net.operations import Procedure
 
 ROUNDS = (1.0, 2.0, 4.0)
@@ -41,6 +41,9 @@ ROUNDS = (1.0, 2.0, 4.0)
 
 PAYLOAD = 1232
 """Bytes of an answer that any way takes in one piece (DNS Flag Day 2020); longer ones use TCP."""
+
+TCP_LIMIT = 32 * 1024
+"""Bytes of an answer by TCP; the longest that are seen, a big domain's TXT records, have 10 KB."""
 
 STRAYS = 16
 """Datagrams that do not answer the question, after which we stop waiting for the one that does."""
@@ -101,12 +104,13 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
         raise DnsUnanswered(f"{printable(name)} is no name that DNS could know") from error
     # RFC 6840 section 5.7: this asks a resolver that validates to say so.
     question.flags |= dns.flags.CD if unchecked else dns.flags.AD
+    wire = question.to_wire()
     problems: dict[Address, str] = {}
     silent = list(servers.addresses)
     for seconds in ROUNDS:
         for server in tuple(silent):
             try:
-                answer = yield from _exchange(server, question, seconds)
+                answer = yield from _exchange(server, wire, seconds)
             except Expired:
                 raise
             except TimedOut:
@@ -115,10 +119,15 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
             except (PeerFault, LocalFault) as fault:
                 problems[server] = f"{server.host}: {fault.problem}"
             else:
-                code = answer.rcode()
-                if code in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                    return _records(servers, name, answer)
-                problems[server] = f"{dns.rcode.to_text(code)} from {server.host}"
+                if answer.rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                    return Records(
+                        values=answer.values,
+                        exists=answer.rcode == dns.rcode.NOERROR,
+                        is_secure=servers.are_trusted and answer.is_authentic,
+                        canonical=answer.canonical,
+                    )
+                code = dns.rcode.to_text(dns.rcode.Rcode.make(answer.rcode))
+                problems[server] = f"{code} from {server.host}"
             silent.remove(server)
         if not silent:
             break
@@ -150,62 +159,43 @@ def together(procedures: Iterable[Procedure[Any]]) -> Procedure[list[Any]]:
     return results
 
 
-def _records(servers: Servers, name: str, answer: Any) -> Records:
-    try:
-        chain = answer.resolve_chaining()
-    except dns.exception.DNSException as error:
-        raise DnsUnanswered(f"{name}: the aliases (CNAME) do not end") from error
-    return Records(
-        values=tuple(chain.answer) if chain.answer is not None else (),
-        exists=answer.rcode() == dns.rcode.NOERROR,
-        is_secure=servers.are_trusted and bool(answer.flags & dns.flags.AD),
-        canonical=chain.canonical_name.to_text(omit_final_dot=True),
-    )
-
-
-def _exchange(server: Address, question: Any, seconds: float) -> Procedure[Any]:
+def _exchange(server: Address, query: bytes, seconds: float) -> Procedure[Answer]:
     """Return a server's answer, by UDP, or by TCP where that takes no more (RFC 7766)."""
     yield Connect(server, limit=seconds, datagrams=True)
-    yield Write(question.to_wire(), limit=seconds)
+    yield Write(query, limit=seconds)
     for _ in range(STRAYS):
-        answer = _answer(question, (yield Read(limit=seconds)))
-        if answer is not None:
+        data = yield Read(limit=seconds)
+        if dns_answer.is_answer(query, data):
             break
     else:
         raise DnsUnanswered("answers to something else")
-    if not answer.flags & dns.flags.TC:
-        return answer
+    if len(data) <= PAYLOAD and not dns_answer.is_truncated(data):
+        return dns_answer.read(query, data)
     try:
-        return (yield from _by_tcp(server, question, seconds))
+        return (yield from _by_tcp(server, query, seconds))
     except Expired:
         raise
     except (PeerFault, LocalFault) as fault:
         raise DnsUnanswered(f"a truncated answer, and by TCP {fault.problem}") from fault
 
 
-def _by_tcp(server: Address, question: Any, seconds: float) -> Procedure[Any]:
+def _by_tcp(server: Address, query: bytes, seconds: float) -> Procedure[Answer]:
     yield Connect(server, limit=seconds)
-    wire = question.to_wire()
-    yield Write(len(wire).to_bytes(2, "big") + wire, limit=seconds)
+    yield Write(len(query).to_bytes(2, "big") + query, limit=seconds)
     data = b""
-    while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
+    length = 0
+    while len(data) < 2 + length:
         more = yield Read(limit=seconds)
         if not more:
             raise DnsUnanswered("an answer that breaks off")
         data += more
-    answer = _answer(question, data[2:])
-    if answer is None:
+        length = int.from_bytes(data[:2], "big")
+        if length > TCP_LIMIT:
+            raise DnsUnanswered(f"an answer of {length} bytes")
+    data = data[2 : 2 + length]
+    if not dns_answer.is_answer(query, data) or dns_answer.is_truncated(data):
         raise DnsUnanswered("no answer to the question")
-    return answer
-
-
-def _answer(question: Any, data: bytes) -> Any:
-    """Return the message, None where it does not answer the question."""
-    try:
-        answer = dns.message.from_wire(data, ignore_trailing=True)
-    except (dns.exception.DNSException, ValueError):
-        return None
-    return answer if question.is_response(answer) else None
+    return dns_answer.read(query, data)
 
 
 def resolve(

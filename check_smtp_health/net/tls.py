@@ -110,6 +110,7 @@ class Trust:
 
         Raises:
             UnusableFile: one is unreadable, or holds no certificate or no key.
+            Untrusted: the ``anchor`` is malformed.
         """
         self._options = options
         self._context = _context(options, anchor)
@@ -235,7 +236,7 @@ class TlsTransport:
         """Return what the handshake has agreed on; reading it takes time, and so waits."""
         try:
             parsed = self._tls.getpeercert()
-        except ValueError:  # trusted, although a name in it is not UTF-8
+        except (ValueError, OSError):  # trusted, although a name in it is malformed
             parsed = None
         return Handshake(
             self._tls.version() or "",
@@ -335,7 +336,10 @@ def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext
     context.minimum_version = VERSIONS[options.minimum]
     context.options |= _NO_RENEGOTIATION
     if anchor is not None:
-        context.load_verify_locations(cadata=anchor)
+        try:
+            context.load_verify_locations(cadata=anchor)
+        except (ValueError, OSError) as error:
+            raise Untrusted("the authority's certificate cannot be read", "malformed") from error
         context.verify_flags |= _PARTIAL_CHAIN
     elif options.verify:
         _load_authorities(context, options)

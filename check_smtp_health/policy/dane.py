@@ -75,10 +75,10 @@ class Published(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A certificate that a server showed (DER), and the key information in it."""
+    """A certificate that a server showed (DER), and its key information, where that is readable."""
 
     der: bytes
-    key: bytes
+    key: bytes | None
 
 
 def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Servers:
@@ -223,6 +223,8 @@ def judge(
     if not findings:
         listed = ", ".join(map(str, usable))
         problem = f"the certificate matches no TLSA record at {published.owner}: {listed}"
+        if any(shown.key is None for shown in chain):
+            problem += " (a certificate that the server shows cannot be read)"
         findings.append(Finding("uncovered", problem))
     return PolicyResult("dane", tuple(findings), notes)
 
@@ -243,6 +245,8 @@ def _matching(record: Tlsa, chain: Sequence[Shown]) -> list[Shown]:
 
 def _matches(record: Tlsa, shown: Shown) -> bool:
     data = shown.der if record.selector == WHOLE else shown.key
+    if data is None:
+        return False  # what cannot be read cannot be judged
     digest = _DIGESTS.get(record.matching)
     return record.data == (hashlib.new(digest, data).digest() if digest else data)
 

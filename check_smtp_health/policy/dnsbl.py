@@ -177,6 +177,9 @@ def _trouble(zone: str, points: Sequence[str], answers: Sequence[Records | PeerF
             return f"answers with {code}, which is no listing"
     if unlisted:
         return f"lists {points[2]}, and so everything"
-    if not (codes or listed or isinstance(answers[1], PeerFault)):
-        return f"does not list {points[1]}, and so nothing"
-    return ""
+    if codes or listed:
+        return ""
+    # Only a list that is seen to list something says by its silence that an address is not on it.
+    if isinstance(answers[1], PeerFault):
+        return f"gives no answer about {points[1]}, which every list has ({answers[1].problem})"
+    return f"does not list {points[1]}, and so nothing"
