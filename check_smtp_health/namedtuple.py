@@ -75,8 +75,8 @@ else:
         def __new__(mcs, name, bases, namespace):
             annotations = namespace.get("__annotations__", {})
             # Without it Python 3.14 does not tell the fields, and the tuple would be empty.
-            told = next(iter(annotations.values()), "")
-            if type(told) is not str or "__annotate__" in namespace or _HIDDEN in namespace:
+            is_told = {*map(type, annotations.values())} <= {str}
+            if not is_told or "__annotate__" in namespace or _HIDDEN in namespace:
                 raise TypeError(f"{name}: its module needs 'from __future__ import annotations'")
             fields = tuple(annotations)
             defaults = tuple(namespace.pop(field) for field in fields if field in namespace)

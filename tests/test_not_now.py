@@ -12,7 +12,7 @@ from tests.servers.inbox import Inbox
 from tests.servers.roundtrip import SENDING
 from tests.servers.scripted import ScriptedServer
 
-DELIVERED = "answered in # s (slowest: # # s), delivered in # s"
+DELIVERED = "answered in # s (slowest: # # s), 1 recipient accepted, delivered in # s"
 
 
 class Trip:

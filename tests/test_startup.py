@@ -24,7 +24,7 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
 PLAIN = """
 cli
-config config.build config.credentials config.getopt config.option_table config.parsers
+config config.build config.getopt config.option_table config.parsers
 config.settings config.thresholds
 errors escaping
 judge judge.check judge.contexts judge.nagios judge.resources judge.states judge.text
@@ -35,10 +35,11 @@ probing probing.probe probing.targets
 report
 smtp smtp.session
 stages stages.connection stages.greeting stages.state
+stdout
 """
 """Our modules that a plain check loads."""
 
-STARTTLS = "net.tls net.certificate stages.encryption"
+STARTTLS = "config.files net.certificate net.flight net.tls stages.encryption"
 """What ``-S`` adds."""
 
 RECIPIENT = "stages.transaction"
@@ -47,7 +48,7 @@ RECIPIENT = "stages.transaction"
 INSTRUCTIONS = 0.88
 """Of a plain check, in those of the imports with which any check with nagiosplugin begins.
 
-With Python 3.11 it is 0.86.
+With Python 3.11 it is 0.865; in processor time, which ``make bench`` measures, 0.85.
 """
 
 FURTHER = 0.20
@@ -149,7 +150,8 @@ def test_importing_the_command_loads_next_to_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={}
     )
-    assert done.stdout.split() == ["check_smtp_health", "check_smtp_health.cli"]
+    ours = ["check_smtp_health", "check_smtp_health.cli", "check_smtp_health.stdout"]
+    assert done.stdout.split() == ours
 
 
 def instructions(*command: str) -> int:

@@ -123,7 +123,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         is_domain=False,
         held=tuple(state.held),  # all fields in their order: see namedtuple for what that saves
     )
-    return state.mask.over(report)
+    return state.masked(report)
 
 
 def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from check_smtp_health import stages
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.masking import Mask
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
@@ -73,10 +72,19 @@ def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
     if endpoint.mx or endpoint.all_addresses or service.of_domain:
         expanded = [service.expand(host) for host in endpoint.hosts]
         found = driver.run(expanded, driver.Deadline(endpoint.timeout), signals)
-        mask = Mask(plan.prepared.secrets)  # what a domain says has come without a session
-        return [mask.over(report) for reports in found for report in reports]
+        return _masked([report for reports in found for report in reports], plan)
     sessions = [service.session(host) for host in endpoint.hosts]
     return driver.run(sessions, driver.Deadline(endpoint.timeout), signals)
+
+
+def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:
+    """Return the reports without secrets: what a domain says has come without a session."""
+    if not plan.prepared.secrets:
+        return reports
+    from check_smtp_health.masking import Mask
+
+    mask = Mask(plan.prepared.secrets)
+    return [mask.over(report) for report in reports]
 
 
 class _Service:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.loading import load
-from check_smtp_health.masking import forms
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.stages.state import Prepared
 
@@ -199,6 +198,10 @@ def prepare(settings: Settings) -> Prepared:
 def _secrets(settings: Settings) -> Iterator[bytes]:
     """Give the forms of all passwords of the run, the mailbox's as well while SMTP is spoken."""
     login, roundtrip = settings.login, settings.roundtrip
+    if login is None and roundtrip is None:
+        return
+    from check_smtp_health.masking import forms
+
     users = [] if login is None else [login.user]
     if roundtrip is not None:
         users += [mailbox.user for mailbox in roundtrip.mailboxes]

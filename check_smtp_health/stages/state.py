@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from check_smtp_health.errors import Disconnected, Rejected, TimedOut
-from check_smtp_health.masking import Mask
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
 from check_smtp_health.smtp.session import Session, command
@@ -14,12 +13,13 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Reason, SessionFault
+    from check_smtp_health.masking import Mask
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.tls import Trust
-    from check_smtp_health.report import Delivery, Finding, Host
+    from check_smtp_health.report import Delivery, Finding, Host, Report
     from check_smtp_health.roundtrip.matching import MessageQuery
     from check_smtp_health.roundtrip.search import Search
     from check_smtp_health.smtp.sasl import Mechanism
@@ -118,11 +118,11 @@ class ProbeState:
     """
 
     __slots__ = (
+        "_mask",
         "connection",
         "delivery",
         "findings",
         "held",
-        "mask",
         "names",
         "prepared",
         "settings",
@@ -139,8 +139,23 @@ class ProbeState:
         self.findings: list[Finding] = []
         self.held: list[str] = []
         self.names: dict[str, bytes] = {}
-        self.mask = Mask(prepared.secrets)
+        self._mask: Mask | None = None
         self.delivery: Delivery | None = None
+
+    @property
+    def mask(self) -> Mask:
+        """What hides the secrets of the run; most have none, and never load it."""
+        if self._mask is None:
+            from check_smtp_health.masking import Mask
+
+            self._mask = Mask(self.prepared.secrets)
+        return self._mask
+
+    def masked(self, report: Report) -> Report:
+        """Return a report in which nothing that other people said holds a secret."""
+        if self._mask is None and not self.prepared.secrets:
+            return report
+        return self.mask.over(report)
 
 
 def ask(state: ProbeState, verb: str, argument: str = "") -> Procedure[Reply]:
