@@ -149,6 +149,25 @@ def test_client_certificate_of_a_stranger(pki: Certificates, version: ssl.TLSVer
     assert (code, line) == (2, f"SMTP CRITICAL - {stage}: {said} (after # s)")
 
 
+@pytest.mark.parametrize(
+    ("alert", "words"),
+    [
+        (42, "sslv3 alert bad certificate"),
+        (43, "sslv3 alert unsupported certificate"),
+        (44, "sslv3 alert certificate revoked"),
+        (45, "sslv3 alert certificate expired"),
+        (46, "sslv3 alert certificate unknown"),
+        (48, "tlsv1 alert unknown ca"),
+    ],
+)
+def test_no_certificate_of_ours_is_blamed_where_there_is_none(
+    pki: Certificates, alert: int, words: str
+) -> None:
+    fatal = bytes((21, 3, 3, 0, 2, 2, alert))
+    code, line, _ = meets(pki, (*GO, Sleep(0.05), fatal, Sleep(0.05)), "-S")
+    assert (code, line) == (2, f"SMTP CRITICAL - tls: handshake failed: {words} (after # s)")
+
+
 def test_a_key_that_is_encrypted_asks_nobody(
     pki: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

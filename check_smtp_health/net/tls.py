@@ -70,6 +70,7 @@ _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "R
 _TOO_OLD = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION"}
 _NOTHING_SHARED = {"SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER"}
 _WANTS_CERTIFICATE = {"TLSV13_ALERT_CERTIFICATE_REQUIRED"}
+# Said to a client that showed none, these mean something else, whatever that is.
 _REJECTS_CERTIFICATE = {
     "SSLV3_ALERT_BAD_CERTIFICATE",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED",
@@ -132,7 +133,7 @@ class Trust:
             self._context.wrap_bio(incoming, outgoing, server_hostname=server),
             incoming,
             outgoing,
-            tells_chain=self._options.tells_chain,
+            self._options,
         )
 
     def anchored(self, anchor: bytes) -> Trust:
@@ -148,8 +149,8 @@ class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
     __slots__ = (
-        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_outgoing", "_plain"),
-        *("_rest", "_tells_chain", "_tls", "_without_data", "wants"),
+        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_options", "_outgoing"),
+        *("_plain", "_rest", "_tls", "_without_data", "wants"),
     )
 
     def __init__(
@@ -158,14 +159,13 @@ class TlsTransport:
         tls: ssl.SSLObject,
         incoming: ssl.MemoryBIO,
         outgoing: ssl.MemoryBIO,
-        *,
-        tells_chain: bool,
+        options: TlsOptions,
     ) -> None:
         self._plain = plain
         self._tls = tls
         self._incoming = incoming
         self._outgoing = outgoing
-        self._tells_chain = tells_chain
+        self._options = options
         self._flight = Flight()
         self._without_data = 0
         self._rest = memoryview(b"")
@@ -200,7 +200,7 @@ class TlsTransport:
         self.wants = selectors.EVENT_READ
         if self._error is not None:
             self._flush_if_possible()
-            raise _failed(self._error) from self._error
+            raise _failed(self._error, self._options) from self._error
         return self._flush() and self._is_up
 
     def _take_piece_of_handshake(self) -> bool:
@@ -242,7 +242,7 @@ class TlsTransport:
             self._tls.version() or "",
             self._tls.cipher(),
             parsed or self._tls.getpeercert(binary_form=True),
-            _chain(self._tls) if self._tells_chain else (),
+            _chain(self._tls) if self._options.tells_chain else (),
         )
 
     def receive(self) -> bytes | None:
@@ -275,7 +275,7 @@ class TlsTransport:
             return None
         except ssl.SSLError as error:
             self._flush_if_possible()
-            raise _broken(error) from error
+            raise _broken(error, self._options) from error
         self._without_data = 0
         return data
 
@@ -289,7 +289,7 @@ class TlsTransport:
             try:
                 taken = self._tls.write(self._rest[:CHUNK])
             except ssl.SSLError as error:
-                raise _broken(error) from error
+                raise _broken(error, self._options) from error
             self._rest = self._rest[taken:]
         return False
 
@@ -396,7 +396,7 @@ def _unusable(field: str, path: str, error: Exception, wanted: str) -> UnusableF
     return UnusableFile(field, f"cannot read {quoted(path)}: {error.strerror}")
 
 
-def _failed(error: ssl.SSLError) -> Untrusted | HandshakeFailed | Disconnected:
+def _failed(error: ssl.SSLError, options: TlsOptions) -> Untrusted | HandshakeFailed | Disconnected:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = _REASONS.get(error.verify_code, error.verify_message)
         return Untrusted(f"certificate {why}", why)
@@ -409,25 +409,26 @@ def _failed(error: ssl.SSLError) -> Untrusted | HandshakeFailed | Disconnected:
         return HandshakeFailed("the server's TLS is too old", reason="tls too old")
     if reason in _NOTHING_SHARED:
         return HandshakeFailed("the server found no common cipher, or wants a client certificate")
-    if reason in _REJECTS_CERTIFICATE:
+    if reason in _REJECTS_CERTIFICATE and options.certfile is not None:
         return HandshakeFailed(
             "the server rejects the client certificate", reason="client certificate rejected"
         )
-    return HandshakeFailed(f"handshake failed: {_words(reason, error)}")
+    return HandshakeFailed(f"handshake failed: {_words(reason)}")
 
 
-def _broken(error: ssl.SSLError) -> Disconnected:
+def _broken(error: ssl.SSLError, options: TlsOptions) -> Disconnected:
     reason = error.reason or ""
     if reason in _WANTS_CERTIFICATE:
         return Disconnected(
             "the server wants a client certificate", reason="client certificate wanted"
         )
-    if reason in _REJECTS_CERTIFICATE:
+    if reason in _REJECTS_CERTIFICATE and options.certfile is not None:
         return Disconnected(
             "the server rejects the client certificate", reason="client certificate rejected"
         )
-    return Disconnected(f"TLS broke: {_words(reason, error)}")
+    return Disconnected(f"TLS broke: {_words(reason)}")
 
 
-def _words(reason: str, error: ssl.SSLError) -> str:
-    return reason.lower().replace("_", " ") if reason else str(error)
+def _words(reason: str) -> str:
+    """Return what OpenSSL calls a reason; the text that it has besides tells lines of its code."""
+    return reason.lower().replace("_", " ") or "for a reason that OpenSSL does not name"
