@@ -18,6 +18,7 @@ from tests.servers.loopback import free_port
 from tests.servers.network import private
 from tests.servers.roundtrip import (
     CAPABLE,
+    EXPUNGED,
     FETCHED,
     FLAGGED,
     FOUND,
@@ -27,6 +28,7 @@ from tests.servers.roundtrip import (
     LOGIN,
     LOGOUT,
     NOOP,
+    NOT_STALE,
     NOTHING,
     PASSWORD,
     PLACE,
@@ -64,6 +66,9 @@ LMTP = (Sleep(0.05), BANNER, Expect(b"LHLO me.example\r\n"), OK, Expect(b"MAIL")
 WITH_CONTROL = "the password holds a control character, such as a line break"
 
 HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
+
+
+INSECURE = ("--auth-insecure",)
 
 
 def asked(smtp: ScriptedServer, *arguments: str) -> plugin.Outcome:
@@ -220,6 +225,23 @@ def test_lmtp_has_a_reply_for_each(replies: bytes, code: int, said: str, labels:
     )
 
 
+def test_what_lmtp_has_taken_is_looked_for_whatever_comes_next() -> None:
+    """The server says goodbye before it has said what becomes of the second recipient."""
+    begun = (*LMTP, Expect(b"RCPT TO:<a@x>"), OK, Expect(b"RCPT TO:<b@x>"), OK, *GO, Message())
+    found = (*SEEN, NOT_STALE, FLAGGED, EXPUNGED, LOGOUT)
+    leave = ScriptedServer((*begun, b"250 a\r\n421 bye\r\n", *QUIT))
+    with leave.running() as smtp, ScriptedServer(found, edit=named(smtp)).running() as box:
+        done = plugin.run(
+            *(*plugin.at(smtp.port), "-L", "--rcpt", "a@x", "--rcpt", "b@x", "--deliver"),
+            *("--mailbox", f"imap://me@127.0.0.1:{box.port}", "--delivery-timeout", "2"),
+            *INSECURE,
+            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+        )
+    said = "data: 421 bye (b@x) (after # s)"
+    assert (done.code, done.line) == (1, f"SMTP WARNING - 127.0.0.1:{smtp.port} {said}")
+    assert (box.faults, "delivery" in done.times()) == ([], True)
+
+
 def test_what_is_sent() -> None:
     greeted = (Sleep(0.05), BANNER, *HELO, Expect(b"MAIL FROM:<.m@x>\r\n"), OK)
     script = (*greeted, *QUEUED[len(BEGUN) :])
@@ -291,9 +313,6 @@ def trip(
     if not prefix:
         assert done.stderr == ""
     return Trip(done, smtp, box)
-
-
-INSECURE = ("--auth-insecure",)
 
 
 def test_found_and_deleted() -> None:
@@ -1015,8 +1034,7 @@ def test_password_file(
         ("pop3://me@127.0.0.1", "x", ("-6",), "-6: contradicts the mailbox's address 127.0.0.1"),
         ("imap://me@[::1]", "x", ("--source", "127.0.0.1"),
          "--source: contradicts the mailbox's address ::1"),
-        *(("pop3s://me@x", f"a{character}b", (),
-           "--mailbox: the password holds a control character, which POP3 cannot send")
+        *(("pop3s://me@x", f"a{character}b", (), f"--mailbox: {WITH_CONTROL}")
           for character in ("\r", "\n", "\x1b", "\x7f")),
     ],
 )  # fmt: skip

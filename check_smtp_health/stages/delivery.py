@@ -70,28 +70,34 @@ def data(state: ProbeState) -> StageRun:
         # RFC 2033 section 4.2: a reply for each recipient, in their order.
         state.connection.session.extra_replies_expected = len(transaction.accepted) - 1
     reply = yield from send(state, Write(dotted(text)))
+    query = MessageQuery(
+        message.TOKEN,
+        token,
+        message.RECIPIENTS,
+        tuple(message.mark(address) for address in settings.transaction.recipients),
+        len(text),
+        f"<{token}@{name}>",
+    )
     if is_lmtp:
-        yield from _each(state, reply)
-    else:
-        require_code(reply, 250)
-    if transaction.accepted:
-        transaction.sent = MessageQuery(
-            message.TOKEN,
-            token,
-            message.RECIPIENTS,
-            tuple(message.mark(address) for address in settings.transaction.recipients),
-            len(text),
-            f"<{token}@{name}>",
-        )
-        transaction.receipt = reply.raw
+        yield from _each(state, reply, query)
+        return
+    require_code(reply, 250)
+    transaction.sent, transaction.receipt = query, reply.raw
 
 
-def _each(state: ProbeState, first: Reply) -> StageRun:
-    """Take LMTP's replies; those who were refused after all are no recipients any more."""
-    for index, address in enumerate(tuple(state.transaction.accepted)):
+def _each(state: ProbeState, first: Reply, query: MessageQuery) -> StageRun:
+    """Take LMTP's replies; those who were refused after all are no recipients any more.
+
+    Whatever comes between two of them, those before it have the message: it is looked for.
+    """
+    transaction = state.transaction
+    waiting, transaction.accepted = transaction.accepted, []
+    for index, address in enumerate(waiting):
         reply = first if index == 0 else (yield from listen(state))
-        if reply.code != 250:
-            state.transaction.accepted.remove(address)
+        if reply.code == 250:
+            transaction.accepted.append(address)
+            transaction.sent, transaction.receipt = query, reply.raw
+        else:
             refused(state, reply, address)
 
 
