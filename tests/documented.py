@@ -74,6 +74,7 @@ PASSWORD_FILES = {"smtp-password": 0o640, "mailbox-password": 0o640, "password.t
 USER, LOST = "monitor", "lost@example.org"
 """Who can log in; whose mail is accepted and never seen again."""
 
+TLS = {"-S", "--ssl"}
 ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts"}
 
 
@@ -286,7 +287,7 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
     with server.running(), box.running():
         line = line.replace("@mail.example.org", f"@localhost:{box.port}")
         where = () if path else ("-4", "-p", str(server.port))
-        is_named = path or is_address or is_theirs or "--sni" in words
+        is_named = path or is_address or is_theirs or "--sni" in words or not TLS & set(words)
         outcome = plugin.run(
             *where,
             *(() if is_named else ("--sni", host)),
