@@ -146,8 +146,11 @@ def knowing(files: Files, sasl: Dovecot, way: Way = STARTTLS, **settings: str) -
 
 def run(port: int, *arguments: str, password: str = "") -> Outcome:
     """Run the plugin; a password is nowhere in what it shows, which with one is all there is."""
+    has_tls = {"-S", "--ssl"} & set(arguments)
     outcome = plugin.run(
-        *("-H", "127.0.0.1", "-p", str(port), "-F", "monitor.example", "--sni", NAME, *arguments),
+        *("-H", "127.0.0.1", "-p", str(port), "-F", "monitor.example"),
+        *(("--sni", NAME) if has_tls else ()),
+        *arguments,
         *(("-vvv", "-U", USER) if password else ()),
         environment={"CHECK_SMTP_HEALTH_AUTHPASS": password},
     )
