@@ -909,7 +909,7 @@ SEARCH = b"UID SEARCH"
 def test_a_flood(scheme: str, script: Script, said: str, tmp_path: Path) -> None:
     """It ends at a limit, and is never held in memory whole."""
     peak = tmp_path / "peak"
-    run = trip(script, *INSECURE, scheme=scheme, seconds=5, prefix=plugin.measuring(peak))
+    run = trip(script, *INSECURE, scheme=scheme, seconds=20, prefix=plugin.measuring(peak))
     place = "BOX/INBOX" if scheme == "imap" else "BOX"
     expected = f"delivery: {place}: {said[:300]}"
     assert (run.code, run.line[: len(expected)]) == (2, expected)

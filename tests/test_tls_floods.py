@@ -153,7 +153,7 @@ def test_a_flood_ends_and_a_healthy_server_beside_it_stays_so(
     timeout = TIMEOUT if "no answer" in due else AMPLE
     done = beside_a_healthy_one(pki, started, script(pki), timeout)
     line = plugin.Outcome(done.code, done.stdout, done.stderr, done.seconds).line
-    expected = f"SMTP CRITICAL - 127.0.0.1 {due}; 1 of 2 healthy"
+    expected = f"SMTP CRITICAL - 127.0.0.1 {due}, 1 of 2 healthy"
     assert (done.code, line) == (2, expected)
 
 

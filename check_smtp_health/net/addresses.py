@@ -25,6 +25,9 @@ _PROBLEMS = {
     -9: "the name has no address",
 }
 
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""Not the server's fault, nor a name server's: this machine has run out of something."""
+
 
 class Address(NamedTuple):
     """Where to connect: a socket family and its address, as ``socket`` takes them."""
@@ -48,6 +51,7 @@ def resolve(host: str, port: int, family: int | None) -> tuple[Address, ...]:
 
     Raises:
         Unresolvable: there is none, or none of that family.
+        LocalFault: this host has no file descriptors or memory left to ask with.
     """
     try:
         rows = socket.getaddrinfo(
@@ -60,7 +64,8 @@ def resolve(host: str, port: int, family: int | None) -> tuple[Address, ...]:
             problem += f" (for IPv{family})"
         raise Unresolvable(problem) from error
     except OSError as error:
-        raise Unresolvable(os.strerror(error.errno or 0).lower()) from error
+        fault = LocalFault if error.errno in EXHAUSTED else Unresolvable
+        raise fault(os.strerror(error.errno or 0).lower()) from error
     return tuple(dict.fromkeys(Address(row[0], row[4]) for row in rows))
 
 
@@ -75,8 +80,8 @@ def _need_descriptors() -> None:
     try:
         os.close(os.dup(0))
     except OSError as error:
-        if error.errno == errno.EMFILE:
-            raise LocalFault("too many open files") from error
+        if error.errno in EXHAUSTED:
+            raise LocalFault(os.strerror(error.errno).lower()) from error
 
 
 def plain_name(name: str) -> str:

@@ -8,13 +8,12 @@ import selectors
 import socket
 
 from check_smtp_health.errors import Busy, Disconnected, LocalFault, SessionFault, Unreachable
-from check_smtp_health.net.addresses import Address
+from check_smtp_health.net.addresses import EXHAUSTED, Address
 
 CHUNK = 16 * 1024
 """Bytes read at once; more than any sane reply, less than a hostile server could make us hold."""
 
-# Not the server's fault: this machine has run out of something.
-_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+_OURS = {*EXHAUSTED, errno.EADDRNOTAVAIL}
 
 # What is meant where the kernel's own words would lead astray.
 _MEANT = {
