@@ -33,6 +33,11 @@ KNOWS_CHAIN = sys.version_info >= (3, 10)
 GOOD, EXPIRED, OTHER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 """Where servers are that show a good certificate, an expired one, and one for another name."""
 
+LOGIN = "127.0.0.4"
+"""Where a test may run one that shows the good certificate and takes a login."""
+
+PASSWORD = ("-U", "me", "-P", "secret", "-A", "PLAIN")
+
 FINE = (
     "OK - {} answered in # s (slowest: # # s), TLS 1.3, certificate expires in 90 days, #, "
     "DANE 3 1 1"
@@ -73,6 +78,7 @@ class World:
     dns: Dns
     port: int
     chains: dict[str, list[x509.Certificate]]
+    good: ssl.SSLContext
 
     def run(self, host: str, *arguments: str) -> Outcome:
         outcome = plugin.run(
@@ -102,7 +108,13 @@ def host(kind: str) -> str:
     return f"k{kind.replace(' ', '')}.mail.test"
 
 
-NAMES = [*map(host, ANCHORS), "expired.mail.test", "alias.mail.test", "mx.mail.test"]
+NAMES = [
+    *map(host, ANCHORS),
+    "expired.mail.test",
+    "anchored.mail.test",
+    "alias.mail.test",
+    "mx.mail.test",
+]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +122,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("dane")
     authority = Authority.made(folder, "root").child()
     port = free_port()
-    chains = {}
+    chains, contexts = {}, {}
     with ExitStack() as stack:
         for address, names, days in (
             (GOOD, NAMES, 90),
@@ -119,7 +131,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ):
             path = authority.written(folder / address, *names, days=days)
             chains[address] = x509.load_pem_x509_certificates(Path(path).read_bytes())
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            contexts[address] = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(path)
             server = ScriptedServer(script(context), address=address, port=port)
             stack.enter_context(server.running())
@@ -131,7 +143,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             ),
             Zone("bogus.test", served("mx", GOOD, port, STRANGE), BOGUS),
         )
-        yield World(stack.enter_context(dns.running(*zones)), port, chains)
+        yield World(stack.enter_context(dns.running(*zones)), port, chains, contexts[GOOD])
 
 
 def served(name: str, address: str, port: int, *records: str) -> str:
@@ -158,6 +170,10 @@ def records(chains: dict[str, list[x509.Certificate]], port: int) -> str:
         "expired": (EXPIRED, tlsa(issuer, "2 0 1")),
         "foreign": (OTHER, tlsa(issuer, "2 0 1")),
         "down": ("127.0.0.9", STRANGE),
+        "trusted": (LOGIN, tlsa(leaf, "3 1 1")),
+        "anchored": (LOGIN, tlsa(issuer, "2 0 1")),
+        "robber": (LOGIN, STRANGE),
+        "unsaid": (LOGIN,),
     }
     lines = [served(name.partition(".")[0], row[0], port, *row[1:]) for name, row in rows.items()]
     return "".join(
@@ -262,6 +278,58 @@ def test_an_authority_vouches_for_names_and_dates(world: World, name: str, probl
         assert (outcome.code, line) == (2, f"CRITICAL - {{}} dane: {problem}")
     else:
         assert NO_CHAIN in line
+
+
+def greeted(world: World, *steps: Step) -> tuple[Step, ...]:
+    """Return the session of a server that offers a login."""
+    offer = (Expect(b"EHLO"), b"250-mx.test\r\n250 AUTH PLAIN\r\n")
+    bye = (Expect(b"QUIT"), b"221 bye\r\n")
+    return (Handshake(world.good), b"220 mx.test ESMTP\r\n", *offer, *steps, *bye)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "robber",
+            "the certificate matches no TLSA record at _PORT._tcp.robber.mail.test: "
+            "3 1 1 abababababababab...",
+        ),
+        ("unsaid", "no TLSA record at _PORT._tcp.unsaid.mail.test"),
+    ],
+)
+def test_no_password_is_shown_to_whom_no_record_names(world: World, name: str, said: str) -> None:
+    with ScriptedServer(greeted(world), address=LOGIN, port=world.port).running() as server:
+        outcome = world.run(f"{name}.mail.test", *PASSWORD)
+    assert server.faults == []
+    assert (outcome.code, world.line(outcome)) == (
+        2,
+        f"CRITICAL - {{}} dane: {said} [{LOGIN}]",
+    )
+    assert "auth" not in outcome.times()
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "connections"),
+    [
+        ("trusted", "3 1 1", 1),
+        # Older Pythons cannot tell the whole chain, which this record is about.
+        *([("anchored", "2 0 1", 2)] if KNOWS_CHAIN else []),
+    ],
+)
+def test_a_password_is_shown_to_whom_a_record_names(
+    world: World, name: str, record: str, connections: int
+) -> None:
+    """It is looked up once: what has vouched before the login is not asked again."""
+    steps = (Expect(b"AUTH PLAIN AG1lAHNlY3JldA==\r\n"), b"235 in\r\n")
+    again = (Handshake(world.good), b"220 mx.test ESMTP\r\n", Expect(b"QUIT"), b"221 bye\r\n")
+    listening = ScriptedServer(greeted(world, *steps), address=LOGIN, port=world.port, later=again)
+    with listening.running() as server:
+        outcome = world.run(f"{name}.mail.test", *PASSWORD, "-v")
+    assert (server.faults, server.connections) == ([], connections)
+    line = FINE.replace("3 1 1", f"{record}, logged in by PLAIN")
+    assert (outcome.code, world.line(outcome)) == (0, line)
+    assert outcome.stdout.count(f"TLSA {record}") == 1
 
 
 def test_expiry_can_be_ignored(world: World) -> None:

@@ -51,6 +51,23 @@ def expires(days: int) -> str:
 
 
 @pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ((*ASKED, b"454 4.7.0 not now\r\n", *QUIT), "starttls: 454 4.7.0 not now"),
+        ((b"421 not now\r\n",), "banner: 421 not now"),
+        ((BANNER, EHLO, b"451 not now\r\n", *QUIT), "helo: 451 not now"),
+    ],
+)
+@pytest.mark.parametrize(("state", "code"), [("ok", 1), ("warning", 1), ("critical", 2)])
+def test_who_puts_up_with_not_now_still_asks_for_the_certificate(
+    pki: Certificates, script: tuple[Step, ...], said: str, state: str, code: int
+) -> None:
+    done = meets(pki, script, "-S", "--tempfail", state)
+    words = {1: "WARNING", 2: "CRITICAL"}[code]
+    assert (done.code, done.line) == (code, f"SMTP {words} - {said} (after # s)")
+
+
+@pytest.mark.parametrize(
     ("kind", "options", "code", "said"),
     [
         ("good", ("--tls-min", "1.3"), 0, "OK - "),

@@ -96,7 +96,11 @@ class _FailureContext(Context):  # type: ignore[misc]
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         seen = metric.value
-        return Result(state_of(kind_of(seen.failure), self._judging), describe(seen), metric)
+        kind = kind_of(seen.failure)
+        state = state_of(kind, self._judging)
+        if state == Ok and kind == "transient" and resource.lacks_tls:
+            state = Warn  # who puts up with "not now" has still asked to see the certificate
+        return Result(state, describe(seen), metric)
 
 
 class _FindingContext(_FailureContext):

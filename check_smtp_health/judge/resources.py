@@ -19,7 +19,7 @@ class MailServer(Resource):  # type: ignore[misc]
     """One report as metrics.
 
     ``times`` are the seconds of each stage that completed, and of the session; ``certificate`` is
-    the one whose days count.
+    the one whose days count; ``lacks_tls`` says that it was asked for and never begun.
     """
 
     name = "SMTP"
@@ -34,6 +34,7 @@ class MailServer(Resource):  # type: ignore[misc]
         self.certificate: Certificate | None = None
         if report.tls is not None and self._judges_expiry:
             self.certificate = report.tls.certificate
+        self.lacks_tls = bool(settings.tls.mode) and report.tls is None
         self._limits = settings.judging.limits
 
     def probe(self) -> Iterator[Metric]:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 class Row(NamedTuple):
     """A row. ``option`` asks for it and is its name; ``module`` is the one in this package.
 
-    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile.
+    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile. One
+    that ``vouches`` for a server is checked before the server is told a secret.
     ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one.
     """
 
@@ -39,12 +40,13 @@ class Row(NamedTuple):
     scope: Scope
     module: str
     on_mx_set: str = ""
+    vouches: bool = False
 
 
 POLICIES = (
     Row("dnsbl", "server", "dnsbl"),
     Row("reverse", "server", "reverse"),
-    Row("dane", "server", "dane", on_mx_set="of_domain"),
+    Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
     Row("mta-sts", "domain", "mta_sts"),
 )
 
@@ -66,6 +68,7 @@ class Policy(NamedTuple):
     prepared: Any
     check: Callable[[Any, Any], Procedure[PolicyResult | None]]
     on_mx_set: Callable[[Host, MxSet], PolicyResult] | None
+    vouches: bool = False
 
 
 def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
@@ -83,7 +86,7 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
     on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
     check = load(f"policy.{row.module}:check")
-    return Policy(row.option, row.scope, prepared, check, on_mx_set)
+    return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches)
 
 
 def result(policy: Policy, about: ProbeState | Domain) -> Procedure[PolicyResult | None]:

@@ -15,6 +15,7 @@ is said. After anything else there is nobody to say goodbye to, and the connecti
 
 Then come the questions that need no session: the policies about this server, and, at the same
 time, the search for the message that the session handed over. None of this changes the times.
+A policy that vouches for the server comes earlier where there is a password: before it is sent.
 What a stage has served ``Within`` a limit of its own are dialogues like its own, so that they are
 in the transcript, too: one after the other, each in one piece.
 """
@@ -80,9 +81,17 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     walk = _Walk(target, plan)
     state = walk.state
     fault: SessionFault | None = None
+    servers = [policy for policy in plan.policies if policy.scope == "server"]
+    vouching = [policy for policy in servers if policy.vouches]
+    early: tuple[PolicyResult, ...] = ()
     for stage in stages:
         if not stage.is_due(state):
             continue
+        if stage.is_secret and vouching:
+            servers = [policy for policy in servers if not policy.vouches]
+            early = yield from untimed(_of_server(vouching, state))
+            if any(one.findings for one in early):
+                break  # nobody vouches for this server: it is told no secret
         fault = yield from walk.through(stage)
         if fault is not None:
             break
@@ -97,7 +106,6 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     if delivery is not None and (isinstance(fault, Interrupted) or not delivery.is_due(state)):
         delivery = None
     policies: tuple[PolicyResult, ...] = ()
-    servers = [policy for policy in plan.policies if policy.scope == "server"]
     if servers:
         yield Close()
         asked: list[TimedProcedure[Any]] = [untimed(_of_server(servers, state))]
@@ -107,6 +115,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     elif delivery is not None:
         yield Close()
         yield from walk.through(delivery, since=ended)
+    policies = (*early, *policies)
     tls = state.connection.tls.facts() if state.connection.tls is not None else None
     address = state.connection.address
     report = Report(

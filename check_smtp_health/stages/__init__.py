@@ -35,7 +35,8 @@ class Row(NamedTuple):
 
     ``run`` and ``explain`` are ``"module:function"`` below this package; ``limit`` is in seconds.
     ``explain`` finds out more about a fault of this stage, while no clock runs. ``is_due`` says, of
-    what has been learned, whether there is anything to do.
+    what has been learned, whether there is anything to do. ``is_secret`` says that the server is
+    told what only the right one may know.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Row(NamedTuple):
     limit: float | None = None
     explain: str = ""
     is_due: Callable[[ProbeState], bool] = lambda state: True
+    is_secret: bool = False
 
 
 class Stage(NamedTuple):
@@ -54,6 +56,7 @@ class Stage(NamedTuple):
     limit: float | None = None
     explain: Callable[[ProbeState, Untrusted], Procedure[Untrusted]] | None = None
     is_due: Callable[[ProbeState], bool] = lambda state: True
+    is_secret: bool = False
 
 
 class Plan(NamedTuple):
@@ -102,7 +105,7 @@ _SESSION = (
     Row("starttls", _starttls, "encryption:starttls"),
     Row("tls", _starttls, "encryption:handshake", explain="encryption:explain"),
     Row("helo", _starttls, "greeting:helo"),
-    Row("auth", lambda settings: settings.login is not None, "login:auth"),
+    Row("auth", lambda settings: settings.login is not None, "login:auth", is_secret=True),
     Row("mail", lambda settings: settings.transaction.is_wanted, "transaction:mail"),
     Row("rcpt", lambda settings: bool(settings.transaction.recipients), "transaction:rcpt"),
     Row("relay", lambda settings: bool(settings.transaction.no_relay), "transaction:relay"),
@@ -218,7 +221,7 @@ def _asks_dns(settings: Settings) -> bool:
 
 def _stage(row: Row) -> Stage:
     explain = load(f"stages.{row.explain}") if row.explain else None
-    return Stage(row.name, load(f"stages.{row.run}"), row.limit, explain, row.is_due)
+    return Stage(row.name, load(f"stages.{row.run}"), row.limit, explain, row.is_due, row.is_secret)
 
 
 def _call(function: str, settings: Settings) -> Any:
