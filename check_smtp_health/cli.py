@@ -153,7 +153,9 @@ class _Run:
             )
         if isinstance(error, ImportError):
             return self._unknown(f"a Python package cannot be loaded: {_words(error)}")
-        return self._unknown(_bug(error), self._trace(error))
+        from check_smtp_health.escaping import internal_error
+
+        return self._unknown(internal_error(error), self._trace(error))
 
     def _run(self) -> int:
         from check_smtp_health import output, stages
@@ -280,18 +282,6 @@ def _words(error: Exception) -> str:
     from check_smtp_health.escaping import printable
 
     return printable(str(error))
-
-
-def _bug(error: Exception) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = ""
-    if trace is not None:
-        where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
-    # The text of a UnicodeError quotes what it was about, which might be a password.
-    what = "" if isinstance(error, UnicodeError) else f": {_words(error)}"
-    return f"internal error: {type(error).__name__}{where}{what}"
 
 
 def _say(answer: str) -> int:

@@ -6,6 +6,8 @@ moment, for they quote names from DNS and certificates: whoever writes one need 
 
 from __future__ import annotations
 
+import os
+
 REPLY_LIMIT = 256
 """Characters shown of one reply: an operator reads one line, and Nagios keeps 8 KiB at most."""
 
@@ -99,3 +101,16 @@ def _escaped(character: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def internal_error(error: Exception) -> str:
+    """Return what is said of a bug: the kind of the exception, where it arose, and its text."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = ""
+    if trace is not None:
+        where = f" at {os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}"
+    # The text of a UnicodeError quotes what it was about, which might be a password.
+    what = "" if isinstance(error, UnicodeError) else f": {printable(str(error))}"
+    return f"internal error: {type(error).__name__}{where}{what}"

@@ -109,6 +109,34 @@ def test_a_bug_in_the_login_does_not_tell_the_password(
     assert [leak for leak in (*FORMS, r"s3cret w\xf6rd") if leak in done.stdout] == []
 
 
+@pytest.mark.usefixtures("uncovered")
+@pytest.mark.parametrize("module", BROKEN)
+def test_a_bug_with_one_target_leaves_the_other(tmp_path: Path, module: str) -> None:
+    (tmp_path / module).write_text(BROKEN[module])
+    offer = b"250-mx.example\r\n250 AUTH PLAIN CRAM-MD5 SCRAM-SHA-256\r\n"
+    first = ScriptedServer((BANNER, EHLO, offer, Expect(b"AUTH"), b"334 eA==\r\n", Hang()))
+    bye = (Expect(b"QUIT"), b"221 bye\r\n")
+    with first.running():
+        other = ScriptedServer(
+            (BANNER, EHLO, b"250 mx.example\r\n", *bye), address="127.0.0.2", port=first.port
+        )
+        with other.running():
+            done = plugin.run(
+                *("-H", "127.0.0.1", "-H", "127.0.0.2", "-p", str(first.port), "-t", "2"),
+                *("-F", "me.example", "-U", USER, "-A", USES[module], "--auth-insecure"),
+                environment={"PYTHONPATH": str(tmp_path), "CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD},
+            )
+    bug = r"internal error: AssertionError at login.py:\d+: \w+ in the login"
+    said = re.sub(rf"{bug}( \(after # s\))?", "BUG", done.line).replace(f":{first.port}", "")
+    assert (done.code, said, done.stderr, other.faults) == (
+        2,
+        "SMTP CRITICAL - 127.0.0.2 auth: AUTH is not offered, also 127.0.0.1 auth: BUG, 0 of 2 "
+        "healthy",
+        "",
+        [],
+    )
+
+
 @pytest.mark.parametrize("mechanism", sasl.MECHANISMS, ids=lambda one: one.name)
 def test_no_fault_of_a_login_holds_the_password(mechanism: sasl.Mechanism) -> None:
     """Whatever ends it, and after how many answers."""

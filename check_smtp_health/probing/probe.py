@@ -11,7 +11,9 @@ first operation.
 The plan is run stage by stage until one raises a ``SessionFault``: that is where a fault becomes a
 value (``Failure``), and the only place where one is caught for good. What follows is decided by
 its type. After a clean refusal the server is still there: an open transaction is reset, and QUIT
-is said. After anything else there is nobody to say goodbye to, and the connection is closed.
+is said. After anything else there is nobody to say goodbye to, and the connection is closed. A bug
+ends the run; but where there are several targets it becomes a fault of ours in one of them, for
+what is known of the others must not be lost.
 
 Then come the questions that need no session: the policies about this server, and, at the same
 time, the search for the message that the session handed over. None of this changes the times.
@@ -30,6 +32,7 @@ from check_smtp_health.errors import (
     SessionFault,
     Untrusted,
 )
+from check_smtp_health.escaping import internal_error
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import (
     Close,
@@ -147,12 +150,21 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 class _Walk:
     """The stages run so far, on one time axis that begins with the first operation."""
 
-    __slots__ = ("_keeps_transcript", "_origin", "_transcript", "ended", "observations", "state")
+    __slots__ = (
+        "_has_several",
+        "_keeps_transcript",
+        "_origin",
+        "_transcript",
+        "ended",
+        "observations",
+        "state",
+    )
 
     def __init__(self, target: Target, plan: ProbePlan) -> None:
         self.state = ProbeState(target, plan.settings, plan.prepared)
         self.observations: list[Observation] = []
         self._transcript = _Transcript()
+        self._has_several = plan.settings.endpoint.has_several
         self._keeps_transcript = plan.settings.judging.keeps_transcript
         self._origin: float | None = None
         self.ended = 0.0
@@ -182,6 +194,12 @@ class _Walk:
             yield from self._served(stage.run(state), clock, stage.limit)
         except SessionFault as stopped:
             fault = stopped
+        except MemoryError:
+            raise
+        except Exception as bug:
+            if not (self._has_several and stage.name):
+                raise
+            fault = LocalFault(internal_error(bug))  # which is no reason to forget the others
         self.ended = clock.ended
         seconds = clock.seconds
         began = self.seconds - seconds
