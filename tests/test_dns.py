@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-import time
-from contextlib import ExitStack, contextmanager
+import sys
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dns.message
@@ -36,6 +36,7 @@ from tests.servers.name_server import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from check_smtp_health.net.operations import Procedure
 
@@ -326,26 +327,39 @@ def dear(kind: str) -> bytes:
     return answered(query, record(UNKNOWN, chain), *[record(UNKNOWN, b"", last)] * (count - 1))
 
 
+@contextmanager
+def counted() -> Iterator[list[str]]:
+    """Collect the functions that are called: as many as ever, where the time varies."""
+    calls: list[str] = []
+
+    def note(frame: FrameType, event: str, arg: object) -> None:
+        if event in ("call", "c_call"):
+            calls.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
 @pytest.mark.parametrize(
     ("kind", "problem"), [("A", "a malformed answer"), ("MX", ""), ("TXT", "")]
 )
 def test_no_answer_takes_long_to_read(kind: str, problem: str) -> None:
+    """A million calls take a tenth of a second. dnspython itself would need 1.4 to 22 million."""
     query, data = asked(kind), dear(kind)
-    began = time.process_time()
-    if problem:
-        with pytest.raises(DnsUnanswered, match=problem):
-            dns_answer.read(query, data)
-    else:
+    fails = pytest.raises(DnsUnanswered, match=problem) if problem else nullcontext()
+    with counted() as calls, fails:
         dns_answer.read(query, data)
-    assert time.process_time() - began < 0.5
+    assert len(calls) < 1_000_000
 
 
 def test_what_answers_nothing_takes_no_time() -> None:
     query, data = asked("A"), dear("MX")
-    began = time.process_time()
-    for _ in range(1000):
+    with counted() as calls:
         assert not dns_answer.is_answer(query, data)
-    assert time.process_time() - began < 0.5
+    assert len(calls) < 20
 
 
 @given(st.data())

@@ -260,12 +260,13 @@ LONG_HEADERS = {
 
 @pytest.mark.parametrize("what", LONG_HEADERS)
 def test_no_header_takes_long_to_read(what: str) -> None:
+    """Read with more than one pass, such a header takes 7 s and more."""
     began = time.process_time()
     read = header.fields(LONG_HEADERS[what])
     header.authentication_results(read)
     header.hops(read)
     header.received(read)
-    assert time.process_time() - began < 0.5
+    assert time.process_time() - began < 2
 
 
 def test_a_header_is_read_as_far_as_it_is_sane() -> None:
