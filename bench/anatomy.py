@@ -45,7 +45,7 @@ IMPORTS = {
 }
 """What a run imports, part by part."""
 
-TLS_IMPORTS = {"ssl, our tls": "from check_smtp_health.net import tls"}
+TLS_IMPORTS = {"ssl, our tls": "from check_smtp_health.net import trust"}
 """What a run with TLS imports on top."""
 
 RUN = """

@@ -30,7 +30,7 @@ from check_smtp_health.judge.check import HealthCheck
 from check_smtp_health.judge.text import ASCII, HealthSummary
 
 # Some only because modules that are imported later would not be instrumented.
-from check_smtp_health.net import addresses, tls  # noqa: F401
+from check_smtp_health.net import addresses, trust  # noqa: F401
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.certificate import Handshake
 from check_smtp_health.net.operations import (

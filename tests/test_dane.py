@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from check_smtp_health.errors import LocalFault, Untrusted
 from check_smtp_health.net.certificate import key_information
-from check_smtp_health.net.tls import TlsOptions, Trust
+from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.policy.dane import Published, Shown, Tlsa, judge
 from tests import masking, plugin
 from tests.plugin import Outcome

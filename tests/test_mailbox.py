@@ -17,17 +17,11 @@ from check_smtp_health.net import driver
 from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Watch, untimed
 from check_smtp_health.roundtrip.imap import Imap
+from check_smtp_health.roundtrip.lines import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, LineParser
 from check_smtp_health.roundtrip.mailbox import Access, Reader, Way
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
-from check_smtp_health.roundtrip.pop3 import (
-    HEADERS_LIMIT,
-    LINE_LIMIT,
-    LINES_LIMIT,
-    REPLY_LIMIT,
-    LineParser,
-    Pop3,
-)
+from check_smtp_health.roundtrip.pop3 import HEADERS_LIMIT, Pop3
 from tests.servers.roundtrip import CAPABLE, HI, SELECT
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Step, Tagged
 

@@ -19,8 +19,8 @@ import pytest
 from check_smtp_health import masking
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, Interrupted, LocalFault, TimedOut
-from check_smtp_health.net import tls
 from check_smtp_health.net.operations import Call, Read, Write
+from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.roundtrip import mailbox
 from check_smtp_health.roundtrip.mailbox import Access
 from check_smtp_health.smtp import sasl
@@ -204,7 +204,7 @@ def test_no_value_that_holds_a_password_shows_it() -> None:
     assert trip is not None
     assert trip.password is not None
     assert chosen.login.password.reveal() == trip.password.reveal() == PASSWORD
-    trust = tls.Trust(tls.TlsOptions())
+    trust = Trust(TlsOptions())
     access = Access(trip.mailboxes, trip.password, trust, trip.may_show_password)
     for value in (chosen, chosen.login, trip, access):
         for shown in (repr(value), str(value), f"{value}"):

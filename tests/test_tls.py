@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from check_smtp_health.net import driver, tls
+from check_smtp_health.net import driver
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Connect, StartTls, Write
+from check_smtp_health.net.trust import TlsOptions, Trust
 from tests import needs, plugin
 from tests.servers.authority import after
 from tests.servers.catalogue import BANNER, EHLO, QUIT
@@ -244,7 +245,7 @@ def test_the_second_look_is_announced_to_a_proxy_too(pki: Certificates) -> None:
 
 
 def test_a_server_that_does_not_read_within_tls(pki: Certificates) -> None:
-    trust = tls.Trust(tls.TlsOptions(ca_file=str(pki.good.path)))
+    trust = Trust(TlsOptions(ca_file=str(pki.good.path)))
 
     def session(port: int) -> Any:
         yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)))

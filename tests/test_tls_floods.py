@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 
-from check_smtp_health.net import driver, tls
+from check_smtp_health.net import driver, trust
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Close, Connect, Pause, Read, StartTls, Write
@@ -202,7 +202,7 @@ def beside_a_healthy_one(
     return dataclasses.replace(done, stdout=done.stdout.replace(f":{flood.port}", ""))
 
 
-def session(server: ScriptedServer, trust: tls.Trust, *operations: Any) -> Any:
+def session(server: ScriptedServer, trust: trust.Trust, *operations: Any) -> Any:
     """Shake hands, have the operations done, and return what came of each, faults as their text."""
     yield Connect(Address(socket.AF_INET, (server.address, server.port)))
     outcomes = []
@@ -211,8 +211,8 @@ def session(server: ScriptedServer, trust: tls.Trust, *operations: Any) -> Any:
     return [one.value if one.fault is None else one.fault.problem for one in outcomes]
 
 
-def trusting(pki: Certificates) -> tls.Trust:
-    return tls.Trust(tls.TlsOptions(ca_file=pki.good.path))
+def trusting(pki: Certificates) -> trust.Trust:
+    return trust.Trust(trust.TlsOptions(ca_file=pki.good.path))
 
 
 def test_the_deadline_ends_a_handshake_that_is_being_computed(pki: Certificates) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar, Union
 
     from check_smtp_health.net.addresses import Address
-    from check_smtp_health.net.tls import Trust
+    from check_smtp_health.net.trust import Trust
 
     Operation = Union[
         "Connect", "Read", "Write", "StartTls", "Call", "Pause", "Close", "Together", "Within"

@@ -1,11 +1,10 @@
-"""TLS: the context that options ask for, and a connection that shakes hands with it.
+"""A TLS connection: OpenSSL never sees the socket, but is fed from memory, piece by piece.
 
 Loaded only by runs that use TLS.
 """
 
 from __future__ import annotations
 
-import os
 import selectors
 import ssl
 
@@ -14,11 +13,8 @@ from check_smtp_health.errors import (
     HandshakeFailed,
     NotTls,
     Untrusted,
-    UnusableFile,
     Violation,
 )
-from check_smtp_health.escaping import quoted
-from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.certificate import Handshake
 from check_smtp_health.net.flight import Flight
 from check_smtp_health.net.transport import CHUNK
@@ -26,18 +22,6 @@ from check_smtp_health.net.transport import CHUNK
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.net.transport import Transport
-
-VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-_NO_CHECK_TIME = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which the ssl module has no name."""
-
-_PARTIAL_CHAIN = 0x80000
-"""X509_V_FLAG_PARTIAL_CHAIN, whose name the ssl module has from Python 3.10 on."""
-
-_NO_RENEGOTIATION = getattr(ssl, "OP_NO_RENEGOTIATION", 0)
-"""A second handshake, which a server of TLS 1.2 may ask for at any time, has no use here; LibreSSL
-knows none."""
 
 PIECE = 4 * 1024
 """Bytes that OpenSSL is given at once. It works through all that there is before it returns, and
@@ -81,91 +65,35 @@ _REJECTS_CERTIFICATE = {
 }
 
 
-class TlsOptions(NamedTuple):
-    """What to trust, what to show, what to insist on. Files are PEM; ``minimum`` as in ``1.2``.
-
-    ``tells_chain`` says that somebody needs all certificates that the server shows.
-    """
-
-    verify: bool = True
-    ca_file: str | None = None
-    ca_path: str | None = None
-    certfile: str | None = None
-    keyfile: str | None = None
-    minimum: str = "1.2"
-    judge_expiry: bool = True
-    tells_chain: bool = False
-
-
-class Trust:
-    """What to trust and what to show: made once, before the clock runs, used for every target."""
-
-    __slots__ = ("_context", "_options")
-
-    def __init__(
-        self, options: TlsOptions, unchecked: str = "", anchor: bytes | None = None
-    ) -> None:
-        """Read all files that the options name, unless an ``anchor`` replaces them.
-
-        ``unchecked`` is why a certificate was rejected: that is left unchecked then.
-
-        Raises:
-            UnusableFile: one is unreadable, or holds no certificate or no key.
-            Untrusted: the ``anchor`` is malformed.
-        """
-        self._options = options
-        self._context = _context(options, anchor)
-        if not options.verify or unchecked not in ("", "wrong name", "expired", "not yet valid"):
-            self._context.check_hostname = False
-            self._context.verify_mode = ssl.CERT_NONE
-        elif unchecked == "wrong name":
-            self._context.check_hostname = False
-        if unchecked or not options.judge_expiry:
-            self._context.verify_flags |= _NO_CHECK_TIME
-
-    def upgrade(self, plain: Transport, name: str | None) -> TlsTransport:
-        """Return the TLS connection that takes the plain one's place; ``name`` is verified."""
-        # Bytes: for a str, Python would load its IDNA codec inside the timed stage.
-        server = name.encode("ascii") if name is not None else None
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        return TlsTransport(
-            plain,
-            self._context.wrap_bio(incoming, outgoing, server_hostname=server),
-            incoming,
-            outgoing,
-            self._options,
-        )
-
-    def anchored(self, anchor: bytes) -> Trust:
-        """Return a trust in what leads up to one certificate (DER), wherever that comes from."""
-        return Trust(self._options._replace(verify=True), anchor=anchor)
-
-    def without_checking(self, why: str) -> Trust:
-        """Return a trust that ignores what the certificate was rejected for."""
-        return Trust(self._options, why)
-
-
 class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
     __slots__ = (
-        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_options", "_outgoing"),
-        *("_plain", "_rest", "_tls", "_without_data", "wants"),
+        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_outgoing", "_plain"),
+        *("_rest", "_shows_certificate", "_tells_chain", "_tls", "_without_data", "wants"),
     )
 
     def __init__(
         self,
         plain: Transport,
-        tls: ssl.SSLObject,
-        incoming: ssl.MemoryBIO,
-        outgoing: ssl.MemoryBIO,
-        options: TlsOptions,
+        context: ssl.SSLContext,
+        name: str | None,
+        *,
+        shows_certificate: bool,
+        tells_chain: bool,
     ) -> None:
+        """Begin the handshake, which sends and verifies ``name``, where there is one.
+
+        ``shows_certificate`` is whether the context has one of ours, ``tells_chain`` whether
+        somebody needs all certificates that the server shows.
+        """
         self._plain = plain
-        self._tls = tls
-        self._incoming = incoming
-        self._outgoing = outgoing
-        self._options = options
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        # Bytes: for a str, Python would load its IDNA codec inside the timed stage.
+        server = name.encode("ascii") if name is not None else None
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server)
+        self._shows_certificate = shows_certificate
+        self._tells_chain = tells_chain
         self._flight = Flight()
         self._without_data = 0
         self._rest = memoryview(b"")
@@ -200,7 +128,7 @@ class TlsTransport:
         self.wants = selectors.EVENT_READ
         if self._error is not None:
             self._flush_if_possible()
-            raise _failed(self._error, self._options) from self._error
+            raise _failed(self._error, shows_certificate=self._shows_certificate) from self._error
         return self._flush() and self._is_up
 
     def _take_piece_of_handshake(self) -> bool:
@@ -242,7 +170,7 @@ class TlsTransport:
             self._tls.version() or "",
             self._tls.cipher(),
             parsed or self._tls.getpeercert(binary_form=True),
-            _chain(self._tls) if self._options.tells_chain else (),
+            _chain(self._tls) if self._tells_chain else (),
         )
 
     def receive(self) -> bytes | None:
@@ -275,7 +203,7 @@ class TlsTransport:
             return None
         except ssl.SSLError as error:
             self._flush_if_possible()
-            raise _broken(error, self._options) from error
+            raise _broken(error, shows_certificate=self._shows_certificate) from error
         self._without_data = 0
         return data
 
@@ -289,7 +217,7 @@ class TlsTransport:
             try:
                 taken = self._tls.write(self._rest[:CHUNK])
             except ssl.SSLError as error:
-                raise _broken(error, self._options) from error
+                raise _broken(error, shows_certificate=self._shows_certificate) from error
             self._rest = self._rest[taken:]
         return False
 
@@ -331,72 +259,9 @@ def _chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
     return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in hidden())
 
 
-def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = VERSIONS[options.minimum]
-    context.options |= _NO_RENEGOTIATION
-    if anchor is not None:
-        try:
-            context.load_verify_locations(cadata=anchor)
-        except (ValueError, OSError) as error:
-            raise Untrusted("the authority's certificate cannot be read", "malformed") from error
-        context.verify_flags |= _PARTIAL_CHAIN
-    elif options.verify:
-        _load_authorities(context, options)
-    if options.certfile is not None:
-        _load_own(context, options.certfile, options.keyfile)
-    return context
-
-
-def _load_authorities(context: ssl.SSLContext, options: TlsOptions) -> None:
-    if options.ca_file is None and options.ca_path is None:
-        _load_system_authorities(context)
-    if options.ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=options.ca_file)
-        except (OSError, ValueError) as error:
-            raise _unusable("ca_file", options.ca_file, error, "certificate") from error
-    if options.ca_path is not None:
-        if not os.path.isdir(options.ca_path):
-            raise UnusableFile("ca_path", f"{quoted(options.ca_path)} is not a directory")
-        context.load_verify_locations(capath=options.ca_path)
-
-
-def _load_system_authorities(context: ssl.SSLContext) -> None:
-    paths = ssl.get_default_verify_paths()
-    # Parsing a bundle takes 20 ms; a directory of hashed links is read as far as it is needed.
-    if paths.openssl_cafile_env not in os.environ and paths.capath and _is_hashed(paths.capath):
-        context.load_verify_locations(capath=paths.capath)
-    else:
-        context.set_default_verify_paths()
-
-
-def _is_hashed(path: str) -> bool:
-    with os.scandir(path) as entries:
-        return any(entry.name.endswith(".0") for entry in entries)
-
-
-def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
-    def encrypted() -> str:
-        raise UnusableFile("keyfile", f"{quoted(keyfile or certfile)} is encrypted")
-
-    try:
-        context.load_cert_chain(certfile, keyfile, encrypted)
-    except (OSError, ValueError) as error:
-        # Of a path with a NUL, os.path alone says that it is not there.
-        is_there = keyfile is None or (os.path.exists(keyfile) and os.access(keyfile, os.R_OK))
-        path = certfile if is_there or keyfile is None else keyfile
-        field = "keyfile" if path == keyfile else "certfile"
-        raise _unusable(field, path, error, "certificate and key that fit") from error
-
-
-def _unusable(field: str, path: str, error: Exception, wanted: str) -> UnusableFile:
-    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
-        return UnusableFile(field, f"{quoted(path)} holds no {wanted}")
-    return UnusableFile(field, f"cannot read {quoted(path)}: {error.strerror}")
-
-
-def _failed(error: ssl.SSLError, options: TlsOptions) -> Untrusted | HandshakeFailed | Disconnected:
+def _failed(
+    error: ssl.SSLError, *, shows_certificate: bool
+) -> Untrusted | HandshakeFailed | Disconnected:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = _REASONS.get(error.verify_code, error.verify_message)
         return Untrusted(f"certificate {why}", why)
@@ -409,20 +274,20 @@ def _failed(error: ssl.SSLError, options: TlsOptions) -> Untrusted | HandshakeFa
         return HandshakeFailed("the server's TLS is too old", reason="tls too old")
     if reason in _NOTHING_SHARED:
         return HandshakeFailed("the server found no common cipher, or wants a client certificate")
-    if reason in _REJECTS_CERTIFICATE and options.certfile is not None:
+    if reason in _REJECTS_CERTIFICATE and shows_certificate:
         return HandshakeFailed(
             "the server rejects the client certificate", reason="client certificate rejected"
         )
     return HandshakeFailed(f"handshake failed: {_words(reason)}")
 
 
-def _broken(error: ssl.SSLError, options: TlsOptions) -> Disconnected:
+def _broken(error: ssl.SSLError, *, shows_certificate: bool) -> Disconnected:
     reason = error.reason or ""
     if reason in _WANTS_CERTIFICATE:
         return Disconnected(
             "the server wants a client certificate", reason="client certificate wanted"
         )
-    if reason in _REJECTS_CERTIFICATE and options.certfile is not None:
+    if reason in _REJECTS_CERTIFICATE and shows_certificate:
         return Disconnected(
             "the server rejects the client certificate", reason="client certificate rejected"
         )

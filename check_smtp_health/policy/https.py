@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.net.tls import Trust
+    from check_smtp_health.net.trust import Trust
 
 PORT = 443
 

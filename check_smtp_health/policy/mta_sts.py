@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.dns import Records, Servers
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.net.tls import Trust
+    from check_smtp_health.net.trust import Trust
     from check_smtp_health.policy import Domain
     from check_smtp_health.report import Host
 

@@ -15,10 +15,10 @@ from check_smtp_health.errors import (
     PeerFault,
     Refused,
     SessionFault,
-    Violation,
 )
 from check_smtp_health.escaping import octets
 from check_smtp_health.net.operations import Pause
+from check_smtp_health.roundtrip.lines import LineParser
 from check_smtp_health.roundtrip.mailbox import FAREWELL_LIMIT, Copy, Reader, command
 from check_smtp_health.roundtrip.matching import FoundMessage
 
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import Procedure, Watch
     from check_smtp_health.roundtrip.mailbox import Access, Way
     from check_smtp_health.roundtrip.matching import MessageQuery
-
-LINE_LIMIT = 2048
-"""Bytes kept of one line. RFC 2449 section 4 allows 512 of a reply; of a message it may be any."""
-
-REPLY_LIMIT = 16 * 1024 * 1024
-"""Bytes that may follow a command: UIDL of 100,000 messages has 8 MB at most."""
-
-LINES_LIMIT = 500 * 1000
-"""Lines of the same, each of which takes some time."""
 
 HEADERS_LIMIT = 200
 """Headers asked for in one session, from the newest on; the next look goes on before these."""
@@ -62,82 +53,6 @@ _LOGIN_DELAY = re.compile(rb"-ERR \[LOGIN-DELAY\]", re.IGNORECASE)
 
 _PAIR = re.compile(rb"([1-9]\d{0,9}) +(\S{1,70})")
 """A message's number, and what LIST or UIDL says of it: 70 octets at most (RFC 1939 section 7)."""
-
-
-class LineParser:
-    """Takes bytes in any pieces and gives the lines they make, cut to ``LINE_LIMIT``.
-
-    The result never depends on where the pieces were cut. ``last`` is how the last line of a reply
-    began.
-    """
-
-    __slots__ = ("_buffer", "_count", "_size", "last")
-
-    def __init__(self) -> None:
-        self._buffer = b""
-        self._count = self._size = 0
-        self.last = b""
-
-    def expect(self) -> None:
-        """Begin to count anew: a command is sent."""
-        self._count = self._size = 0
-
-    @property
-    def unread(self) -> bytes:
-        """What has come and was not taken yet."""
-        return self._buffer
-
-    def feed(self, data: bytes) -> None:
-        """Take more bytes.
-
-        Raises:
-            Violation: there are too many.
-        """
-        self._size += len(data)
-        if self._size > REPLY_LIMIT:
-            raise Violation(f"a reply longer than {REPLY_LIMIT} bytes", self.last)
-        self._buffer += data
-        if b"\n" not in self._buffer:
-            self._buffer = self._buffer[: LINE_LIMIT + 1]
-
-    def status(self) -> bytes | None:
-        """Return the first line of a reply, or None while it is incomplete.
-
-        Raises:
-            Violation: it is none of POP3's, or has no end.
-        """
-        line, end, rest = self._buffer.partition(b"\n")
-        if len(line) > LINE_LIMIT:
-            raise Violation(f"a line longer than {LINE_LIMIT} bytes", line[:256])
-        if not end:
-            return None
-        self._buffer = rest
-        self.last = line.rstrip(b"\r")
-        if not re.match(rb"(?:\+OK|-ERR)(?: |\Z)", self.last):
-            raise Violation("not POP3", self.last)
-        return self.last
-
-    def lines(self) -> tuple[list[bytes], bool]:
-        """Return the lines of a longer reply that have come, and whether it ends there.
-
-        The dot is taken off those that begin with one (RFC 1939 section 3).
-
-        Raises:
-            Violation: there are too many.
-        """
-        found: list[bytes] = []
-        *whole, rest = self._buffer.split(b"\n")
-        for index, line in enumerate(whole):
-            text = line[:-1] if line.endswith(b"\r") else line
-            if text == b".":
-                self._buffer = b"\n".join((*whole[index + 1 :], rest))
-                return found, True
-            found.append(text[1 if text.startswith(b".") else 0 :][:LINE_LIMIT])
-        self._buffer = rest[: LINE_LIMIT + 1]
-        self._count += len(found)
-        if self._count > LINES_LIMIT:
-            raise Violation(f"a reply of more than {LINES_LIMIT} lines", self.last)
-        return found, False
 
 
 class Pop3(Reader):

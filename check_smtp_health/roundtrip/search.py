@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Secret
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure, TimedProcedure
-    from check_smtp_health.net.tls import Trust
+    from check_smtp_health.net.trust import Trust
     from check_smtp_health.roundtrip.mailbox import Reader
     from check_smtp_health.roundtrip.matching import MessageQuery
 

@@ -16,7 +16,7 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.escaping import printable
 from check_smtp_health.net.operations import Connect, StartTls
-from check_smtp_health.net.tls import TlsOptions, Trust
+from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.smtp.session import Session
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet

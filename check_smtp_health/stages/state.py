@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.net.tls import Trust
+    from check_smtp_health.net.trust import Trust
     from check_smtp_health.report import Delivery, Finding, Host, Report
     from check_smtp_health.roundtrip.matching import MessageQuery
     from check_smtp_health.roundtrip.search import Search

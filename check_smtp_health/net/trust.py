@@ -1,0 +1,156 @@
+"""What TLS trusts, shows and insists on: the context that options ask for, with its files read.
+
+Loaded only by runs that use TLS.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+
+from check_smtp_health.errors import Untrusted, UnusableFile
+from check_smtp_health.escaping import quoted
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.tls import TlsTransport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.net.transport import Transport
+
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+_NO_CHECK_TIME = 0x200000
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which the ssl module has no name."""
+
+_PARTIAL_CHAIN = 0x80000
+"""X509_V_FLAG_PARTIAL_CHAIN, whose name the ssl module has from Python 3.10 on."""
+
+_NO_RENEGOTIATION = getattr(ssl, "OP_NO_RENEGOTIATION", 0)
+"""A second handshake, which a server of TLS 1.2 may ask for at any time, has no use here; LibreSSL
+knows none."""
+
+
+class TlsOptions(NamedTuple):
+    """What to trust, what to show, what to insist on. Files are PEM; ``minimum`` as in ``1.2``.
+
+    ``tells_chain`` says that somebody needs all certificates that the server shows.
+    """
+
+    verify: bool = True
+    ca_file: str | None = None
+    ca_path: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    minimum: str = "1.2"
+    judge_expiry: bool = True
+    tells_chain: bool = False
+
+
+class Trust:
+    """What to trust and what to show: made once, before the clock runs, used for every target."""
+
+    __slots__ = ("_context", "_options")
+
+    def __init__(
+        self, options: TlsOptions, unchecked: str = "", anchor: bytes | None = None
+    ) -> None:
+        """Read all files that the options name, unless an ``anchor`` replaces them.
+
+        ``unchecked`` is why a certificate was rejected: that is left unchecked then.
+
+        Raises:
+            UnusableFile: one is unreadable, or holds no certificate or no key.
+            Untrusted: the ``anchor`` is malformed.
+        """
+        self._options = options
+        self._context = _context(options, anchor)
+        if not options.verify or unchecked not in ("", "wrong name", "expired", "not yet valid"):
+            self._context.check_hostname = False
+            self._context.verify_mode = ssl.CERT_NONE
+        elif unchecked == "wrong name":
+            self._context.check_hostname = False
+        if unchecked or not options.judge_expiry:
+            self._context.verify_flags |= _NO_CHECK_TIME
+
+    def upgrade(self, plain: Transport, name: str | None) -> TlsTransport:
+        """Return the TLS connection that takes the plain one's place; ``name`` is verified."""
+        return TlsTransport(
+            plain,
+            self._context,
+            name,
+            shows_certificate=self._options.certfile is not None,
+            tells_chain=self._options.tells_chain,
+        )
+
+    def anchored(self, anchor: bytes) -> Trust:
+        """Return a trust in what leads up to one certificate (DER), wherever that comes from."""
+        return Trust(self._options._replace(verify=True), anchor=anchor)
+
+    def without_checking(self, why: str) -> Trust:
+        """Return a trust that ignores what the certificate was rejected for."""
+        return Trust(self._options, why)
+
+
+def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = VERSIONS[options.minimum]
+    context.options |= _NO_RENEGOTIATION
+    if anchor is not None:
+        try:
+            context.load_verify_locations(cadata=anchor)
+        except (ValueError, OSError) as error:
+            raise Untrusted("the authority's certificate cannot be read", "malformed") from error
+        context.verify_flags |= _PARTIAL_CHAIN
+    elif options.verify:
+        _load_authorities(context, options)
+    if options.certfile is not None:
+        _load_own(context, options.certfile, options.keyfile)
+    return context
+
+
+def _load_authorities(context: ssl.SSLContext, options: TlsOptions) -> None:
+    if options.ca_file is None and options.ca_path is None:
+        _load_system_authorities(context)
+    if options.ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=options.ca_file)
+        except (OSError, ValueError) as error:
+            raise _unusable("ca_file", options.ca_file, error, "certificate") from error
+    if options.ca_path is not None:
+        if not os.path.isdir(options.ca_path):
+            raise UnusableFile("ca_path", f"{quoted(options.ca_path)} is not a directory")
+        context.load_verify_locations(capath=options.ca_path)
+
+
+def _load_system_authorities(context: ssl.SSLContext) -> None:
+    paths = ssl.get_default_verify_paths()
+    # Parsing a bundle takes 20 ms; a directory of hashed links is read as far as it is needed.
+    if paths.openssl_cafile_env not in os.environ and paths.capath and _is_hashed(paths.capath):
+        context.load_verify_locations(capath=paths.capath)
+    else:
+        context.set_default_verify_paths()
+
+
+def _is_hashed(path: str) -> bool:
+    with os.scandir(path) as entries:
+        return any(entry.name.endswith(".0") for entry in entries)
+
+
+def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> None:
+    def encrypted() -> str:
+        raise UnusableFile("keyfile", f"{quoted(keyfile or certfile)} is encrypted")
+
+    try:
+        context.load_cert_chain(certfile, keyfile, encrypted)
+    except (OSError, ValueError) as error:
+        # Of a path with a NUL, os.path alone says that it is not there.
+        is_there = keyfile is None or (os.path.exists(keyfile) and os.access(keyfile, os.R_OK))
+        path = certfile if is_there or keyfile is None else keyfile
+        field = "keyfile" if path == keyfile else "certfile"
+        raise _unusable(field, path, error, "certificate and key that fit") from error
+
+
+def _unusable(field: str, path: str, error: Exception, wanted: str) -> UnusableFile:
+    if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
+        return UnusableFile(field, f"{quoted(path)} holds no {wanted}")
+    return UnusableFile(field, f"cannot read {quoted(path)}: {error.strerror}")
