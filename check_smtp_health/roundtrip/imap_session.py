@@ -1,0 +1,264 @@
+"""A session of IMAP (RFC 3501, RFC 9051): greeting, TLS, login, and commands from then on."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+
+from check_smtp_health import __version__
+from check_smtp_health.errors import (
+    Disconnected,
+    LocalFault,
+    NotNow,
+    NotOffered,
+    Refused,
+    SessionFault,
+    Violation,
+)
+from check_smtp_health.escaping import octets, printable
+from check_smtp_health.net.operations import Close
+from check_smtp_health.roundtrip.mailbox import FAREWELL_LIMIT, Reader, command
+from check_smtp_health.roundtrip.responses import ResponseParser, quoted, words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from check_smtp_health.net.operations import Procedure, Watch
+    from check_smtp_health.roundtrip.mailbox import Access, Way
+    from check_smtp_health.roundtrip.responses import Response
+
+    Take = Callable[[Response], None]
+    _T = TypeVar("_T")
+
+# What is "not now" rather than "no": the codes of RFC 5530 section 3, and RFC 9051's LIMIT.
+NOT_NOW = {b"UNAVAILABLE", b"INUSE", b"LIMIT", b"SERVERBUG"}
+
+# Microsoft's word for it, which has no code: the session is of no use any more, the next one is.
+NOT_CONNECTED = b"user is authenticated but not connected"
+
+# RFC 9051 appendix E: what a server that speaks this version can do without naming it.
+_REV2 = {"UIDPLUS", "SASL-IR", "SPECIAL-USE", "LIST-EXTENDED"}
+
+
+class ImapSession(Reader):
+    """A session, begun again where it has ended; what is looked for in it is the subclass's."""
+
+    __slots__ = (*("_capabilities", "_farewell", "_is_open", "_is_patient", "_parser", "_tag"),)
+
+    def __init__(self, access: Access, way: Way, watch: Watch) -> None:
+        super().__init__(access, way, watch)
+        self._is_patient = True
+        self._tag = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the session, which has ended."""
+        self._parser = ResponseParser()
+        self._capabilities: frozenset[str] = frozenset()
+        self._farewell = b""
+        self._is_open = False
+
+    @property
+    def last(self) -> bytes:
+        """The last line that came."""
+        return self._parser.last
+
+    @abstractmethod
+    def _heed(self, response: Response) -> None:
+        """Take what a server may say at any time (section 7.3)."""
+
+    def _open(self) -> Procedure[None]:
+        if self._is_open:
+            return
+        yield from self.connect()
+        is_known = yield from self._greeted()
+        if not self.home.has_tls:
+            yield from self._upgrade(is_known=is_known)
+        self.times["connected"] = self.watch.now
+        if not is_known:
+            yield from self._log_in()
+        self.times["logged in"] = self.watch.now
+        if "ID" in self._capabilities:
+            # RFC 2971; some open no folder for a client that has not said what it is.
+            line = b'ID ("name" "check_smtp_health" "version" %s)' % quoted(__version__)
+            yield from self._aside(self._ask(line, "ID refused"))
+        self._is_open = True
+
+    def _greeted(self) -> Procedure[bool]:
+        """Wait for the greeting (section 7.1.5); return whether the session begins logged in."""
+        while (greeting := self._parser.next_response()) is None:
+            self._parser.feed((yield from self.receive()))
+        if greeting.tag != b"*" or greeting.name not in (b"OK", b"PREAUTH", b"BYE"):
+            raise greeting.nonsense()
+        if greeting.name == b"BYE":
+            raise Disconnected("the server ends the session", greeting.said)
+        yield from self._learn(greeting)
+        return greeting.name == b"PREAUTH"
+
+    def _upgrade(self, *, is_known: bool) -> Procedure[None]:
+        if is_known or "STARTTLS" not in self._capabilities:
+            if self.access.may_show_password:
+                return
+            # There is no STARTTLS once one is logged in (section 6.2.1), so that PREAUTH is as good
+            # a way to prevent it as leaving it out.
+            why = "the session begins logged in (PREAUTH)" if is_known else "it is not offered"
+            raise NotOffered(f"no STARTTLS, {why}")
+        yield from self._ask(b"STARTTLS", "STARTTLS refused")
+        yield from self.upgrade(self._parser.unread)
+        # Section 6.2.1: nothing counts that was said before.
+        self._parser = ResponseParser()
+        yield from self._learn()
+
+    def _learn(self, reply: Response | None = None) -> Procedure[None]:
+        """Take the capabilities that a reply bears (section 7.1), or ask for them."""
+        code, found = reply.code if reply is not None else (b"", b"")
+        names = words(found.split()) if code == b"CAPABILITY" else ()
+
+        def take(response: Response) -> None:
+            nonlocal names
+            if response.name == b"CAPABILITY":
+                names = words(response.values())
+
+        if not names:
+            yield from self._ask(b"CAPABILITY", "session refused", take)
+        if not any(name.startswith("IMAP4") for name in names):
+            raise Violation("not IMAP", self.last)
+        implied = _REV2 if "IMAP4REV2" in names else set()
+        self._capabilities = frozenset(names) | implied
+
+    def _log_in(self) -> Procedure[None]:
+        user, password = self.home.user, self.access.password.reveal()
+        if "AUTH=PLAIN" in self._capabilities:
+            reply = yield from self._log_in_by_plain(octets(f"\0{user}\0{password}"))
+        elif "LOGINDISABLED" in self._capabilities:
+            raise NotOffered("neither LOGIN nor AUTH=PLAIN is offered")
+        else:
+            try:
+                line = b"LOGIN %s " % quoted(user)
+                secret = quoted(password)
+            except ValueError:
+                raise LocalFault(
+                    "LOGIN cannot send this user or password, and AUTH=PLAIN is missing"
+                ) from None
+            reply = yield from self._ask(line + secret, "login refused", shown=line + b"***")
+        yield from self._learn(reply)
+
+    def _log_in_by_plain(self, response: bytes) -> Procedure[Response]:
+        import base64
+
+        encoded, line = base64.b64encode(response), b"AUTHENTICATE PLAIN"
+        others = sorted(
+            name[5:] for name in self._capabilities if re.match("AUTH=(?!PLAIN|LOGIN)", name)
+        )
+        try:
+            if "SASL-IR" in self._capabilities:  # RFC 4959
+                return (
+                    yield from self._ask(
+                        line + b" " + encoded, "login refused", shown=line + b" ***"
+                    )
+                )
+            return (yield from self._ask(line, "login refused", answer=encoded))
+        except Refused as fault:
+            if others and b"[AUTHENTICATIONFAILED]" not in fault.said.upper():
+                # The password may be right, and the mechanism what is not wanted.
+                known = printable(", ".join(others), 80)
+                fault.problem = f"login refused (by PLAIN; {known} is offered, too)"
+            raise
+
+    def _log_out(self) -> Procedure[None]:
+        try:
+            # CLOSE would expunge whatever is flagged (section 6.4.2); LOGOUT does not.
+            yield from self._ask(b"LOGOUT", "LOGOUT refused", limit=FAREWELL_LIMIT)
+        except SessionFault:
+            pass  # all is done
+        yield Close()
+
+    def _aside(self, procedure: Procedure[_T]) -> Procedure[_T | None]:
+        """Ask what does not decide, and so is not worth any patience; None where it is refused."""
+        self._is_patient = False
+        try:
+            return (yield from procedure)
+        except (Refused, NotNow):
+            return None
+        finally:
+            self._is_patient = True
+
+    def _ask(  # noqa: PLR0913
+        self,
+        line: bytes,
+        refusal: str,
+        take: Take | None = None,
+        *,
+        shown: bytes | None = None,
+        answer: bytes | None = None,
+        limit: float | None = None,
+        is_private: bool = False,
+    ) -> Procedure[Response]:
+        """Give a command, as often as it is refused for now only; return the reply to it.
+
+        ``take`` is given all that comes before. ``answer`` is a secret that the server asks for,
+        and ``shown`` what takes the line's place in the transcript.
+
+        Raises:
+            Refused: the server says no.
+            NotNow: it says "not now", and that it takes a new session to ask again.
+        """
+        has_waited = False
+        while True:
+            self._tag += 1
+            tag = b"a%d" % self._tag
+            self._parser.expect()
+            masked = None if shown is None else tag + b" " + shown
+            yield from self.send(command(tag + b" " + line, masked))
+            reply = yield from self._reply(tag, take, answer, limit, is_private=is_private)
+            if reply.name == b"OK":
+                if has_waited:
+                    self.patience.is_rewarded()
+                return reply
+            if NOT_CONNECTED in reply.said.lower():
+                raise NotNow(refusal, reply.said)
+            if reply.code[0] not in NOT_NOW:
+                raise Refused(refusal, reply.said)
+            fault = NotNow(refusal, reply.said)
+            if not self._is_patient:
+                raise fault
+            yield from self.patience.wait(fault)
+            has_waited = True
+
+    def _reply(
+        self,
+        tag: bytes,
+        take: Take | None,
+        answer: bytes | None,
+        limit: float | None,
+        *,
+        is_private: bool,
+    ) -> Procedure[Response]:
+        while True:
+            response = self._parser.next_response()
+            if response is None:
+                try:
+                    data = yield from self.receive(limit, is_private=is_private)
+                except Disconnected as fault:
+                    if self._farewell:
+                        problem = "the server ends the session"
+                        raise Disconnected(problem, self._farewell) from fault
+                    raise
+                self._parser.feed(data)
+            elif response.tag == tag:
+                return response
+            elif response.tag == b"+":
+                if answer is None:
+                    raise response.nonsense()
+                yield from self.send(command(answer, b"***"))
+                answer = None
+            elif response.tag != b"*":
+                raise response.nonsense()
+            else:
+                if response.name == b"BYE":
+                    self._farewell = response.said
+                self._heed(response)
+                if take is not None:
+                    take(response)
