@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 _NO_MEMORY = "out of memory"
 
-# This machine has run out of something: no bug, and no fault of the server.
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""As in ``errors``, which itself may be what cannot be loaded for want of a file descriptor."""
 
 _ENDING = (
     *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGVTALRM"),
@@ -139,7 +139,7 @@ class _Run:
 
     def _failed(self, error: Exception) -> int:
         """Print the answer of a run that an exception ended."""
-        if isinstance(error, OSError) and error.errno in _EXHAUSTED:
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
             return self._unknown(os.strerror(error.errno).lower())
         from check_smtp_health.errors import UsageFault
 

@@ -7,8 +7,11 @@ catches. Control never depends on the words of a fault: it has a type, a ``kind`
 
 from __future__ import annotations
 
+import errno
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import ClassVar, Literal
 
     Kind = Literal[
@@ -41,6 +44,15 @@ if TYPE_CHECKING:
         "untrusted",
         "violation",
     ]
+    Why = Literal[
+        "expired",
+        "malformed",
+        "not yet valid",
+        "other",
+        "self-signed",
+        "unknown issuer",
+        "wrong name",
+    ]
     Reason = Literal[
         "",
         "client certificate rejected",
@@ -48,6 +60,9 @@ if TYPE_CHECKING:
         "tls spoken",
         "tls too old",
     ]
+
+EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+"""This machine has run out of something: no bug, and nobody else's fault."""
 
 
 class CheckFault(Exception):
@@ -178,6 +193,16 @@ class Violation(PeerFault):
     kind = "violation"
 
 
+class Injected(Violation):
+    """Plaintext came where TLS was due; ``where`` completes "plaintext ...".
+
+    Taken for the server's it would be somebody else's word (CVE-2021-22947, NO STARTTLS).
+    """
+
+    def __init__(self, where: str, said: bytes = b"") -> None:
+        super().__init__(f"plaintext {where}, injected", said)
+
+
 class Rejected(PeerFault):
     """A well-formed reply whose ``code`` was not the one required."""
 
@@ -223,16 +248,25 @@ class NotTls(HandshakeFailed):
 
 
 class Untrusted(PeerFault):
-    """The certificate was rejected; ``why`` says it in two words at most."""
+    """The certificate was rejected. Control goes by ``why``; ``words`` are what people read."""
 
     kind = "untrusted"
 
-    def __init__(self, problem: str, why: str) -> None:
+    def __init__(self, problem: str, why: Why, words: str = "") -> None:
         super().__init__(problem)
         self.why = why
+        self.words = words or why
 
 
 class NotOffered(PeerFault):
     """The EHLO reply lacks an extension that the run needs."""
 
     kind = "not_offered"
+
+
+def deciding(faults: Sequence[SessionFault]) -> SessionFault:
+    """Return the fault that decides where all addresses failed, the last of the weightiest.
+
+    What a peer did outweighs what this machine could not do.
+    """
+    return sorted(faults, key=lambda one: isinstance(one, PeerFault))[-1]

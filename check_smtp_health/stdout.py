@@ -76,8 +76,11 @@ def write(answer: str, short: str = "", code: int = 3) -> None:
     """
     data = encoded(answer)
     if len(data) > PIPE_LEAST and not _has_room(len(data)):
+        import itertools
+
         brief = encoded(short)
-        begun = next((at for at, pair in enumerate(zip(data, brief)) if len({*pair}) > 1), 0)
+        same = (one == other for one, other in zip(data, brief))
+        begun = sum(itertools.takewhile(bool, same))
         _Last.word, _Last.code = brief[begun:], code
         _write(data[:begun])
         _await_reader()

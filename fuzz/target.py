@@ -55,6 +55,7 @@ from tests.replies import parse
 if TYPE_CHECKING:
     from typing import Any
 
+    from check_smtp_health.errors import Why
     from check_smtp_health.net.operations import Operation
     from check_smtp_health.report import Report
 
@@ -91,13 +92,13 @@ HOSTILE = b"|time=9 [CRITICAL] <b>\0\x1b[31m\x85\xe2\x80\xae\xe2\x80\xa8\xff"
 
 INBOX, JUNK = ((mailbox_url.parse(f"imaps://me@x{folder}"),) for folder in ("", "/Junk"))
 
-REASONS = (
+REASONS: tuple[Why, ...] = (
     "self-signed",
     "unknown issuer",
     "wrong name",
     "expired",
     "not yet valid",
-    "certificate revoked",
+    "other",
 )
 
 
@@ -279,7 +280,7 @@ class Server:
             return HandshakeFailed("handshake failed: odd")
         if choice == 3:
             reason = REASONS[self._source.byte() % len(REASONS)]
-            return Untrusted(f"certificate {reason}", reason)
+            return Untrusted(f"certificate {reason}", reason, "certificate revoked")
         if choice == 4:
             return self._or_a_fault(Disconnected("connection closed by the server"))
         return Handshake("TLSv1.3", ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256), self._certificate())

@@ -324,6 +324,20 @@ def test_found_and_deleted() -> None:
     assert run.done.times()["delivery"] < 0.5
 
 
+def test_a_list_has_no_say_in_where_the_mailbox_is(tmp_path: Path) -> None:
+    """The system's resolver knows the host, and the name servers of a policy need not."""
+    smtp = ScriptedServer(QUEUED)
+    with smtp.running(), ScriptedServer(WHOLE, edit=named(smtp)).running() as box:
+        done = plugin.run(
+            *(*plugin.at(smtp.port), "-t", "2:ok", "--rcpt", "a@x", "--deliver"),
+            *("--mailbox", f"imap://me@box.example:{box.port}", *INSECURE),
+            *("--delivery-timeout", "2", "--dnsbl", "list.example"),
+            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+            prefix=private(tmp_path, hosts="127.0.0.1 box.example\n", resolver="127.0.0.99"),
+        )
+    assert (box.faults, "delivery" in done.times()) == ([], True)
+
+
 @pytest.mark.parametrize(
     ("greeted", "said"),
     [
@@ -563,8 +577,8 @@ def test_without_uidplus() -> None:
     run = trip((*script, all_of_it, flagged, LOGOUT), *INSECURE)
     assert (run.code, run.line, run.box.faults) == (
         1,
-        "delivery: 108 messages of this plugin in BOX/INBOX are flagged as deleted and stay, for "
-        "the server lacks UIDPLUS: expunge them by a mail client",
+        "delivery: 108 messages of this plugin in BOX/INBOX are flagged as deleted and stay, "
+        "because the server does not offer UIDPLUS: expunge them with a mail client",
         [],
     )
 
@@ -796,7 +810,10 @@ def test_pop3_without_top_and_unique_ids() -> None:
         later=(*POP_IN, *again, *POP_QUIT),
     )
     assert (run.code, run.box.faults) == (0, [])
-    assert "\ndelivery: me@127.0.0.1: read whole, for the server lacks TOP\n" in run.done.stdout
+    assert (
+        "\ndelivery: me@127.0.0.1: read whole, because the server does not offer TOP\n"
+        in run.done.stdout
+    )
 
 
 @pytest.mark.parametrize("tail", [POP_QUIT, ()], ids=["stays", "closes"])
@@ -1030,10 +1047,11 @@ def test_password_file(
 @pytest.mark.parametrize(
     ("url", "password", "arguments", "problem"),
     [
-        ("imap://me@[::1]", "x", ("-4",), "-4: contradicts the mailbox's address ::1"),
-        ("pop3://me@127.0.0.1", "x", ("-6",), "-6: contradicts the mailbox's address 127.0.0.1"),
+        ("imap://me@[::1]", "x", ("-4",), "-4: cannot be combined with the mailbox's address ::1"),
+        ("pop3://me@127.0.0.1", "x", ("-6",),
+         "-6: cannot be combined with the mailbox's address 127.0.0.1"),
         ("imap://me@[::1]", "x", ("--source", "127.0.0.1"),
-         "--source: contradicts the mailbox's address ::1"),
+         "--source: cannot be combined with the mailbox's address ::1"),
         *(("pop3s://me@x", f"a{character}b", (), f"--mailbox: {WITH_CONTROL}")
           for character in ("\r", "\n", "\x1b", "\x7f")),
     ],

@@ -71,7 +71,7 @@ connect # s █ [CRITICAL] connection refused
 
 NO_STATE = """\
 $ check_smtp_health -H nowhere..example -v
-SMTP UNKNOWN - -H: 'nowhere..example' is no host name, IP address or socket path
+SMTP UNKNOWN - -H: 'nowhere..example' is not a host name, IP address or socket path
 (exit code 3)
 """
 

@@ -149,7 +149,7 @@ def test_a_loop_of_aliases() -> None:
 
 def test_a_name_that_no_question_can_be_about() -> None:
     found = outcome(look_ups.query(Servers((), are_trusted=False), "a..b", "A"))
-    assert (type(found), found.sentence) == (DnsUnanswered, "a..b is no name that DNS could know")
+    assert (type(found), found.sentence) == (DnsUnanswered, "a..b is not a valid DNS name")
 
 
 @pytest.mark.parametrize(

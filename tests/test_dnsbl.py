@@ -218,7 +218,7 @@ TROUBLES = {
     ),
     "parked.test": (
         zone("parked.test", records("A 203.0.113.5"), unlisted=records("A 203.0.113.5")),
-        "answers with 203.0.113.5, which is no listing",
+        "answers with 203.0.113.5, which is not a listing",
     ),
     "world.test": (
         zone("world.test", LISTED, unlisted=LISTED),

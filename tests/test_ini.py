@@ -193,7 +193,7 @@ def test_a_file_that_is_not_utf8(tmp_path: Path) -> None:
     done = plugin.run(f"--extra-opts=@{file}")
     assert (done.code, done.stdout, done.stderr) == (
         3,
-        "SMTP UNKNOWN - --hostname of --extra-opts: '***' is no host name, IP address or socket "
+        "SMTP UNKNOWN - --hostname of --extra-opts: '***' is not a host name, IP address or socket "
         "path\n",
         "",
     )

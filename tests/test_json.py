@@ -286,10 +286,13 @@ def test_a_refusal() -> None:
         "state": "CRITICAL",
         "exit_code": 2,
         "status": "SMTP CRITICAL - 127.0.0.1:25 helo: 550 5.7.1 No / way (after # s), also "
-        "banner: lacks 'Postfix': '220 mx.example ESMTP'",
+        "banner: does not contain 'Postfix': '220 mx.example ESMTP'",
         "problems": [
             {"state": "CRITICAL", "text": "helo: 550 5.7.1 No / way (after # s)"},
-            {"state": "WARNING", "text": "banner: lacks 'Postfix': '220 mx.example ESMTP'"},
+            {
+                "state": "WARNING",
+                "text": "banner: does not contain 'Postfix': '220 mx.example ESMTP'",
+            },
         ],
         "targets": [
             {
@@ -309,12 +312,12 @@ def test_a_refusal() -> None:
                         findings=[
                             {
                                 "kind": "unmatched",
-                                "problem": "lacks 'Postfix'",
+                                "problem": "does not contain 'Postfix'",
                                 "reply": "220 mx.example ESMTP",
                                 "raw": "220 mx.example ESMTP",
                             }
                         ],
-                        problems=["banner: lacks 'Postfix': '220 mx.example ESMTP'"],
+                        problems=["banner: does not contain 'Postfix': '220 mx.example ESMTP'"],
                     ),
                     stage(
                         "helo",

@@ -79,12 +79,12 @@ def test_policy(text: bytes, policy: Policy) -> None:
         (b"version: STSv1\nmode: enforce\nmax_age: 1", "the policy has no mx", b""),
         (
             POLICY.replace(b"*.pool", b"mx.*.pool"),
-            "the policy has an mx that is no host name",
+            "the policy has an mx that is not a host name",
             b"mx.*.pool.test",
         ),
         (
             POLICY.replace(b"mx.mail.test", b"*"),
-            "the policy has an mx that is no host name",
+            "the policy has an mx that is not a host name",
             b"*",
         ),
         (

@@ -109,12 +109,12 @@ def test_what_fails_comes_first_when_verbose(port: int) -> None:
         ),
         pytest.param(
             {(DOMAIN, "MX"): records("MX 10 192.0.2.1.")},
-            "the MX is 192.0.2.1, which is no host name (after # s)",
+            "the MX is 192.0.2.1, which is not a host name (after # s)",
             id="an address",
         ),
         pytest.param(
             {(DOMAIN, "MX"): records(r"MX 10 a\124b\010<i>.example.org.")},
-            "the MX is a\\x7cb\\010(i).example.org, which is no host name (after # s)",
+            "the MX is a\\x7cb\\010(i).example.org, which is not a host name (after # s)",
             id="hostile",
         ),
         pytest.param(
@@ -166,7 +166,7 @@ def test_without_mx_the_domain_is_its_own_host(port: int) -> None:
         ),
         pytest.param(
             published(f"MX 10 {ONE}.", "MX 20 192.0.2.1."),
-            "192.0.2.1 is no host name",
+            "192.0.2.1 is not a host name",
             id="an address beside a host",
         ),
     ],

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from check_smtp_health import cli, errors
 from check_smtp_health.cli import GRACE
 from tests import harmless, masking, needs, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
@@ -227,6 +228,10 @@ def test_what_even_the_deadline_cannot_end(tmp_path: Path, form: str) -> None:
         assert harmless.check_json(done.stdout, 3)["status"] == line
 
 
+def test_what_this_host_can_run_out_of_is_the_same_everywhere() -> None:
+    assert cli.EXHAUSTED == errors.EXHAUSTED
+
+
 @pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_out_of_memory(tmp_path: Path, form: str) -> None:
@@ -248,12 +253,13 @@ import os, signal, sys
 from check_smtp_health import stdout
 signal.signal(signal.SIGALRM, lambda *_: os._exit(stdout.give_up("late")))
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
-stdout.write("{'all': [" + "x" * int(sys.argv[2]) + "]}", "{'all': []}", 2)
+stdout.write("{'all': [" + "x" * int(sys.argv[2]) + "]}", sys.argv[3], 2)
 os._exit(2)
 """
-"""Writes a long answer, and gives up after so many seconds."""
+"""Writes a long answer, and a short one after so many seconds."""
 
 
+@pytest.mark.parametrize("short", ["{'all': []}", "{'all': ["], ids=["other", "beginning"])
 @pytest.mark.parametrize(
     ("size", "seconds", "pause", "is_whole"),
     [
@@ -262,8 +268,13 @@ os._exit(2)
         pytest.param(3_000_000, "0.3", 0.9, False, id="the reader comes too late"),
     ],
 )
-def test_a_slow_reader(size: int, seconds: str, pause: float, *, is_whole: bool) -> None:
-    """Whatever fits into a pipe is left in it; of more than that a valid object is."""
+def test_a_slow_reader(
+    size: int, seconds: str, pause: float, short: str, *, is_whole: bool
+) -> None:
+    """Whatever fits into a pipe is left in it; of more than that the short answer is.
+
+    That may be how the long one begins, as a status line is.
+    """
     needs.root()
     process = subprocess.Popen(
         [
@@ -274,13 +285,14 @@ def test_a_slow_reader(size: int, seconds: str, pause: float, *, is_whole: bool)
             SLOW,
             seconds,
             str(size),
+            short,
         ],
         stdout=subprocess.PIPE,
     )
     time.sleep(pause)
     stdout, _ = process.communicate(timeout=30)
     whole = b"{'all': [" + b"x" * size + b"]}"
-    assert (process.returncode, stdout == (whole if is_whole else b"{'all': []}")) == (2, True)
+    assert (process.returncode, stdout == (whole if is_whole else short.encode())) == (2, True)
 
 
 def test_nagiosplugin_missing(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_name_is_whole_where_all_is_well() -> None:
 
 def test_the_problems_of_several_targets() -> None:
     """The worst target first, of each the worst problem, its address, and how many are left."""
-    lacks = Finding("unmatched", "lacks 'Postfix'", b"220 mx ESMTP")
+    lacks = Finding("unmatched", "does not contain 'Postfix'", b"220 mx ESMTP")
     banner = Observation("banner", 0.0, 0.1, None, (lacks,))
     said = line(
         (Observation("connect", 0.0, 0.1),),
@@ -85,9 +85,9 @@ def test_the_problems_of_several_targets() -> None:
     assert said == (
         "SMTP CRITICAL - "
         "c.example:25 helo: 550 5.7.1 Access denied (after 0.310 s), "
-        "also banner: lacks 'Postfix': '220 mx ESMTP' [192.0.2.3], "
+        "also banner: does not contain 'Postfix': '220 mx ESMTP' [192.0.2.3], "
         "also d.example:25 connect: connection refused (after 0.4 ms) [192.0.2.4], "
-        "also b.example:25 banner: lacks 'Postfix': '220 mx ESMTP' [192.0.2.2], "
+        "also b.example:25 banner: does not contain 'Postfix': '220 mx ESMTP' [192.0.2.2], "
         "2 of 4 healthy"
     )
 

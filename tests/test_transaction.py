@@ -188,7 +188,7 @@ def test_an_expression_that_takes_for_ever(pattern: str) -> None:
     script = (Sleep(0.05), *GREETED, Expect(b"NOOP"), reply, *QUIT)
     done = plugin.check(script, "-C", "NOOP", "-R", pattern, "-t", "5")
     assert (done.code, done.labels) == (3, "time connect banner helo quit")
-    assert done.line.startswith(f"SMTP UNKNOWN - command: to match '{pattern}' takes too long: ")
+    assert done.line.startswith(f"SMTP UNKNOWN - command: matching '{pattern}' takes too long: ")
 
 
 def test_an_expression_that_takes_longer_than_there_is_time() -> None:
@@ -196,7 +196,7 @@ def test_an_expression_that_takes_longer_than_there_is_time() -> None:
     script = (*GREETED, Expect(b"NOOP"), reply, Hang())
     done = plugin.check(script, "-C", "NOOP", "-R", "(a+)+$", "-t", "0.5")
     assert done.code == 3
-    assert done.line.startswith("SMTP UNKNOWN - command: to match '(a+)+$' takes too long: ")
+    assert done.line.startswith("SMTP UNKNOWN - command: matching '(a+)+$' takes too long: ")
 
 
 @pytest.mark.parametrize(

@@ -109,18 +109,18 @@ def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> in
         (number, f"use-ipv{number}") for number in (4, 6) if options.count(f"use-ipv{number}")
     ]
     if len(wanted) > 1:
-        raise UsageFault("use-ipv6", f"contradicts {options.flag('use-ipv4')}")
+        raise UsageFault("use-ipv6", f"cannot be combined with {options.flag('use-ipv4')}")
     family, why = wanted[0] if wanted else (None, "")
     if source is not None:
         version = parsers.ip_version(source)
         if version is None or any(host.kind == "socket" for host in hosts):
             raise UsageFault("source", f"{quoted(source)} is not an IP address to connect from")
         if family not in (None, version):
-            raise UsageFault(why, f"contradicts {options.flag('source')} {source}")
+            raise UsageFault(why, f"cannot be combined with {options.flag('source')} {source}")
         family, why = version, "source"
     for host in hosts if family is not None else ():
         if host.kind == "address" and family != parsers.ip_version(host.ascii):
-            raise UsageFault(why, f"contradicts the address {host.ascii}")
+            raise UsageFault(why, f"cannot be combined with the address {host.ascii}")
     return family
 
 
@@ -145,7 +145,7 @@ def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
 
 def _tls(options: Options, endpoint: Endpoint) -> Tls:
     if options.count("starttls") and options.count("ssl"):
-        raise UsageFault("ssl", f"contradicts {options.flag('starttls')}")
+        raise UsageFault("ssl", f"cannot be combined with {options.flag('starttls')}")
     mode: Literal["", "starttls", "implicit"] = ""
     if options.count("ssl"):
         mode = "implicit"
@@ -232,7 +232,7 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
                 raise UsageFault(name, "needs -U USER")
         return None
     if not user or has_controls(user):
-        raise UsageFault("authuser", f"{quoted(user)} is no user name")
+        raise UsageFault("authuser", f"{quoted(user)} is not a user name")
     if not password:
         raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
     return Login(
@@ -259,7 +259,7 @@ def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     # An engine passes a missing macro as an empty text, which no reply could lack.
     texts = [parsers.response(text) if text else None for text in options.all("response")]
     if len(texts) > len(lines):
-        raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} belongs to no -C")
+        raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} has no matching -C")
     texts += [None] * (len(lines) - len(texts))
     return tuple(zip(lines, texts))
 
@@ -315,7 +315,7 @@ def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
     for host in [one.host for one in mailboxes if endpoint.family and one.host.kind == "address"]:
         if parsers.ip_version(host.ascii) != endpoint.family:
             why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
-            raise UsageFault(why, f"contradicts the mailbox's address {host.ascii}")
+            raise UsageFault(why, f"cannot be combined with the mailbox's address {host.ascii}")
     return mailboxes
 
 

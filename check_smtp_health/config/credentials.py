@@ -40,7 +40,7 @@ def password(options: Options, environment: Mapping[str, str]) -> str | None:
     path = options.last("authpass-file")
     given = options.last("authpass")
     if path is not None and given is not None:
-        raise UsageFault("authpass-file", f"contradicts {options.flag('authpass')}")
+        raise UsageFault("authpass-file", f"cannot be combined with {options.flag('authpass')}")
     if path is not None:
         found: str | None = _first_line("authpass-file", path)
     else:

@@ -91,7 +91,9 @@ def host(given: str) -> Host:
         raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
     text = given if given.isascii() else _to_ascii(given)
     if not is_name(text):
-        raise UsageFault("hostname", f"{quoted(given)} is no host name, IP address or socket path")
+        raise UsageFault(
+            "hostname", f"{quoted(given)} is not a host name, IP address or socket path"
+        )
     return Host(given if given.isprintable() else text, text, "name")
 
 

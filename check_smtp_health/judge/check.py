@@ -93,9 +93,7 @@ class _WorstResults(Results):  # type: ignore[misc]
 
 def _is_about_all(result: Result) -> bool:
     resource = result.resource
-    if isinstance(resource, MailService):
-        return True
-    return resource.report.is_domain and resource.report.failure is None
+    return isinstance(resource, MailService) or not resource.is_counted
 
 
 class _Perfdata:

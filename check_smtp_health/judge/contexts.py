@@ -7,7 +7,7 @@ from check_smtp_health.escaping import harmless, printable
 from check_smtp_health.judge.nagios import Context, Critical, Ok, Result, Warn
 from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_of
 from check_smtp_health.report import duration
-from check_smtp_health.stages import NAMES
+from check_smtp_health.stages import NAMES, OUTSIDE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _of_stage(seen: Observation, finding: Finding) -> str:
 
 def session(report: Report) -> list[Observation]:
     """Return the stages that ``time`` counts."""
-    return [seen for seen in report.observations if seen.stage not in ("quit", "delivery")]
+    return [seen for seen in report.observations if seen.stage not in OUTSIDE]
 
 
 def slowest(report: Report) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown
 from check_smtp_health.judge.states import is_failed
+from check_smtp_health.stages import QUIT, TLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class MailServer(Resource):  # type: ignore[misc]
         self.lacks_tls = bool(settings.tls.mode) and report.tls is None
         self._limits = settings.judging.limits
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of those that may be healthy.
+
+        A domain is not; one that leads nowhere stands for the targets that it does not lead to.
+        """
+        return not self.report.is_domain or self.report.failure is not None
+
     def probe(self) -> Iterator[Metric]:
         """Give a metric for each failure and finding, and for what is held against a range."""
         report = self.report
@@ -63,7 +72,7 @@ class MailServer(Resource):  # type: ignore[misc]
         """
         tls = self.report.tls
         failed = [seen.stage for seen in self.report.observations if seen.failure is not None]
-        if tls is None or "tls" in failed or not self._judges_expiry:
+        if tls is None or TLS in failed or not self._judges_expiry:
             return
         if tls.unread is not None:
             yield Metric("certificate", tls.unread, context="policy")
@@ -85,12 +94,7 @@ class MailService(Resource):  # type: ignore[misc]
         failing = {
             id(result.resource) for result in self._results if result.state in (Critical, Unknown)
         }
-        # A domain that leads nowhere stands for the targets that it does not lead to.
-        counted = [
-            target
-            for target in self._targets
-            if not target.report.is_domain or target.report.failure is not None
-        ]
+        counted = [target for target in self._targets if target.is_counted]
         healthy = sum(id(target) not in failing for target in counted)
         yield Metric(HEALTHY, healthy, max=len(counted))
 
@@ -98,7 +102,7 @@ class MailService(Resource):  # type: ignore[misc]
 def _matters(seen: Observation) -> bool:
     """Whether a failure counts: that of QUIT does not, unless we were stopped there."""
     assert seen.failure is not None
-    return seen.stage != "quit" or seen.failure.kind == "interrupted"
+    return seen.stage != QUIT or seen.failure.kind == "interrupted"
 
 
 def _times(report: Report) -> dict[str, float]:

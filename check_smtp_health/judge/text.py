@@ -9,6 +9,7 @@ from check_smtp_health.judge.nagios import Ok, Summary
 from check_smtp_health.judge.states import badness, worst
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.report import duration
+from check_smtp_health.stages import DELIVERY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _policy_lines(policy: PolicyResult, results: Sequence[Result]) -> Iterator[s
 def _delivered(report: Report) -> Iterator[str]:
     """Give how long the message took, where one was sent and came."""
     for seen in report.observations:
-        if seen.stage == "delivery":
+        if seen.stage == DELIVERY:
             yield f"delivered in {duration(seen.seconds)}"
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 
-from check_smtp_health.errors import LocalFault, Unresolvable
+from check_smtp_health.errors import EXHAUSTED, LocalFault, Unresolvable
 from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -24,9 +23,6 @@ _PROBLEMS = {
     -5: "the name has no address",
     -9: "the name has no address",
 }
-
-EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-"""Not the server's fault, nor a name server's: this machine has run out of something."""
 
 
 class Address(NamedTuple):

@@ -101,7 +101,7 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
     try:
         question = dns.message.make_query(name, kind, use_edns=0, payload=PAYLOAD)
     except dns.exception.DNSException as error:
-        raise DnsUnanswered(f"{printable(name)} is no name that DNS could know") from error
+        raise DnsUnanswered(f"{printable(name)} is not a valid DNS name") from error
     # RFC 6840 section 5.7: this asks a resolver that validates to say so.
     question.flags |= dns.flags.CD if unchecked else dns.flags.AD
     wire = question.to_wire()

@@ -21,6 +21,7 @@ from check_smtp_health.net.transport import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from check_smtp_health.errors import Why
     from check_smtp_health.net.transport import Transport
 
 PIECE = 4 * 1024
@@ -37,7 +38,7 @@ EMPTY_LIMIT = 64 * 1024
 another handshake. A server sends two or three; Go's crypto/tls takes 16 (maxUselessRecords)."""
 
 # What OpenSSL found wrong (X509_V_ERR_* of x509_vfy.h), in our words.
-_REASONS = {
+_REASONS: dict[int, Why] = {
     2: "unknown issuer",
     9: "not yet valid",
     10: "expired",
@@ -263,8 +264,9 @@ def _failed(
     error: ssl.SSLError, *, shows_certificate: bool
 ) -> Untrusted | HandshakeFailed | Disconnected:
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = _REASONS.get(error.verify_code, error.verify_message)
-        return Untrusted(f"certificate {why}", why)
+        why = _REASONS.get(error.verify_code, "other")
+        words = error.verify_message if why == "other" else why
+        return Untrusted(f"certificate {words}", why, words)
     if isinstance(error, ssl.SSLZeroReturnError):
         return Disconnected("connection closed by the server")
     reason = error.reason or ""

@@ -7,8 +7,15 @@ import os
 import selectors
 import socket
 
-from check_smtp_health.errors import Busy, Disconnected, LocalFault, SessionFault, Unreachable
-from check_smtp_health.net.addresses import EXHAUSTED, Address
+from check_smtp_health.errors import (
+    EXHAUSTED,
+    Busy,
+    Disconnected,
+    LocalFault,
+    SessionFault,
+    Unreachable,
+)
+from check_smtp_health.net.addresses import Address
 
 CHUNK = 16 * 1024
 """Bytes read at once; more than any sane reply, less than a hostile server could make us hold."""

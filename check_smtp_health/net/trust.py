@@ -15,9 +15,13 @@ from check_smtp_health.net.tls import TlsTransport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from check_smtp_health.errors import Why
     from check_smtp_health.net.transport import Transport
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
+_BEARABLE = ("wrong name", "expired", "not yet valid")
+"""Reasons that leave the chain intact, so that it can still be verified."""
 
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which the ssl module has no name."""
@@ -52,7 +56,7 @@ class Trust:
     __slots__ = ("_context", "_options")
 
     def __init__(
-        self, options: TlsOptions, unchecked: str = "", anchor: bytes | None = None
+        self, options: TlsOptions, unchecked: Why | None = None, anchor: bytes | None = None
     ) -> None:
         """Read all files that the options name, unless an ``anchor`` replaces them.
 
@@ -64,7 +68,7 @@ class Trust:
         """
         self._options = options
         self._context = _context(options, anchor)
-        if not options.verify or unchecked not in ("", "wrong name", "expired", "not yet valid"):
+        if not options.verify or unchecked not in (None, *_BEARABLE):
             self._context.check_hostname = False
             self._context.verify_mode = ssl.CERT_NONE
         elif unchecked == "wrong name":
@@ -86,7 +90,7 @@ class Trust:
         """Return a trust in what leads up to one certificate (DER), wherever that comes from."""
         return Trust(self._options._replace(verify=True), anchor=anchor)
 
-    def without_checking(self, why: str) -> Trust:
+    def without_checking(self, why: Why) -> Trust:
         """Return a trust that ignores what the certificate was rejected for."""
         return Trust(self._options, why)
 

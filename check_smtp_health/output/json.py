@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from check_smtp_health import __version__
-from check_smtp_health.escaping import MARKS, harmless, printable
+from check_smtp_health.escaping import MARKS, STATUS_LIMIT, harmless, printable, shortened
 from check_smtp_health.judge.check import of_stage
 from check_smtp_health.judge.states import worst
 from check_smtp_health.judge.text import transcript
@@ -47,7 +47,7 @@ def short(check: HealthCheck) -> str:
 
 def unknown(problem: str, trace: str) -> str:
     """Return the object for a run that could not begin, or ended in a bug."""
-    return _empty(_head("UNKNOWN", 3, f"SMTP UNKNOWN - {problem}"))
+    return _empty(_head("UNKNOWN", 3, f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}"))
 
 
 def _empty(head: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
     if not tls.mode:
         raise UsageFault("dane", "needs TLS, add -S or --ssl")
     if not tls.verify:
-        raise UsageFault("dane", "contradicts --no-verify")
+        raise UsageFault("dane", "cannot be combined with --no-verify")
     if tls.sni is None:
         for host in settings.endpoint.hosts:
             if host.kind != "name":
@@ -200,7 +200,7 @@ def judge(
     usable = [one for one in published.records if _is_usable(one)]
     if not usable:
         listed = ", ".join(map(str, published.records))
-        raise NoPolicy(f"no TLSA record at {published.owner} is of use for mail: {listed}")
+        raise NoPolicy(f"no TLSA record at {published.owner} can be used for mail: {listed}")
     findings: list[Finding] = []
     matched: list[Tlsa] = []
     for record in usable:
@@ -254,4 +254,4 @@ def _matches(record: Tlsa, shown: Shown) -> bool:
 def _note(record: Tlsa, usable: Sequence[Tlsa], matched: Sequence[Tlsa]) -> str:
     if record in matched:
         return f"TLSA {record} matches"
-    return f"TLSA {record} {'matches nothing' if record in usable else 'is of no use for mail'}"
+    return f"TLSA {record} {'matches nothing' if record in usable else 'cannot be used for mail'}"

@@ -145,7 +145,7 @@ def name(zone: str, address: str) -> str:
 def _consult(servers: Servers, zone: str, address: str) -> Procedure[Opinion]:
     points = (address, *TEST_POINTS[ipaddress.ip_address(address).version])
     answers = yield from together(ask(servers, name(zone, one), "A") for one in points)
-    trouble = _trouble(zone, points, answers)
+    trouble = _trouble(points, answers)
     codes = () if trouble else _codes(answers[0])
     reason = b""
     if codes:
@@ -164,7 +164,7 @@ def _codes(answer: Records | PeerFault) -> tuple[str, ...]:
     return tuple(sorted(value.address for value in answer.values))
 
 
-def _trouble(zone: str, points: Sequence[str], answers: Sequence[Records | PeerFault]) -> str:
+def _trouble(points: Sequence[str], answers: Sequence[Records | PeerFault]) -> str:
     """Return why a list's word on the first of the points does not count, if it does not."""
     if isinstance(answers[0], PeerFault):
         return f"gives no answer ({answers[0].problem})"
@@ -174,7 +174,7 @@ def _trouble(zone: str, points: Sequence[str], answers: Sequence[Records | PeerF
             return f"refuses to answer this resolver ({code})"
     for code in codes + unlisted:
         if not code.startswith(LISTINGS):
-            return f"answers with {code}, which is no listing"
+            return f"answers with {code}, which is not a listing"
     if unlisted:
         return f"lists {points[2]}, and so everything"
     if codes or listed:

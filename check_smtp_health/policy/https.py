@@ -8,7 +8,14 @@ from __future__ import annotations
 import http.client
 import io
 
-from check_smtp_health.errors import LocalFault, Rejected, TimedOut, Unreachable, Violation
+from check_smtp_health.errors import (
+    LocalFault,
+    Rejected,
+    TimedOut,
+    Unreachable,
+    Violation,
+    deciding,
+)
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import dns
 from check_smtp_health.net.addresses import with_shares
@@ -69,17 +76,16 @@ def fetch(
 
 
 def _connect(addresses: tuple[Address, ...]) -> Procedure[None]:
-    last: SessionFault | None = None
+    faults: list[SessionFault] = []
     for address, share in with_shares(addresses):
         try:
             yield Connect(address, share=share)
         except (Unreachable, TimedOut, LocalFault) as fault:
             fault.subject = address.host
-            last = fault
+            faults.append(fault)
         else:
             return
-    assert last is not None
-    raise last
+    raise deciding(faults)
 
 
 def page(data: bytes, *, is_over: bool) -> Page | None:

@@ -176,7 +176,7 @@ def parsed(body: bytes) -> Policy:
         raise NoPolicy(f"the policy's max_age is not 0 to {MAX_AGE_LIMIT}", max_age.encode())
     for pattern in patterns:
         if not re.fullmatch(_PATTERN, pattern):
-            raise NoPolicy("the policy has an mx that is no host name", pattern.encode())
+            raise NoPolicy("the policy has an mx that is not a host name", pattern.encode())
     if mode != "none" and not patterns:
         raise NoPolicy("the policy has no mx")
     return Policy(mode, int(max_age), tuple(plain_name(pattern) for pattern in patterns))

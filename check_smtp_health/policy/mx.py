@@ -57,11 +57,11 @@ def find(servers: Servers, domain: Host) -> Procedure[MxSet]:
     for name in dict.fromkeys(name for _, name in named):
         host = _host(name)
         if host is None:
-            findings.append(Finding("misconfigured", f"{printable(name)} is no host name"))
+            findings.append(Finding("misconfigured", f"{printable(name)} is not a host name"))
         else:
             hosts.append(host)
     if not hosts:
-        raise Unresolvable(f"the MX is {printable(named[0][1])}, which is no host name")
+        raise Unresolvable(f"the MX is {printable(named[0][1])}, which is not a host name")
     aliases = yield Together([untimed(dns.query(servers, one.ascii, "CNAME")) for one in hosts])
     findings += [
         Finding("misconfigured", f"{host.given} is an alias (CNAME)")

@@ -40,12 +40,13 @@ from check_smtp_health.net.operations import (
     Read,
     StartTls,
     Together,
+    Watch,
     Within,
     Write,
     untimed,
 )
 from check_smtp_health.report import Exchange, Failure, Observation, Report
-from check_smtp_health.stages import EXPLAIN_LIMIT
+from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
 from check_smtp_health.stages.state import ProbeState, sentence
 
 TYPE_CHECKING = False
@@ -92,7 +93,9 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
             continue
         if stage.is_secret and vouching:
             servers = [policy for policy in servers if not policy.vouches]
-            early = yield from untimed(_of_server(vouching, state))
+            watch = Watch()
+            early = yield from untimed(_of_server(vouching, state), watch)
+            walk.skip(watch.elapsed)
             if any(one.findings for one in early):
                 break  # nobody vouches for this server: it is told no secret
         fault = yield from walk.through(stage)
@@ -125,7 +128,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         host=target.host,
         port=plan.settings.endpoint.port,
         address=address.host if address is not None else "",
-        seconds=seconds if any(seen.stage == "connect" for seen in walk.observations) else None,
+        seconds=seconds if any(seen.stage == CONNECT for seen in walk.observations) else None,
         observations=tuple(walk.observations),
         transcript=tuple(walk.transcript),
         tls=tls and tls._replace(is_pinned=any(one.is_pinned for one in policies)),
@@ -178,6 +181,13 @@ class _Walk:
     def transcript(self) -> list[Exchange]:
         """What was sent and received."""
         return self._transcript.exchanges
+
+    def skip(self, seconds: float) -> None:
+        """Leave out what is no part of the session: its axis begins so much later."""
+        if self._origin is not None:
+            self._origin += seconds
+        self.ended += seconds
+        self._transcript.origin += seconds
 
     def through(
         self, stage: Stage, since: float | None = None

@@ -130,7 +130,7 @@ def authentication_results(read: Fields) -> tuple[tuple[str, str], ...]:
     at = _topmost(read, _RESULTS)
     if at is not None:
         name, found = _results(read[at][1])
-        if _is_own(read, traces, at, name):
+        if _is_own(traces, at, name):
             for further, value in read[at + 1 :]:
                 own_name, more = _results(value) if further == _RESULTS else (name, [])
                 if own_name != name or not further.startswith((_RESULTS, *_BESIDE)):
@@ -142,7 +142,7 @@ def authentication_results(read: Fields) -> tuple[tuple[str, str], ...]:
     if at is not None:
         words = " ".join(_parts(read[at][1])).lower().split() or [""]
         names = [word[len("receiver=") :] for word in words if word.startswith("receiver=")]
-        if words[0].isalpha() and _is_own(read, traces, at, (*names, "")[0]):
+        if words[0].isalpha() and _is_own(traces, at, (*names, "")[0]):
             return (("spf", words[0]),)
     return ()
 
@@ -178,7 +178,7 @@ def _topmost(read: Fields, name: str) -> int | None:
     return next((at for at, (known, _) in enumerate(read) if known == name), None)
 
 
-def _is_own(read: Fields, traces: list[tuple[int, _Trace]], at: int, name: str) -> bool:
+def _is_own(traces: list[tuple[int, _Trace]], at: int, name: str) -> bool:
     """Whether the receiving server wrote the field there, which calls its author by that name."""
     above = [trace for place, trace in traces if place < at]
     servers = [trace.by for trace in above if trace.is_handed_over]

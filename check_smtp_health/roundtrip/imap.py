@@ -333,7 +333,8 @@ class Imap(ImapSession):
         if numbers.count >= UNEXPUNGED_LIMIT:
             problem = (
                 f"{numbers.count} messages of this plugin in {folder.place} are flagged as "
-                "deleted and stay, for the server lacks UIDPLUS: expunge them by a mail client"
+                "deleted and stay, because the server does not offer UIDPLUS: expunge them with "
+                "a mail client"
             )
             self.left.append((problem, b""))
 

@@ -12,15 +12,16 @@ from abc import ABC, abstractmethod
 from check_smtp_health.errors import (
     Disconnected,
     Expired,
+    Injected,
     LocalFault,
     NotNow,
     NotTls,
-    PeerFault,
     SessionFault,
     TimedOut,
     Unreachable,
-    Violation,
+    deciding,
 )
+from check_smtp_health.escaping import has_controls
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import (
@@ -130,9 +131,7 @@ class Way:
                 faults.append(fault)
             else:
                 return self._remember(key, address)
-        # What a peer did outweighs what this machine could not do.
-        *_, deciding = sorted(faults, key=lambda one: isinstance(one, PeerFault))
-        raise deciding
+        raise deciding(faults)
 
     def _remember(self, key: tuple[str, int], address: Address) -> None:
         others = [other for other in self._known[key] if other != address]
@@ -268,14 +267,14 @@ class Reader(ABC):
         """Begin TLS, the server having said yes; ``unread`` is what it said beyond that.
 
         Raises:
-            Violation: plaintext came where TLS was due, somebody else's (NO STARTTLS).
+            Injected: plaintext came where TLS was due, somebody else's (NO STARTTLS).
         """
         if unread:
-            raise Violation("plaintext behind the reply, injected", unread[:256])
+            raise Injected("behind the reply", unread[:256])
         try:
             yield StartTls(self.access.trust, self._name)
         except NotTls as fault:
-            raise Violation("plaintext in place of the handshake, injected") from fault
+            raise Injected("in place of the handshake") from fault
 
     @property
     def _name(self) -> str:
@@ -311,6 +310,6 @@ def command(words: bytes, shown: bytes | None = None) -> Write:
         LocalFault: a control character, which could smuggle in a second command. ``build`` and
             ``mailbox_url`` have refused it before; this is the last fence.
     """
-    if any(byte < 0x20 or byte == 0x7F for byte in words):
+    if has_controls(words):
         raise LocalFault("a user, password or folder with a control character cannot be sent")
     return Write(words + b"\r\n", None if shown is None else shown + b"\r\n")

@@ -70,7 +70,6 @@ class Pop3(Reader):
     def __init__(self, access: Access, way: Way, watch: Watch) -> None:
         super().__init__(access, way, watch)
         self._has_top = True
-        self.interval = 0.0  # seconds that the server wants between two logins
         self._tried: float | None = None  # when the last login was
         self._known: set[bytes] = set()
         self.forget()
@@ -138,7 +137,7 @@ class Pop3(Reader):
         if stale:
             self.notes.append(f"{self.home}: {len(stale)} stale deleted")
         if not self._has_top:
-            self.notes = [f"{self.home}: read whole, for the server lacks TOP"]
+            self.notes = [f"{self.home}: read whole, because the server does not offer TOP"]
 
     # The session.
 
@@ -170,7 +169,8 @@ class Pop3(Reader):
             if _IN_USE.match(fault.said):
                 fault.problem = "locked"
             raise
-        is_locked = self.patience.fault is not None and self.patience.fault.problem == "locked"
+        waited_for = self.patience.fault
+        is_locked = waited_for is not None and _IN_USE.match(waited_for.said)
         if is_locked and before is not None:
             # So long it took to be let in again: it will take no less the next time.
             self.interval = max(self.interval, self._tried - before)

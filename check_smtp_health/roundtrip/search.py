@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.settings import Secret
+    from check_smtp_health.errors import Why
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure, TimedProcedure
     from check_smtp_health.net.trust import Trust
@@ -44,7 +45,7 @@ GROWTH = 1.5
 LEAST = 0.1
 """Seconds that are kept for the last look."""
 
-_CERTIFICATES = {
+_CERTIFICATES: dict[Why, str] = {
     "expired": "has expired",
     "not yet valid": "is not valid yet",
     "wrong name": "is for another name, try --no-verify",
@@ -191,7 +192,7 @@ def _awaited(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
         if not has_looked:
             raise Undelivered(fault.problem, reader.last, subject=name) from fault
     except Untrusted as fault:
-        problem = _CERTIFICATES.get(fault.why, f"{fault.why}, try --ca-file or --no-verify")
+        problem = _CERTIFICATES.get(fault.why, f"{fault.words}, try --ca-file or --no-verify")
         fault.problem, fault.subject = f"certificate {problem}", name
         raise
     except (Bounced, Interrupted):

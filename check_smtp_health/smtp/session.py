@@ -216,7 +216,7 @@ def command(verb: str, argument: str = "") -> bytes:
 
     Raises:
         ValueError: a control character, which could smuggle in a second command, or a line over
-            the limit. ``settings`` has refused both before; this is the last fence.
+            the limit. ``config`` has refused both before; this is the last fence.
     """
     line = f"{verb} {argument}" if argument else verb
     data = line.encode("utf-8") + b"\r\n"

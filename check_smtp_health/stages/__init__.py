@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.stages.state import ProbeState, StageRun
 
+CONNECT, TLS, QUIT, DELIVERY = "connect", "tls", "quit", "delivery"
+"""Stages that others have to tell from the rest."""
+
+OUTSIDE = (QUIT, DELIVERY)
+"""Stages that are no part of what ``time`` counts."""
+
 QUIT_LIMIT = 1.0
 """Seconds that QUIT may take: what it could tell is not worth a wait."""
 
@@ -98,12 +104,12 @@ def _is_welcome(settings: Settings) -> bool:
 _RESOLVE = Row("resolve", _has_name, "connection:resolve")
 
 _SESSION = (
-    Row("connect", _always, "connection:connect"),
-    Row("tls", _implicit_tls, "encryption:handshake", explain="encryption:explain"),
+    Row(CONNECT, _always, "connection:connect"),
+    Row(TLS, _implicit_tls, "encryption:handshake", explain="encryption:explain"),
     Row("banner", _always, "connection:banner"),
     Row("helo", _is_welcome, "greeting:helo"),
     Row("starttls", _starttls, "encryption:starttls"),
-    Row("tls", _starttls, "encryption:handshake", explain="encryption:explain"),
+    Row(TLS, _starttls, "encryption:handshake", explain="encryption:explain"),
     Row("helo", _starttls, "greeting:helo"),
     Row("auth", lambda settings: settings.login is not None, "login:auth", is_secret=True),
     Row("mail", lambda settings: settings.transaction.is_wanted, "transaction:mail"),
@@ -126,10 +132,10 @@ _RESET = Row(
     is_due=lambda state: state.transaction.is_open,
 )
 
-_QUIT = Row("quit", _always, "connection:leave", QUIT_LIMIT)
+_QUIT = Row(QUIT, _always, "connection:leave", QUIT_LIMIT)
 
 _DELIVERY = Row(
-    "delivery",
+    DELIVERY,
     lambda settings: settings.roundtrip is not None and bool(settings.roundtrip.mailboxes),
     "delivery:delivery",
     is_due=lambda state: state.transaction.sent is not None,

@@ -7,11 +7,11 @@ from check_smtp_health.errors import (
     Busy,
     Disconnected,
     LocalFault,
-    PeerFault,
     Rejected,
     TimedOut,
     Unreachable,
     UsageFault,
+    deciding,
 )
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net import addresses
@@ -88,14 +88,11 @@ def connect(state: ProbeState) -> StageRun:
             if endpoint.proxy:
                 yield proxy_header(endpoint.proxy, connection.local, address)
             return
-    # What a peer did outweighs what this machine could not do.
-    *_, deciding = sorted(
-        (fault for _, fault in faults), key=lambda one: isinstance(one, PeerFault)
-    )
+    decisive = deciding([fault for _, fault in faults])
     if len(faults) > 1:
         connection.address = None
-        deciding.problem = _listed(faults)
-    raise deciding
+        decisive.problem = _listed(faults)
+    raise decisive
 
 
 def _reach(address: Address, source: str | None, share: float) -> Procedure[Address]:
@@ -161,7 +158,7 @@ def banner(state: ProbeState) -> StageRun:
     text = octets(expect.text)
     if not text or text in reply.raw or text in b"\n".join(reply.lines):
         return
-    problem = f"lacks {quoted(expect.text)}"
+    problem = f"does not contain {quoted(expect.text)}"
     if not reply.is_positive:
         raise Rejected(f"({problem})", reply.raw, reply.code)
     state.findings.append(Finding("unmatched", problem, reply.raw))

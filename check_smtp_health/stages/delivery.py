@@ -125,8 +125,10 @@ def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
     assert tools is not None
     assert tools.search is not None
     assert transaction.sent is not None
+    # Others are there for policies or MX records, too: nobody named them for hosts.
+    servers = state.prepared.servers if state.settings.endpoint.nameservers else None
     try:
-        return (yield from tools.search.run(transaction.sent, seconds, state.prepared.servers))
+        return (yield from tools.search.run(transaction.sent, seconds, servers))
     except Undelivered as fault:
         if not fault.said:
             fault.problem += ", although accepted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from check_smtp_health.config import files
 from check_smtp_health.errors import (
     HandshakeFailed,
+    Injected,
     NotOffered,
     NotTls,
     Rejected,
@@ -25,6 +26,7 @@ from check_smtp_health.stages.state import ProbeState, ask, listen, require_code
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.errors import Why
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.report import Certificate
@@ -99,19 +101,13 @@ def starttls(state: ProbeState) -> StageRun:
     try:
         reply = yield from ask(state, "STARTTLS")
     except Violation as fault:
-        raise _injected(fault.said) from fault
+        raise Injected("behind the reply", fault.said) from fault
     except Rejected as fault:
         # 421 behind a 220: the farewell that a server may send at any time is plaintext, too.
-        raise _injected(fault.said) from fault
+        raise Injected("behind the reply", fault.said) from fault
     require_code(reply, 220)
     if state.connection.session.unread:
-        raise _injected(state.connection.session.unread)
-
-
-def _injected(said: bytes) -> Violation:
-    # Read as replies after the handshake, it would be somebody else's word taken for the
-    # server's (CVE-2021-22947, NO STARTTLS).
-    return Violation("plaintext behind the reply, injected", said)
+        raise Injected("behind the reply", state.connection.session.unread)
 
 
 def handshake(state: ProbeState) -> StageRun:
@@ -122,7 +118,7 @@ def handshake(state: ProbeState) -> StageRun:
     except NotTls as fault:
         if state.settings.tls.mode == "implicit":
             raise HandshakeFailed(f"{fault.problem}, try -S") from fault
-        raise Violation("plaintext in place of the handshake, injected") from fault
+        raise Injected("in place of the handshake") from fault
     # RFC 3207 section 4.2: nothing that was learned before TLS counts.
     state.connection.session = Session()
 
@@ -138,7 +134,7 @@ def explain(state: ProbeState, fault: Untrusted) -> Procedure[Untrusted]:
         certificate = state.mask.over(state.connection.tls.facts().certificate)
     except SessionFault:
         pass  # the reason alone must do
-    return Untrusted(_sentence(state, fault, certificate), fault.why)
+    return Untrusted(_sentence(state, fault, certificate), fault.why, fault.words)
 
 
 def verify_again(state: ProbeState, anchor: bytes, name: str) -> Procedure[None]:
@@ -177,15 +173,15 @@ def _look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsh
 
 def _sentence(state: ProbeState, fault: Untrusted, certificate: Certificate | None) -> str:
     if certificate is None:
-        return f"certificate {fault.why}{_remedy(fault.why)}"
-    problems = {
+        return f"certificate {fault.words}{_remedy(fault.why)}"
+    problems: dict[Why, str] = {
         "self-signed": "self-signed",
         "unknown issuer": f"issuer unknown: {printable(certificate.issuer, 80)}",
         "wrong name": f"is for {_names(certificate)}, not {state.target.server_name}",
         "expired": certificate.expiry,
         "not yet valid": f"is {certificate.beginning}",
     }
-    problem = problems.get(fault.why, fault.why)
+    problem = problems.get(fault.why, fault.words)
     if fault.why in ("expired", "not yet valid"):
         if not (certificate.is_expired or certificate.is_early):
             return f"certificate chain {fault.why}, although its last certificate is valid"
@@ -194,7 +190,7 @@ def _sentence(state: ProbeState, fault: Untrusted, certificate: Certificate | No
     return f"certificate {problem}{_remedy(fault.why)}"
 
 
-def _remedy(why: str) -> str:
+def _remedy(why: Why) -> str:
     if why in ("expired", "not yet valid"):
         return ""
     option = "--sni" if why == "wrong name" else "--ca-file"

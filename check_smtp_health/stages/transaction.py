@@ -79,7 +79,7 @@ def command(state: ProbeState) -> StageRun:
         if not reply.is_positive:
             refused(state, reply, shown)
         elif text is not None:
-            problem = f"{shown}: the reply lacks {quoted(text)}"
+            problem = f"{shown}: the reply does not contain {quoted(text)}"
             state.findings.append(Finding("unmatched", problem, reply.raw))
 
 
@@ -134,7 +134,7 @@ def _contains(reply: Reply, text: str) -> Procedure[bool]:
     except TimedOut:
         found = None  # the server has answered: it is not to blame
     if found is None:
-        raise LocalFault(f"to match {quoted(text)} takes too long", reply.raw)
+        raise LocalFault(f"matching {quoted(text)} takes too long", reply.raw)
     return found
 
 

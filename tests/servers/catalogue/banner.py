@@ -237,7 +237,7 @@ ROWS = (
     ),
     warning(
         "has another banner than expected",
-        "banner: lacks '220 mx2': '220 mx.example ESMTP'",
+        "banner: does not contain '220 mx2': '220 mx.example ESMTP'",
         DONE,
         *(BANNER, *HELO, *QUIT),
         asks=Question(("-e", "220 mx2")),
@@ -251,7 +251,7 @@ ROWS = (
     ),
     critical(
         "refuses in other words than expected",
-        "banner: 554 a (lacks '554 b') (after # s)",
+        "banner: 554 a (does not contain '554 b') (after # s)",
         REFUSED,
         *(b"554 a\r\n", *QUIT),
         asks=Question(("-e", "554 b")),

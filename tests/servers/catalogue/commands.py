@@ -30,7 +30,7 @@ ROWS = (
     critical(
         "answers one command in other words, and does not know the others",
         "command: VRFY x: 550 no (after # s), also command: EXPN y: 502 no (after # s), "
-        "also command: HELP: the reply lacks '214': '211 ask'",
+        "also command: HELP: the reply does not contain '214': '211 ask'",
         REFUSED,
         *(*GREETED, Expect(b"HELP"), b"211 ask\r\n", Expect(b"VRFY x"), b"550 no\r\n"),
         *(Expect(b"EXPN y"), b"502 no\r\n", *QUIT),
