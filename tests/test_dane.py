@@ -26,6 +26,7 @@ from tests.servers import dns, network, postfix
 from tests.servers.authority import Authority
 from tests.servers.dns import BOGUS, SIGNED, Dns, Zone
 from tests.servers.loopback import free_port
+from tests.servers.name_server import SILENCE, Answer, NameServer
 from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Step
 
 KNOWS_CHAIN = sys.version_info >= (3, 10)
@@ -304,7 +305,7 @@ def test_no_password_is_shown_to_whom_no_record_names(world: World, name: str, s
     assert server.faults == []
     assert (outcome.code, world.line(outcome)) == (
         2,
-        f"CRITICAL - {{}} dane: {said} [{LOGIN}]",
+        f"CRITICAL - {{}} dane: {said}, so that auth was not tried [{LOGIN}]",
     )
     assert "auth" not in outcome.times()
 
@@ -339,6 +340,49 @@ def test_a_password_is_shown_to_whom_a_record_names(
     # What is asked of others meanwhile is no time of this server's.
     times = outcome.times()
     assert times.pop("time") == pytest.approx(sum(times.values()), abs=0.2)
+
+
+ROBBED = "dane: the MX set of dom.test is not DNSSEC-secure, so that no TLSA record counts"
+FORGED = "dane: the addresses of mx.test are not DNSSEC-secure, so that no TLSA record counts"
+
+
+@pytest.mark.parametrize(
+    ("host", "changed", "said"),
+    [
+        ("mx.test", {}, ""),
+        ("mx.test", {"A": Answer((f"A {LOGIN}",))}, f"{FORGED}, so that auth was not tried"),
+        ("dom.test", {"MX": Answer(("MX 10 mx.test.",))}, ROBBED),
+        ("mx.test", {"TLSA": SILENCE}, "dane: TLSA of _PORT._tcp.mx.test: no answer within # s, "
+         "so that auth was not tried"),
+    ],
+)  # fmt: skip
+def test_what_may_be_forged_is_told_no_password(
+    world: World, host: str, changed: dict[str, Answer], said: str
+) -> None:
+    """Other questions are asked all the same, and have half of the time left."""
+    secure = {
+        "A": Answer((f"A {LOGIN}",), is_secure=True),
+        "AAAA": Answer(is_secure=True),
+        "MX": Answer(("MX 10 mx.test.",), is_secure=True),
+        "TLSA": Answer((f"TLSA {tlsa(world.chains[GOOD][0], '3 1 1')}",), is_secure=True),
+    } | changed
+    names = {"MX": "dom.test", "TLSA": f"_{world.port}._tcp.mx.test"}
+    answers = {(names.get(kind, "mx.test"), kind): answer for kind, answer in secure.items()}
+    listed = ("4.0.0.127.list.test", "A"), ("2.0.0.127.list.test", "A")
+    answers |= dict.fromkeys(listed, Answer(("A 127.0.0.2",)))
+    steps = (Expect(b"AUTH PLAIN"), b"235 in\r\n") if not said else ()
+    script = greeted(world, *steps)
+    server = ScriptedServer(script, address=LOGIN, port=world.port)
+    with server.running(), NameServer(answers).running() as resolver:
+        outcome = plugin.run(
+            *("-H", host, "-p", str(world.port), "--nameserver", resolver.nameserver),
+            *("-F", "me.example", "-t", "2", "--ssl", "--dane", *PASSWORD),
+            *("--dnsbl", "list.test", *(("--mx",) if host == "dom.test" else ())),
+        )
+    assert (server.faults, server.connections) == ([], 1)
+    listing = "dnsbl: 127.0.0.4 is listed in list.test (127.0.0.2)"
+    assert (outcome.code, outcome.line.count(listing)) == (2, 1)
+    assert said in outcome.line.replace(f"_{world.port}", "_PORT")
 
 
 def test_expiry_can_be_ignored(world: World) -> None:

@@ -104,8 +104,11 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         "--dane: '127.0.0.1' is not a name that DNS knows, add --sni NAME",
     ),
     (("--mta-sts",), "--mta-sts: '127.0.0.1' is not a name that DNS knows"),
-    (("-e", "554", "--require", "SIZE"), "-e: a server that says 554 ends before --require"),
-    (("-e", "554", "-S"), "-e: a server that says 554 ends before --starttls"),
+    (
+        ("-e", "554", "--require", "SIZE"),
+        "-e: after 554 nothing is asked, so --require has no effect",
+    ),
+    (("-e", "554", "-S"), "-e: after 554 nothing is asked, so -S has no effect"),
     (("--require", "AUTH=a|b"), "--require: 'AUTH=a\\x7cb' is not an EHLO keyword"),
     (
         ("--source", "fe80::1%a|b"),
@@ -289,7 +292,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         (*SENT, "--mailbox", "imap://me@x:\uff11\uff11\uff10"),
         "--mailbox: 'imap://me@x:\uff11\uff11\uff10' names no HOST[:PORT] (IPv6 in brackets)",
     ),
-    (("-e", "554", "-f", ""), "-e: a server that says 554 ends before --from"),
+    (("-e", "554", "-f", ""), "-e: after 554 nothing is asked, so -f has no effect"),
     (
         ("--output-format", "xml"),
         "--output-format: 'xml' is not one of text, multi-line, json, mp-test-json",

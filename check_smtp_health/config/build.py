@@ -41,6 +41,11 @@ _SESSION_TLS = ("sni",)
 _MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expiration")
 _POLICY_TLS = ("ca-file", "ca-path")
 
+_AFTER_BANNER = (
+    *("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command"),
+    *("ehlo", "lmtp", "fqdn"),
+)
+
 _SWITCHES = ("no-verify", "ignore-certificate-expiration")
 
 
@@ -200,11 +205,12 @@ def _sni(options: Options, hosts: tuple[Host, ...], mode: str) -> str | None:
 
 def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transaction) -> Greeting:
     expect = parsers.expect(options.last("expect"))
-    others = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
-    after_banner = [name for name in others if options.count(name)]
-    if expect.code >= 400 and (after_banner or tls.mode == "starttls"):
-        option = after_banner[0] if after_banner else "starttls"
-        raise UsageFault("expect", f"a server that says {expect.code} ends before --{option}")
+    after_banner = [name for name in _AFTER_BANNER if options.count(name)]
+    if tls.mode == "starttls":
+        after_banner.append("starttls" if options.count("starttls") else "certificate")
+    if expect.code >= 400 and after_banner:
+        flag = options.flag(after_banner[0])
+        raise UsageFault("expect", f"after {expect.code} nothing is asked, so {flag} has no effect")
     needs_extensions = (
         any(options.count(name) for name in ("require", "forbid", "authuser", "size"))
         or tls.mode == "starttls"

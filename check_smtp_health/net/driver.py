@@ -295,6 +295,8 @@ class _Driver:
         deadline = task.deadline
         if isinstance(operation, Within):
             deadline = Deadline(operation.seconds, self._clock)
+        elif operation.share < 1:
+            deadline = Deadline(operation.share * deadline.remaining(), self._clock)
         task.children = [_Task(procedure, deadline, task) for procedure in operation.procedures]
         task.running = len(task.children)
         self._ready += [(child, None) for child in task.children]

@@ -88,10 +88,12 @@ class Together(NamedTuple):
     """Have other procedures served at the same time, each with a connection of its own.
 
     The outcome's value is the list of what they returned, in their order; of one that a
-    ``SessionFault`` ended, the fault. It has no limit: they are held to the deadline themselves.
+    ``SessionFault`` ended, the fault. It has no limit: they are held to the deadline themselves,
+    or to an earlier one, after a ``share`` of the time left.
     """
 
     procedures: Sequence[TimedProcedure[Any]]
+    share: float = 1.0
 
 
 class Within(NamedTuple):

@@ -12,6 +12,7 @@ from check_smtp_health.escaping import quoted
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.report import Finding, PolicyResult
+from check_smtp_health.stages.state import own_fault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,12 +90,17 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches)
 
 
-def result(policy: Policy, about: ProbeState | Domain) -> Procedure[PolicyResult | None]:
+def result(
+    policy: Policy, about: ProbeState | Domain, settings: Settings
+) -> Procedure[PolicyResult | None]:
     """Check a policy; whatever stops it becomes its result."""
     try:
         return (yield from policy.check(policy.prepared, about))
-    except SessionFault as fault:
-        return PolicyResult(policy.name, (Finding(fault.kind, fault.sentence, fault.said),))
+    except SessionFault as stopped:
+        fault = stopped
+    except Exception as bug:
+        fault = own_fault(bug, settings)
+    return PolicyResult(policy.name, (Finding(fault.kind, fault.sentence, fault.said),))
 
 
 def need_addresses(option: str, hosts: Iterable[Host]) -> None:

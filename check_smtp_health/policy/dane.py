@@ -143,7 +143,9 @@ def look_up(servers: Servers, host: str, port: int) -> Procedure[Published]:
         (other,) = yield from together([ask(servers, _owner(port, alias), "TLSA")])
         if isinstance(other, PeerFault) or other.values:
             return (yield from _accepted(servers, other, alias, port))
-    return (yield from _accepted(servers, own, host, port))
+    published = yield from _accepted(servers, own, host, port)
+    yield from _need_secure(servers, host, addresses)
+    return published
 
 
 def of_domain(domain: Host, found: MxSet) -> PolicyResult:
@@ -165,6 +167,31 @@ def _alias(host: str, addresses: Sequence[Answer]) -> str:
             name = plain_name(answer.canonical)
             return "" if name == plain_name(host) else name
     return ""
+
+
+def _need_secure(servers: Servers, host: str, addresses: Sequence[Answer]) -> Procedure[None]:
+    """See to it that the addresses are secure, or that an alias at the name is (section 2.2.2).
+
+    Raises:
+        Insecure: neither is, so that no sender looks at the TLSA records.
+        DnsUnanswered: nobody tells.
+    """
+    known = [one for one in addresses if not isinstance(one, PeerFault)]
+    if not known:
+        assert isinstance(addresses[0], PeerFault)
+        raise addresses[0]
+    doubtful = [one for one in known if one.values and not one.is_secure]
+    if not doubtful:
+        return
+    if any(plain_name(one.canonical) != plain_name(host) for one in doubtful):
+        (alias,) = yield from together([ask(servers, host, "CNAME")])
+        if isinstance(alias, PeerFault):
+            raise alias
+        if alias.is_secure:
+            return
+    raise Insecure(
+        f"the addresses of {printable(host)} are not DNSSEC-secure, so that no TLSA record counts"
+    )
 
 
 def _accepted(servers: Servers, answer: Answer, name: str, port: int) -> Procedure[Published]:

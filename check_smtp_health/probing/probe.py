@@ -32,7 +32,6 @@ from check_smtp_health.errors import (
     SessionFault,
     Untrusted,
 )
-from check_smtp_health.escaping import internal_error
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import (
     Close,
@@ -40,14 +39,13 @@ from check_smtp_health.net.operations import (
     Read,
     StartTls,
     Together,
-    Watch,
     Within,
     Write,
     untimed,
 )
 from check_smtp_health.report import Exchange, Failure, Observation, Report
 from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
-from check_smtp_health.stages.state import ProbeState, sentence
+from check_smtp_health.stages.state import ProbeState, own_fault, sentence
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +68,9 @@ if TYPE_CHECKING:
 # The server is there and well-behaved, but did not give what was wanted.
 _CLEAN = (Rejected, NotOffered, LocalFault)
 
+VOUCHING_SHARE = 0.5
+"""The part of the time left in which somebody has to vouch for the server: the rest is its own."""
+
 
 class ProbePlan(NamedTuple):
     """What is done with each target, and what was made ready for it."""
@@ -85,19 +86,11 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     walk = _Walk(target, plan)
     state = walk.state
     fault: SessionFault | None = None
-    servers = [policy for policy in plan.policies if policy.scope == "server"]
-    vouching = [policy for policy in servers if policy.vouches]
-    early: tuple[PolicyResult, ...] = ()
     for stage in stages:
         if not stage.is_due(state):
             continue
-        if stage.is_secret and vouching:
-            servers = [policy for policy in servers if not policy.vouches]
-            watch = Watch()
-            early = yield from untimed(_of_server(vouching, state), watch)
-            walk.skip(watch.elapsed)
-            if any(one.findings for one in early):
-                break  # nobody vouches for this server: it is told no secret
+        if stage.is_secret and not (yield from _is_vouched_for(walk, plan, stage)):
+            break
         fault = yield from walk.through(stage)
         if fault is not None:
             break
@@ -111,17 +104,18 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     delivery = plan.stages.delivery
     if delivery is not None and (isinstance(fault, Interrupted) or not delivery.is_due(state)):
         delivery = None
-    policies: tuple[PolicyResult, ...] = ()
+    policies = walk.vouched
+    known = [one.name for one in policies]
+    servers = [one for one in plan.policies if one.scope == "server" and one.name not in known]
     if servers:
         yield Close()
         asked: list[TimedProcedure[Any]] = [untimed(_of_server(servers, state))]
         if delivery is not None:
             asked.append(walk.through(delivery, since=ended))
-        policies = (yield Together(asked)).value[0]
+        policies += (yield Together(asked)).value[0]
     elif delivery is not None:
         yield Close()
         yield from walk.through(delivery, since=ended)
-    policies = (*early, *policies)
     tls = state.connection.tls.facts() if state.connection.tls is not None else None
     address = state.connection.address
     report = Report(
@@ -141,33 +135,54 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     return state.masked(report)
 
 
+def _is_vouched_for(walk: _Walk, plan: ProbePlan, stage: Stage) -> TimedProcedure[bool]:
+    """Return whether the server may be told a secret; whoever has to vouch for it is asked."""
+    if walk.state.target.is_doubted:
+        return False
+    vouching = [policy for policy in plan.policies if policy.vouches]
+    if vouching and not walk.vouched:
+        outcome = yield Together([untimed(_of_server(vouching, walk.state))], VOUCHING_SHARE)
+        walk.skip(outcome.ended - outcome.began)
+        walk.vouched = tuple(_ended(one, stage) for one in outcome.value[0])
+    return not any(one.findings for one in walk.vouched)
+
+
 def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:
     """Have the policies checked at the same time."""
     from check_smtp_health.net.dns import together
     from check_smtp_health.policy import result
 
-    results = yield from together(result(policy, state) for policy in policies)
+    results = yield from together(result(policy, state, state.settings) for policy in policies)
     return tuple(one for one in results if one is not None)
+
+
+def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:
+    """Say of a policy that does not vouch for the server what it was not told for that."""
+    if not result.findings:
+        return result
+    first, *others = result.findings
+    first = first._replace(problem=f"{first.problem}, so that {stage.name} was not tried")
+    return result._replace(findings=(first, *others))
 
 
 class _Walk:
     """The stages run so far, on one time axis that begins with the first operation."""
 
     __slots__ = (
-        "_has_several",
         "_keeps_transcript",
         "_origin",
         "_transcript",
         "ended",
         "observations",
         "state",
+        "vouched",
     )
 
     def __init__(self, target: Target, plan: ProbePlan) -> None:
         self.state = ProbeState(target, plan.settings, plan.prepared)
         self.observations: list[Observation] = []
+        self.vouched: tuple[PolicyResult, ...] = ()  # what had to be known before a secret was told
         self._transcript = _Transcript()
-        self._has_several = plan.settings.endpoint.has_several
         self._keeps_transcript = plan.settings.judging.keeps_transcript
         self._origin: float | None = None
         self.ended = 0.0
@@ -204,12 +219,8 @@ class _Walk:
             yield from self._served(stage.run(state), clock, stage.limit)
         except SessionFault as stopped:
             fault = stopped
-        except MemoryError:
-            raise
         except Exception as bug:
-            if not (self._has_several and stage.name):
-                raise
-            fault = LocalFault(internal_error(bug))  # which is no reason to forget the others
+            fault = own_fault(bug, state.settings)
         self.ended = clock.ended
         seconds = clock.seconds
         began = self.seconds - seconds

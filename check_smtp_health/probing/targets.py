@@ -97,6 +97,7 @@ class _Service:
         self._plan = plan
         self._endpoint = plan.settings.endpoint
         self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
+        self._is_doubted = False  # whether the MX set that names the targets may be forged
 
     def session(self, host: Host) -> TimedProcedure[Report]:
         """Probe a host at the first of its addresses that connects."""
@@ -141,9 +142,12 @@ class _Service:
         report = report._replace(is_domain=True)
         if not found:
             return [report]
-        judged = [one.on_mx_set for one in self._plan.policies if one.on_mx_set is not None]
-        results = (found[0].result, *(judge(domain, found[0]) for judge in judged))
-        report = report._replace(policies=results)
+        results = [found[0].result]
+        for policy in self._plan.policies:
+            if policy.on_mx_set is not None:
+                results.append(policy.on_mx_set(domain, found[0]))
+                self._is_doubted |= policy.vouches and bool(results[-1].findings)
+        report = report._replace(policies=tuple(results))
         return (yield from self._with_policies(domain, found[0].hosts, report))
 
     def _of_hosts(self, hosts: Sequence[Host]) -> TimedProcedure[list[Report]]:
@@ -169,7 +173,10 @@ class _Service:
         assert self._plan.prepared.servers is not None
         about = Domain(self._plan.prepared.servers, domain, hosts, self._endpoint.family)
         outcome = yield Together(
-            [self._of_hosts(targets), *(untimed(result(one, about)) for one in self.of_domain)]
+            [
+                self._of_hosts(targets),
+                *(untimed(result(one, about, self._plan.settings)) for one in self.of_domain),
+            ]
         )
         sessions, *results = outcome.value
         told: list[Report] = [*reports, *sessions]
@@ -188,7 +195,7 @@ class _Service:
         name = self._plan.settings.tls.sni
         if name is None and host.kind != "socket":
             name = host.dns_name.partition("%")[0]
-        return Target(host, name, label, addresses)
+        return Target(host, name, label, addresses, self._is_doubted)
 
 
 def _bracketed(address: str) -> str:

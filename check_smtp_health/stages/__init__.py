@@ -41,8 +41,8 @@ class Row(NamedTuple):
 
     ``run`` and ``explain`` are ``"module:function"`` below this package; ``limit`` is in seconds.
     ``explain`` finds out more about a fault of this stage, while no clock runs. ``is_due`` says, of
-    what has been learned, whether there is anything to do. ``is_secret`` says that the server is
-    told what only the right one may know.
+    what has been learned, whether there is anything to do. ``is_secret`` says that the server may
+    be told what only the right one may know.
     """
 
     name: str
@@ -115,7 +115,12 @@ _SESSION = (
     Row("mail", lambda settings: settings.transaction.is_wanted, "transaction:mail"),
     Row("rcpt", lambda settings: bool(settings.transaction.recipients), "transaction:rcpt"),
     Row("relay", lambda settings: bool(settings.transaction.no_relay), "transaction:relay"),
-    Row("command", lambda settings: bool(settings.transaction.commands), "transaction:command"),
+    Row(
+        "command",
+        lambda settings: bool(settings.transaction.commands),
+        "transaction:command",
+        is_secret=True,
+    ),
     Row(
         "data",
         lambda settings: settings.roundtrip is not None,

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 HIDDEN = b"***"
 
 # RFC 4954 section 6: what else than a wrong password a refusal can mean.
-_HINTS = {
+_HINTS = {534: "the server wants another mechanism, try -A"}
+_HINTS_IN_CLEAR = {
     530: "the server wants TLS first, try -S",
-    534: "the server wants another mechanism, try -A",
     538: "the server wants TLS for this mechanism, try -S",
 }
 
@@ -107,8 +107,9 @@ def _login(state: ProbeState) -> StageRun:
         )
     exchange = mechanism.run(login.user, login.password.reveal())
     reply = yield from _exchange(state, mechanism, exchange)
-    if reply.code in _HINTS:
-        raise Rejected(f"({_HINTS[reply.code]})", reply.raw, reply.code)
+    hints = _HINTS if settings.tls.mode else {**_HINTS, **_HINTS_IN_CLEAR}
+    if reply.code in hints:
+        raise Rejected(f"({hints[reply.code]})", reply.raw, reply.code)
     require_code(reply, 235)
     state.held.append(f"logged in by {mechanism.name}")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Disconnected, Rejected, TimedOut
+from check_smtp_health.errors import EXHAUSTED, Disconnected, LocalFault, Rejected, TimedOut
+from check_smtp_health.escaping import internal_error
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
 from check_smtp_health.smtp.session import Session, command
@@ -65,13 +66,15 @@ class Target(NamedTuple):
     """Whom to probe. ``server_name`` is sent and verified in TLS, None where there is no name.
 
     ``addresses`` are known already where only these are to be probed; ``label`` tells its metrics
-    from those of others, where there are others.
+    from those of others, where there are others. Whoever named one that ``is_doubted`` may have
+    been forged: it is told no secret.
     """
 
     host: Host
     server_name: str | None
     label: str = ""
     addresses: tuple[Address, ...] = ()
+    is_doubted: bool = False
 
 
 class Connection:
@@ -156,6 +159,21 @@ class ProbeState:
         if self._mask is None and not self.prepared.secrets:
             return report
         return self.mask.over(report)
+
+
+def own_fault(bug: Exception, settings: Settings) -> LocalFault:
+    """Return what a bug is where there are several targets: a fault of ours, in one of them.
+
+    What is known of the others must not be lost.
+
+    Raises:
+        Exception: there is one target only, or no memory left to go on with: it is the bug.
+    """
+    if isinstance(bug, MemoryError) or not settings.endpoint.has_several:
+        raise bug
+    if isinstance(bug, OSError) and bug.errno in EXHAUSTED:
+        return LocalFault(str(bug.strerror).lower())
+    return LocalFault(internal_error(bug))
 
 
 def ask(state: ProbeState, verb: str, argument: str = "") -> Procedure[Reply]:
