@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.operations import Call, Connect, Outcome, Read, Write
 from check_smtp_health.probing.probe import ProbePlan, probe
 from check_smtp_health.report import Exchange, Failure, Host, Observation, Report
-from check_smtp_health.stages.state import Prepared, Target
+from check_smtp_health.stages.state import Prepared, Target, own_fault
 from tests import command_line
 
 if TYPE_CHECKING:
@@ -237,3 +238,13 @@ def test_a_bug_in_a_call_is_no_fault_of_the_server() -> None:
     next(dialogue)
     with pytest.raises(KeyError):
         dialogue.send(Outcome(KeyError("x"), 0, 0))
+
+
+def test_a_bug_is_a_fault_of_ours_where_there_are_several() -> None:
+    bugs: list[Exception] = [ValueError("x"), OSError(errno.EMFILE, "Too many open files")]
+    several = settings("-H", "a.example", "-H", "b.example")
+    said = [own_fault(bug, several).problem for bug in bugs]
+    assert said == ["internal error: ValueError: x", "too many open files"]
+    for bug, chosen in ((bugs[0], settings("-H", "a.example")), (MemoryError(), several)):
+        with pytest.raises(type(bug)):
+            own_fault(bug, chosen)

@@ -51,6 +51,14 @@ def expires(days: int) -> str:
     return f"certificate expires in {days} days, {after(days):%Y-%m-%d}"
 
 
+@pytest.mark.parametrize("said", ["530 5.7.0 Must issue STARTTLS", "538 5.7.11 in clear"])
+def test_tls_is_no_remedy_where_there_is_some(pki: Certificates, said: str) -> None:
+    offer = (EHLO, b"250-mx.example\r\n250 AUTH PLAIN\r\n", Expect(b"AUTH PLAIN"))
+    script = (Handshake(pki.context("good")), BANNER, *offer, said.encode() + b"\r\n", *QUIT)
+    done = meets(pki, script, "--ssl", "-U", "me", "-P", "x", "-A", "PLAIN")
+    assert (done.code, done.line) == (2, f"SMTP CRITICAL - auth: {said} (after # s)")
+
+
 @pytest.mark.parametrize(
     ("script", "said"),
     [

@@ -41,10 +41,8 @@ _SESSION_TLS = ("sni",)
 _MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expiration")
 _POLICY_TLS = ("ca-file", "ca-path")
 
-_AFTER_BANNER = (
-    *("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command"),
-    *("ehlo", "lmtp", "fqdn"),
-)
+# HELO is left out: check_smtp is given its options, too, where it sends none.
+_AFTER_BANNER = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
 
 _SWITCHES = ("no-verify", "ignore-certificate-expiration")
 
@@ -123,6 +121,8 @@ def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> in
         if family not in (None, version):
             raise UsageFault(why, f"cannot be combined with {options.flag('source')} {source}")
         family, why = version, "source"
+    if wanted and not options.count("mailbox") and all(one.kind == "socket" for one in hosts):
+        raise UsageFault(why, "has no effect on a Unix socket")
     for host in hosts if family is not None else ():
         if host.kind == "address" and family != parsers.ip_version(host.ascii):
             raise UsageFault(why, f"cannot be combined with the address {host.ascii}")
@@ -236,6 +236,8 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
         for name in ("authtype", "authpass", "authpass-file"):
             if options.count(name):
                 raise UsageFault(name, "needs -U USER")
+        if options.count("auth-insecure") and not options.count("mailbox"):
+            raise UsageFault("auth-insecure", "needs -U USER or --mailbox URL")
         return None
     if not user or has_controls(user):
         raise UsageFault("authuser", f"{quoted(user)} is not a user name")

@@ -127,11 +127,11 @@ def _listings(options: Options, option: Threshold) -> dict[str, Range]:
 
 def _days(options: Options, state: Threshold, *, has_tls: bool) -> dict[str, Range]:
     given = options.last("certificate")
-    if not has_tls or options.count("ignore-certificate-expiration"):
-        return {}
     parts = DEFAULT_DAYS if given is None else given.split(",")
     if len(parts) > 2 or not all(is_digits(part) and len(part) <= 5 for part in parts):
         raise UsageFault("certificate", f"{quoted(given or '')} is not a number of days W[,C]")
+    if not has_tls or options.count("ignore-certificate-expiration"):
+        return {}
     days = int((*parts, "0")[0 if state == "warning" else 1])
     return {DAYS: parse("certificate", f"{days}:")} if days else {}
 
