@@ -48,5 +48,5 @@ def test_modules_are_those_of_python_programs(tmp_path: Path) -> None:
     python, _ = install(tmp_path)
     fewest = measure.modules((python, "-c", "pass"))
     assert fewest is not None
-    assert measure.modules((python, "-c", "import check_smtp_health.errors")) == fewest + 3
+    assert measure.modules((python, "-c", "import check_smtp_health.escaping")) == fewest + 3
     assert measure.modules(("/bin/true",)) is None

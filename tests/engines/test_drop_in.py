@@ -147,7 +147,7 @@ def test_smtp_command_of_icinga(tmp_path: Path) -> None:
                 *("-R", "Okay", "-p", str(another.port), "-q", "false"),
             ],
             1,
-            f"SMTP WARNING - [::1]:{another.port} command: VRFY me: the reply lacks "
+            f"SMTP WARNING - [::1]:{another.port} command: VRFY me: the reply does not contain "
             "'Okay': '252 2.0.0 Try' ",
             [
                 *("time=#s;;;0;10", "connect=#s;;;0", "banner=#s;;;0", "helo=#s;;;0"),
