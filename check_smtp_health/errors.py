@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         "transient",
         "unanswered",
         "unauthenticated",
+        "unauthorised",
         "uncovered",
         "undeleted",
         "undelivered",

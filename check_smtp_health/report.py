@@ -64,7 +64,8 @@ class PolicyResult(NamedTuple):
     ``name`` is that of the option that asked for it; ``notes`` are what is worth knowing beside the
     findings, ``listings`` how many DNSBLs list the server, where one was asked, ``is_pinned``
     whether the records of the server vouch for its certificate, whatever that says itself. ``held``
-    is what was seen to hold, in a few words, where nothing is wrong.
+    is what was seen to hold, in a few words, where nothing is wrong; ``measures`` are further
+    metrics, by label.
     """
 
     name: str
@@ -73,6 +74,7 @@ class PolicyResult(NamedTuple):
     listings: int | None = None
     is_pinned: bool = False
     held: str = ""
+    measures: tuple[tuple[str, int], ...] = ()
 
 
 class Exchange(NamedTuple):

@@ -75,7 +75,7 @@ USER, LOST = "monitor", "lost@example.org"
 """Who can log in; whose mail is accepted and never seen again."""
 
 TLS = {"-S", "--ssl"}
-ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts"}
+ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts", "--sender"}
 
 
 class World(NamedTuple):
@@ -233,6 +233,9 @@ def published(words: list[str], world: World, port: int, pem: str) -> Iterator[s
         (f"_{port}._tcp.{host}", "TLSA"): f"TLSA 3 0 1 {digest}",
         (f"_mta-sts.{domain}", "TXT"): 'TXT "v=STSv1; id=1"',
         (f"mta-sts.{domain}", "A"): f"A {policy}",
+        (domain, "TXT"): 'TXT "v=spf1 ip4:192.0.2.0/24 -all"',
+        (f"_dmarc.{domain}", "TXT"): f'TXT "v=DMARC1; p=reject; rua=mailto:dmarc@{domain}"',
+        (f"mail2026._domainkey.{domain}", "TXT"): f'TXT "k=ed25519; p={"A" * 43}="',
         **{
             (f"2.0.0.127.{zone.partition('/')[0]}", "A"): "A 127.0.0.2"
             for option, zone in zip(words, words[1:])

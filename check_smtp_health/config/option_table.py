@@ -260,6 +260,19 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "",
                 "HOST is a mail domain: its MTA-STS policy must be there and cover its MX set",
             ),
+            Option(
+                ("--sender",),
+                "DOMAIN[/ADDRESS]",
+                "mail must be able to leave as DOMAIN: SPF works and authorises ADDRESS, and there "
+                "is a DMARC record",
+                repeatable=True,
+            ),
+            Option(
+                ("--dkim",),
+                "SELECTOR[:DOMAIN]",
+                "with --sender: the DKIM key of that selector must be published and usable",
+                repeatable=True,
+            ),
         ),
     ),
     (

@@ -48,6 +48,7 @@ FAILURES: dict[Kind, Rule] = {
     "duplicated": "warning",
     "misplaced": "warning",
     "unauthenticated": "warning",
+    "unauthorised": "critical",
     "undeleted": "warning",
     "no_policy": "critical",
     "insecure": "critical",

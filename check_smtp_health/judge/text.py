@@ -188,7 +188,9 @@ def _held(report: Report) -> list[str]:
 
 
 def _healthy_all(reports: Sequence[Report], count: Result) -> str:
-    domains = ", ".join(report.host.given for report in reports if report.is_domain)
+    # Those that have led to targets, not those that were asked about beside them.
+    led = [report for report in reports if report.is_domain and report.observations]
+    domains = ", ".join(report.host.given for report in led)
     last = max(reports, key=lambda report: report.seconds or 0.0)
     took = duration(last.seconds or 0.0)
     text = f"{count}, slowest: {named(last)} {took} ({slowest(last)})"

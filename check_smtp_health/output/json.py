@@ -100,6 +100,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
                 "is_pinned": one.is_pinned,
                 "listings": one.listings,
                 "held": harmless(one.held),
+                "measures": dict(one.measures),
             }
             for one in report.policies
         ],

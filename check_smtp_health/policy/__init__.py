@@ -1,4 +1,4 @@
-"""THE POLICY TABLE: what DNS and the web say about a server, or about its domain.
+"""THE POLICY TABLE: what DNS and the web say about a server, its domain, or a sender's.
 
 A policy is a module and its row. The module has ``prepare``, which turns the option's words into
 what ``check`` needs, before anything is sent, and ``check``, a procedure that returns what was
@@ -11,6 +11,7 @@ from check_smtp_health.errors import SessionFault, UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.dns import together
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.state import own_fault
 
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
     from check_smtp_health.report import Host
     from check_smtp_health.stages.state import ProbeState
 
-    Scope = Literal["server", "domain"]
+    Scope = Literal["server", "domain", "run"]
 
 
 class Row(NamedTuple):
     """A row. ``option`` asks for it and is its name; ``module`` is the one in this package.
 
-    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile. One
+    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile; one
+    of the ``run`` is about the domains that its option names, prepared as ``Topic``s. One
     that ``vouches`` for a server is checked before the server is told a secret.
     ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one.
     """
@@ -49,7 +51,16 @@ POLICIES = (
     Row("reverse", "server", "reverse"),
     Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
     Row("mta-sts", "domain", "mta_sts"),
+    Row("sender", "run", "sender"),
+    Row("dkim", "run", "dkim"),
 )
+
+
+class Topic(NamedTuple):
+    """What a policy of the run asks about one domain."""
+
+    domain: str
+    asked: Any
 
 
 class Domain(NamedTuple):
@@ -91,7 +102,7 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
 
 
 def result(
-    policy: Policy, about: ProbeState | Domain, settings: Settings
+    policy: Policy, about: ProbeState | Domain | None, settings: Settings
 ) -> Procedure[PolicyResult | None]:
     """Check a policy; whatever stops it becomes its result."""
     try:
@@ -101,6 +112,22 @@ def result(
     except Exception as bug:
         fault = own_fault(bug, settings)
     return PolicyResult(policy.name, (Finding(fault.kind, fault.sentence, fault.said),))
+
+
+def of_run(
+    policies: Iterable[Policy], settings: Settings
+) -> Procedure[dict[str, list[PolicyResult]]]:
+    """Check the policies of the run, and return what came of them by domain."""
+    asked = [
+        (topic.domain, result(policy._replace(prepared=topic.asked), None, settings))
+        for policy in policies
+        for topic in policy.prepared
+    ]
+    results = yield from together(procedure for _, procedure in asked)
+    found: dict[str, list[PolicyResult]] = {}
+    for (domain, _), one in zip(asked, results):
+        found.setdefault(domain, []).append(one)
+    return found
 
 
 def need_addresses(option: str, hosts: Iterable[Host]) -> None:

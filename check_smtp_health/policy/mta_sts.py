@@ -11,6 +11,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask, together
 from check_smtp_health.policy import https, mx
+from check_smtp_health.policy.records import texts
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.encryption import made, tls_options
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from check_smtp_health.config.settings import Settings
-    from check_smtp_health.net.dns import Records, Servers
+    from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
     from check_smtp_health.policy import Domain
@@ -122,11 +123,6 @@ def _policy(servers: Servers, trust: Trust, domain: str, family: int | None) -> 
             f"the policy is not text/plain but {printable(page.media_type) or 'untyped'}"
         )
     return parsed(page.body)
-
-
-def texts(records: Records) -> list[bytes]:
-    """Return the text of each TXT record."""
-    return [b"".join(value.strings) for value in records.values]
 
 
 def policy_id(found: Sequence[bytes], domain: str) -> str:

@@ -7,19 +7,21 @@ from check_smtp_health.errors import UsageFault
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
+from check_smtp_health.report import Host, Report
 from check_smtp_health.stages.state import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from signal import Signals
+    from typing import Any
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
     from check_smtp_health.policy.mx import MxSet
-    from check_smtp_health.report import Host, PolicyResult, Report
+    from check_smtp_health.report import PolicyResult
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 SPARE = 32
@@ -69,12 +71,58 @@ def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
     endpoint = plan.settings.endpoint
     service = _Service(plan)
-    if endpoint.mx or endpoint.all_addresses or service.of_domain:
-        expanded = [service.expand(host) for host in endpoint.hosts]
-        found = driver.run(expanded, driver.Deadline(endpoint.timeout), signals)
-        return _masked([report for reports in found for report in reports], plan)
+    of_run = [policy for policy in plan.policies if policy.scope == "run"]
+    if endpoint.mx or endpoint.all_addresses or service.of_domain or of_run:
+        procedures: list[TimedProcedure[Any]] = [service.expand(host) for host in endpoint.hosts]
+        if of_run:
+            from check_smtp_health import policy
+
+            procedures.append(untimed(policy.of_run(of_run, plan.settings)))
+        found = driver.run(procedures, driver.Deadline(endpoint.timeout), signals)
+        results = found.pop() if of_run else {}
+        reports = [report for several in found for report in several]
+        return _masked(_with_domains(reports, results, plan.settings), plan)
     sessions = [service.session(host) for host in endpoint.hosts]
     return driver.run(sessions, driver.Deadline(endpoint.timeout), signals)
+
+
+def _with_domains(
+    reports: list[Report], results: Mapping[str, Sequence[PolicyResult]], settings: Settings
+) -> list[Report]:
+    """Return the reports with what was found of senders' domains, where each belongs.
+
+    A target that is alone has it all; otherwise a domain has a report of its own.
+    """
+    if not settings.endpoint.has_several:
+        (report,) = reports
+        found = [
+            one if len(results) == 1 else _labelled(one, domain)
+            for domain, several in results.items()
+            for one in several
+        ]
+        return [report._replace(policies=(*report.policies, *found))]
+    of_domains = {
+        report.host.dns_name.lower(): number
+        for number, report in enumerate(reports)
+        if report.is_domain
+    }
+    told, new = list(reports), []
+    for domain, several in results.items():
+        number = of_domains.get(domain)
+        if number is None:
+            host = Host(domain, domain, "name")
+            new.append(
+                Report(host, 0, "", None, (), policies=tuple(several), label=domain, is_domain=True)
+            )
+        else:
+            told[number] = told[number]._replace(policies=(*told[number].policies, *several))
+    return [*new, *told]
+
+
+def _labelled(result: PolicyResult, domain: str) -> PolicyResult:
+    """Return a result whose metrics name the domain."""
+    measures = tuple((f"{domain}::{label}", value) for label, value in result.measures)
+    return result._replace(measures=measures)
 
 
 def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:

@@ -81,6 +81,8 @@ FORM = {
         "reverse": "Reverse DNS",
         "dane": "DANE",
         "mta_sts": "MTA-STS",
+        "sender": "Sender domains",
+        "dkim": "DKIM selectors",
     },
     "SMTP: Round trip": {
         "deliver": "Send a message",

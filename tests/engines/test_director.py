@@ -31,7 +31,7 @@ BASKET = (CONTRIB / "director-basket.json").read_text()
 
 INSTALLING = (Path(__file__).parents[2] / "docs" / "install.md").read_text()
 
-COMMANDS, FIELDS = 5, 54
+COMMANDS, FIELDS = 5, sum(map(len, FORM.values()))
 
 PASSWORD = "pa$$word"
 
