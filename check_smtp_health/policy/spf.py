@@ -8,6 +8,7 @@ count is still that of the record.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 
@@ -118,6 +119,7 @@ def is_record(text: str) -> bool:
     return re.match(r"v=spf1(?: |\Z)", text, re.IGNORECASE) is not None
 
 
+@functools.lru_cache(maxsize=CENSUS_LIMIT)  # each is looked at as often as answers come
 def parsed(text: str) -> Record:
     """Return what a record says (section 12).
 
@@ -416,11 +418,10 @@ class _Evaluation:
     def _is_in(self, address: str, term: Term) -> bool:
         if self._ip is None:
             return False
-        network = ipaddress.ip_address(address)
-        if network.version != self._ip.version:
+        if (":" in address) != (self._ip.version == 6):
             return False
-        prefix = term.prefix4 if network.version == 4 else term.prefix6
-        return self._ip in ipaddress.ip_network((network, prefix), strict=False)
+        prefix = term.prefix6 if self._ip.version == 6 else term.prefix4
+        return self._ip in _network_of(address, prefix)
 
     def _addresses(self, name: str) -> Sequence[str]:
         if self._ip is None:
@@ -502,6 +503,11 @@ class _Evaluation:
         inside = [name for name in names if name == domain or name.endswith(f".{domain}")]
         best = [name for name in names if name == domain] or inside or names
         return best[0] if best else "unknown"
+
+
+@functools.lru_cache(maxsize=1024)
+def _network_of(address: str, prefix: int) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network((address, prefix), strict=False)
 
 
 _QUESTIONS = {
