@@ -177,6 +177,10 @@ class _Run:
             return _say(parser().format_help())
         if options.count("version"):
             return _say(f"{PROGRAM} {__version__}\n")
+        if options.count("explain"):
+            from check_smtp_health.judge import explain
+
+            return _say(explain.told(options.last("explain") or ""))
         if options.count("print-definition"):
             from check_smtp_health import definitions
 
@@ -193,6 +197,7 @@ class _Run:
             os.uname().nodename,
             *passwords,
             keeps_transcript=form.has_transcript,
+            causes=causes() if options.count("state") else (),
         )
         from check_smtp_health.probing import targets
 
@@ -270,6 +275,14 @@ def parser() -> ArgumentParser:
                 action = "count" if option.repeatable else "store_true"
                 group.add_argument(*option.flags, action=action, help=text)
     return made
+
+
+def causes() -> tuple[str, ...]:
+    """Return what ``--state`` may name: causes, and kinds of failures."""
+    from check_smtp_health.judge.cause_table import CAUSES
+    from check_smtp_health.judge.states import FAILURES
+
+    return (*CAUSES, *FAILURES)
 
 
 def _glyphs() -> Glyphs:

@@ -58,8 +58,21 @@ if TYPE_CHECKING:
         "",
         "client certificate rejected",
         "client certificate wanted",
+        "controls silent",
+        "masked",
+        "mechanism",
+        "no route",
+        "null mx",
+        "other ports only",
+        "partly refused",
+        "prohibited",
+        "proxy answered",
+        "refused",
+        "reset",
         "tls spoken",
         "tls too old",
+        "unanswered",
+        "various",
     ]
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
@@ -95,8 +108,8 @@ class SessionFault(CheckFault):
     """Something stopped a session.
 
     ``problem`` is our sentence, ``said`` what the server said. ``subject`` is what the problem is
-    about, where that is not the session's own server. ``reason`` is set where the remedy depends
-    on it, for whoever knows the options.
+    about, where that is not the session's own server. ``reason`` is set where the remedy or the
+    cause depends on it, for whoever knows the options, and for ``judge.causes``.
     """
 
     kind: ClassVar[Kind]
@@ -263,6 +276,15 @@ class NotOffered(PeerFault):
     """The EHLO reply lacks an extension that the run needs."""
 
     kind = "not_offered"
+
+
+UNANSWERED: tuple[Reason, ...] = ("no route", "prohibited", "unanswered", "various")
+"""Reasons for a failure to resolve or to connect in which nobody else had a word."""
+
+
+def is_unanswered(kind: Kind, reason: Reason) -> bool:
+    """Whether resolving or connecting has failed without an answer; a refusal is one."""
+    return reason in UNANSWERED or (kind == "timed_out" and not reason)
 
 
 def deciding(faults: Sequence[SessionFault]) -> SessionFault:

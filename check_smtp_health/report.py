@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    from check_smtp_health.errors import Kind
+    from check_smtp_health.errors import Kind, Reason
 
 
 MILLISECOND = 0.001
@@ -31,13 +31,15 @@ class Failure(NamedTuple):
     """Why a stage did not complete.
 
     ``kind`` is the fault's (see ``errors``), ``problem`` our sentence, ``said`` the server's own
-    words, raw, ``code`` the reply code where a complete reply was the reason.
+    words, raw, ``code`` the reply code where a complete reply was the reason, ``reason`` what else
+    is known of the fault.
     """
 
     kind: Kind
     problem: str
     said: bytes = b""
     code: int | None = None
+    reason: Reason = ""
 
 
 class Finding(NamedTuple):
@@ -46,6 +48,7 @@ class Finding(NamedTuple):
     kind: Kind
     problem: str
     said: bytes = b""
+    reason: Reason = ""
 
 
 class Observation(NamedTuple):
@@ -168,7 +171,8 @@ class Report(NamedTuple):
     ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
     the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
     ``label`` what its metrics are told apart by, empty where the run has but one target; ``held``
-    what the session has shown to hold, in a few words each.
+    what the session has shown to hold, in a few words each; ``elsewhere`` who else was asked when
+    it did not answer, and what came of that.
     """
 
     host: Host
@@ -183,6 +187,7 @@ class Report(NamedTuple):
     label: str = ""
     is_domain: bool = False
     held: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def failure(self) -> Failure | None:

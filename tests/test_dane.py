@@ -429,7 +429,7 @@ def test_a_server_that_is_down(world: World) -> None:
     outcome = world.run("down.mail.test", "-v")
     assert (outcome.code, world.line(outcome)) == (
         2,
-        "CRITICAL - {} connect: connection refused (after # s) [127.0.0.9]",
+        "CRITICAL - {} connect: connection refused (after # s), cause: refused [127.0.0.9]",
     )
     assert "\ndane     [OK] TLSA 3 1 1 abababababababab...\n" in outcome.stdout
 

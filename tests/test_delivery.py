@@ -107,7 +107,7 @@ def sends(script: Script, *arguments: str) -> plugin.Checked:
         (
             (*ONE, *GO, Message(), b"452 4.2.2 mailbox full\r\n", *QUIT),
             1,
-            "SMTP WARNING - data: 452 4.2.2 mailbox full (after # s)",
+            "SMTP CRITICAL - data: 452 4.2.2 mailbox full (after # s), cause: mailbox full",
             "mail rcpt quit",
         ),
         (
@@ -137,14 +137,14 @@ def sends(script: Script, *arguments: str) -> plugin.Checked:
         (
             (*ONE, *GO, Hang()),
             2,
-            "SMTP CRITICAL - data: no answer within 1 s",
+            "SMTP CRITICAL - data: no answer within 1 s, cause: silent",
             "mail rcpt",
         ),
         # Greylisted: there is nobody to send it to.
         (
             (*BEGUN, Expect(b"RCPT"), b"450 4.2.0 Greylisted\r\n", *RSET, *QUIT),
             1,
-            "SMTP WARNING - rcpt: a@x: 450 4.2.0 Greylisted (after # s)",
+            "SMTP WARNING - rcpt: a@x: 450 4.2.0 Greylisted (after # s), cause: greylisted",
             "mail quit",
         ),
         # What the server does once it has the message is no more of its business.
@@ -342,7 +342,7 @@ def test_a_list_has_no_say_in_where_the_mailbox_is(tmp_path: Path) -> None:
     ("greeted", "said"),
     [
         ((HI, POOR, Tagged(b"LOGIN", b"TAG NO [AUTHENTICATIONFAILED] no way\r\n")),
-         "login refused: 'NO (AUTHENTICATIONFAILED) no way' (after # s)"),
+         "login refused: 'NO (AUTHENTICATIONFAILED) no way' (after # s), cause: login rejected"),
         ((HI, CAPABLE, Tagged(b"AUTHENTICATE PLAIN", b"TAG NO s3cret\r\n")),
          "login refused: 'NO ***' (after # s)"),
         ((b"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 AUTH=PLAIN] hi\r\n",
@@ -519,7 +519,7 @@ def test_unreachable() -> None:
         where = ("--mailbox", f"imaps://me@127.0.0.1:{port}")
         done = asked(smtp, "--deliver", "--rcpt", "a@x", *where)
     assert done.line.partition(" delivery: ")[2] == (
-        "me@127.0.0.1/INBOX: connection refused (after # s)"
+        "me@127.0.0.1/INBOX: connection refused (after # s), cause: refused"
     )
     assert done.code == 2
 
@@ -699,8 +699,12 @@ def test_what_is_learned_on_the_way() -> None:
             "answered in # s (slowest: banner # s), 1 recipient accepted, SPF pass, "
             "delivered in # s",
         ),
-        ("spf,dkim", "delivery: dkim is fail"),
-        ("DKIM,dmarc", "delivery: dkim is fail, also delivery: dmarc is none"),
+        ("spf,dkim", "delivery: dkim is fail, cause: unauthenticated"),
+        (
+            "DKIM,dmarc",
+            "delivery: dkim is fail, "
+            "cause: unauthenticated, also delivery: dmarc is none, cause: unauthenticated",
+        ),
     ],
 )
 def test_required_results(required: str, said: str) -> None:
@@ -731,13 +735,14 @@ def test_nobody_else_s_results() -> None:
     run = trip(script, *INSECURE, "--require-auth-results", "spf,dkim,dmarc")
     assert (run.code, run.line) == (
         1,
-        "delivery: no result of spf, also delivery: no result of dmarc",
+        "delivery: no result of spf, "
+        "cause: unauthenticated, also delivery: no result of dmarc, cause: unauthenticated",
     )
 
 
 def test_no_results_at_all() -> None:
     run = trip(WHOLE, *INSECURE, "--require-auth-results", "spf", "-w", "delivery=9")
-    assert (run.code, run.line) == (1, "delivery: no result of spf")
+    assert (run.code, run.line) == (1, "delivery: no result of spf, cause: unauthenticated")
     assert run.done.perfdata.endswith("delivery=#s;9;;0")
 
 

@@ -142,7 +142,12 @@ def test_what_is_told_of_its_way(site: Site) -> None:
     ("required", "code", "said"),
     [
         ("spf", 0, COME.replace(", delivered", ", SPF pass, delivered")),
-        ("spf,dkim,dmarc", 1, "delivery: dkim is fail, also delivery: no result of dmarc"),
+        (
+            "spf,dkim,dmarc",
+            1,
+            "delivery: dkim is fail, "
+            "cause: unauthenticated, also delivery: no result of dmarc, cause: unauthenticated",
+        ),
     ],
 )
 def test_required_results(site: Site, required: str, code: int, said: str) -> None:

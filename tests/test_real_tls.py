@@ -615,7 +615,10 @@ def test_exim_wants_a_client_certificate(files: Files, way: Way) -> None:
         outcome = run(port, way.option, "--ca-file", files.authority)
         # TLS 1.3: our side of the handshake is done before theirs has found out.
         stage = "helo" if way is STARTTLS else "banner"
-        text = f"{stage}: the server wants a client certificate, give --cert and --key (after # s)"
+        text = (
+            f"{stage}: the server wants a client certificate, give --cert and --key (after # "
+            "s), cause: certificate"
+        )
         stages = "connect tls banner starttls" if way is STARTTLS else "connect tls"
         assert told(outcome) == due(2, port, text, stages)
 

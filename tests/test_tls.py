@@ -122,7 +122,10 @@ def test_the_name_is_that_of_the_host(pki: Certificates) -> None:
     said = f"answered in # s (slowest: banner # s), TLS 1.3, {expires(90)}"
     assert (code, line) == (0, f"SMTP OK - {said}")
     code, line, _ = meets(pki, (Handshake(pki.context("good")),), "--ssl", sni="")
-    said = "tls: certificate is for mx.example, not 127.0.0.1, try --sni or --no-verify (after # s)"
+    said = (
+        "tls: certificate is for mx.example, not 127.0.0.1, try --sni or --no-verify "
+        "(after # s), cause: certificate"
+    )
     assert (code, line) == (2, f"SMTP CRITICAL - {said}")
 
 
@@ -240,7 +243,10 @@ def test_the_second_look_ends_with_the_deadline(pki: Certificates) -> None:
     """What there is no time left to find out is left unsaid."""
     slow = (Sleep(0.6), *GO, Handshake(pki.context("unknown issuer")), *QUIT)
     got = meets(pki, slow, "-S")
-    said = "tls: certificate unknown issuer, try --ca-file or --no-verify (after # s)"
+    said = (
+        "tls: certificate unknown issuer, try --ca-file or --no-verify (after # s), "
+        "cause: certificate"
+    )
     assert got == (2, f"SMTP CRITICAL - {said}", BEGUN)
 
 

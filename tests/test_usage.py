@@ -80,6 +80,35 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         ("--print-definition", ""),
         "--print-definition: '' is not one of icinga2, director, nagios, nrpe",
     ),
+    *(
+        (("--control", given), f"--control: '{given}' is not HOST or HOST:PORT")
+        for given in ("", "a b", "a.example:", "a.example:0", "a.example:x", "a:1:2", "/run/smtp")
+    ),
+    *(
+        (("--control", given), f"--control: '{given}' is not HOST or HOST:PORT")
+        for given in ("[::1]25", "[::1", "[::1]:99999", "256.1.1.1")
+    ),
+    (("--state", ""), "--state: '' is not NAME=STATE"),
+    (("--state", "greylisted"), "--state: 'greylisted' is not NAME=STATE"),
+    (("--state", "=ok"), "--state: '=ok' is not NAME=STATE"),
+    (
+        ("--state", "greylisted=fine"),
+        "--state: 'fine' is not a state (ok, warning, critical, unknown)",
+    ),
+    (
+        ("--state", "grey-listed=ok"),
+        "--state: 'grey-listed' is not a cause or kind of failure, did you mean greylisted?",
+    ),
+    (
+        ("--state", "disk_full=ok"),
+        "--state: 'disk_full' is not a cause or kind of failure, did you mean disk-full?",
+    ),
+    (
+        ("--state", "timeout=ok"),
+        "--state: 'timeout' is not a cause or kind of failure, did you mean timed_out?",
+    ),
+    (("--state", "xyzzy=ok"), "--state: 'xyzzy' is not a cause or kind of failure"),
+    (("--state", "silent=ok,silent=ok"), "--state: silent is given twice"),
     (("--tempfail", "4"), "--tempfail: '4' is not a state (ok, warning, critical, unknown)"),
     (("--tempfail", ""), "--tempfail: '' is not a state (ok, warning, critical, unknown)"),
     (

@@ -63,6 +63,14 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             ),
             Option(("--source",), "ADDRESS", "local IP address to connect from"),
             Option(
+                ("--control",),
+                "HOST[:PORT]",
+                "server elsewhere that answers whenever our own network is well: asked for a "
+                "connection when a target gives no answer; if it does not answer either, the state "
+                "is UNKNOWN",
+                repeatable=True,
+            ),
+            Option(
                 ("-r", "--proxy"),
                 "VERSION",
                 "send a PROXY protocol header first, v1 (default) or v2",
@@ -303,6 +311,13 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "STATE",
                 "state for a transient (4yz) reply (default: warning)",
             ),
+            Option(
+                ("--state",),
+                "NAME=STATE",
+                "state of a cause, such as greylisted, or of a kind of failure, such as "
+                "timed_out; several separated by commas",
+                repeatable=True,
+            ),
         ),
     ),
     (
@@ -330,6 +345,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("--print-definition",),
                 "ENGINE",
                 "print the definitions for icinga2, director, nagios or nrpe and exit with 3",
+            ),
+            Option(
+                ("--explain",),
+                "TEXT",
+                "print cause and advice for a reply from a mail log or a bounce and exit with 3; "
+                "asks no server",
             ),
             Option(("-V", "--version"), "", "print the version and exit with 3"),
             Option(("-h", "--help"), "", "print this help and exit with 3"),

@@ -14,7 +14,7 @@ from check_smtp_health.report import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Literal
 
     State = Literal["ok", "warning", "critical", "unknown"]
@@ -73,6 +73,17 @@ class Keyword(NamedTuple):
 
     def __str__(self) -> str:
         return self.name if self.parameter is None else f"{self.name}={self.parameter}"
+
+
+class Control(NamedTuple):
+    """A server elsewhere, by which our own network is told from a target's."""
+
+    host: Host
+    port: int
+
+    def __str__(self) -> str:
+        given = self.host.given
+        return f"[{given}]:{self.port}" if ":" in given else f"{given}:{self.port}"
 
 
 def host(given: str) -> Host:
@@ -168,6 +179,52 @@ def nameserver(given: str) -> tuple[str, int]:
     if len(digits) > 5 or not 1 <= int(digits) <= 65535:
         raise UsageFault("nameserver", f"{quoted(digits)} is not a port (1 to 65535)")
     return address, int(digits)
+
+
+def control(given: str, default: int) -> Control:
+    """Return the server of ``--control``; ``default`` is the port where none is given."""
+    name, digits = given, str(default)
+    if given.startswith("[") and "]" in given:
+        name, _, rest = given[1:].partition("]")
+        if rest:
+            digits = rest[1:] if rest.startswith(":") else ""
+    elif given.count(":") == 1:
+        name, _, digits = given.partition(":")
+    is_port = is_digits(digits) and len(digits) <= 5 and 1 <= int(digits) <= 65535
+    try:
+        found = host(name)
+    except UsageFault:
+        found = None
+    if found is None or found.kind == "socket" or not is_port:
+        raise UsageFault("control", f"{quoted(given)} is not HOST or HOST:PORT")
+    return Control(found, int(digits))
+
+
+def states(given: Iterable[str], names: Sequence[str]) -> dict[str, State]:
+    """Return the states of ``--state`` by the cause or kind that they are for, one of ``names``."""
+    found: dict[str, State] = {}
+    for part in [part for one in given for part in one.split(",")]:
+        name, equals, word = part.partition("=")
+        if not (equals and name):
+            raise UsageFault("state", f"{quoted(part)} is not NAME=STATE")
+        if name not in names:
+            raise UsageFault(
+                "state", f"{quoted(name)} is not a cause or kind of failure{_nearest(name, names)}"
+            )
+        if name in found:
+            raise UsageFault("state", f"{name} is given twice")
+        found[name] = state("state", word)
+    return found
+
+
+def _nearest(given: str, names: Sequence[str]) -> str:
+    """Return which of the names may have been meant, as the end of a sentence."""
+    import difflib
+
+    # The two tables spell their names differently: timed_out, disk-full.
+    plain = {name.replace("_", "-"): name for name in names}
+    close = difflib.get_close_matches(given.lower().replace("_", "-").replace(" ", "-"), plain, 1)
+    return f", did you mean {plain[close[0]]}?" if close else ""
 
 
 def count(option: str, given: str) -> int:

@@ -58,7 +58,8 @@ def resolve(host: str, port: int, family: int | None) -> tuple[Address, ...]:
         problem = _PROBLEMS.get(error.errno or 0) or str(error.strerror)
         if family is not None and error.errno in (socket.EAI_NONAME, -5, -9):
             problem += f" (for IPv{family})"
-        raise Unresolvable(problem) from error
+        is_known = error.errno in (socket.EAI_NONAME, -5, -9)
+        raise Unresolvable(problem, reason="" if is_known else "unanswered") from error
     except OSError as error:
         fault = LocalFault if error.errno in EXHAUSTED else Unresolvable
         raise fault(os.strerror(error.errno or 0).lower()) from error

@@ -221,6 +221,6 @@ def resolve(
         if isinstance(result, Expired):
             raise result
         if isinstance(result, SessionFault):
-            raise Unresolvable(result.sentence)
+            raise Unresolvable(result.sentence, reason="unanswered")
     problem = "the name has no address" if results[0].exists else "no such host name"
     raise Unresolvable(problem + (f" (for IPv{family})" if family is not None else ""))

@@ -38,7 +38,7 @@ def find(servers: Servers, domain: Host) -> Procedure[MxSet]:
     try:
         records = yield from dns.query(servers, domain.ascii, "MX")
     except DnsUnanswered as fault:
-        raise Unresolvable(fault.sentence) from fault
+        raise Unresolvable(fault.sentence, reason="unanswered") from fault
     if not records.exists:
         raise Unresolvable("no such domain")
     if not records.values:
@@ -48,7 +48,7 @@ def find(servers: Servers, domain: Host) -> Procedure[MxSet]:
     rows = sorted((one.preference, _text(one.exchange)) for one in records.values)
     named = [(preference, name) for preference, name in rows if name]
     if not named:
-        raise Unresolvable("the domain takes no mail (null MX)")
+        raise Unresolvable("the domain takes no mail (null MX)", reason="null mx")
     findings = []
     if len(named) < len(rows):
         # RFC 7505 section 3: a null MX is to be the only one.

@@ -130,7 +130,8 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         policies=policies,
         label=target.label,
         is_domain=False,
-        held=tuple(state.held),  # all fields in their order: see namedtuple for what that saves
+        held=tuple(state.held),
+        elsewhere=(),  # all fields in their order: see namedtuple for what that saves
     )
     return state.masked(report)
 
@@ -273,7 +274,7 @@ class _Walk:
 
     def _failure(self, fault: SessionFault) -> Failure:
         code = fault.code if isinstance(fault, Rejected) else None
-        return Failure(fault.kind, sentence(fault), fault.said, code)
+        return Failure(fault.kind, sentence(fault), fault.said, code, fault.reason)
 
 
 class _Transcript:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from check_smtp_health import stages
-from check_smtp_health.errors import UsageFault
+from check_smtp_health.errors import SessionFault, UsageFault, is_unanswered
 from check_smtp_health.net import driver
-from check_smtp_health.net.operations import Together, untimed
+from check_smtp_health.net.operations import Pause, Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
-from check_smtp_health.report import Host, Report
+from check_smtp_health.stages import CONNECT
 from check_smtp_health.stages.state import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from signal import Signals
     from typing import Any
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
     from check_smtp_health.policy.mx import MxSet
-    from check_smtp_health.report import PolicyResult
+    from check_smtp_health.probing.controls import Controls
+    from check_smtp_health.report import Host, PolicyResult, Report
+    from check_smtp_health.stages import Stage
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 SPARE = 32
@@ -70,59 +72,37 @@ def prepare(settings: Settings) -> ProbePlan:
 def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
     endpoint = plan.settings.endpoint
-    service = _Service(plan)
+    if not endpoint.controls:
+        return _probe_all(plan, signals)
+    watch = _Watch(plan)
+    return watch.judged(_probe_all(watch.plan, signals, watch))
+
+
+def _probe_all(
+    plan: ProbePlan, signals: Sequence[Signals], watch: _Watch | None = None
+) -> list[Report]:
+    endpoint = plan.settings.endpoint
+    service = _Service(plan, watch)
+    aside: list[TimedProcedure[Any]] = [] if watch is None else [watch.run()]
+    deadline = driver.Deadline(endpoint.timeout)
     of_run = [policy for policy in plan.policies if policy.scope == "run"]
     if endpoint.mx or endpoint.all_addresses or service.of_domain or of_run:
-        procedures: list[TimedProcedure[Any]] = [service.expand(host) for host in endpoint.hosts]
+        expanded = [service.expand(host) for host in endpoint.hosts]
         if of_run:
             from check_smtp_health import policy
 
-            procedures.append(untimed(policy.of_run(of_run, plan.settings)))
-        found = driver.run(procedures, driver.Deadline(endpoint.timeout), signals)
-        results = found.pop() if of_run else {}
-        reports = [report for several in found for report in several]
-        return _masked(_with_domains(reports, results, plan.settings), plan)
+            aside.append(untimed(policy.of_run(of_run, plan.settings)))
+        found: list[Any] = driver.run([*expanded, *aside], deadline, signals)
+        reports = [report for several in found[: len(expanded)] for report in several]
+        if of_run:
+            from check_smtp_health.probing import senders
+
+            has_several = endpoint.has_several
+            reports = senders.attached(reports, found[-1], has_several=has_several)
+        return _masked(reports, plan)
     sessions = [service.session(host) for host in endpoint.hosts]
-    return driver.run(sessions, driver.Deadline(endpoint.timeout), signals)
-
-
-def _with_domains(
-    reports: list[Report], results: Mapping[str, Sequence[PolicyResult]], settings: Settings
-) -> list[Report]:
-    """Return the reports with what was found of senders' domains, where each belongs.
-
-    A target that is alone has it all; otherwise a domain has a report of its own.
-    """
-    if not settings.endpoint.has_several:
-        (report,) = reports
-        found = [
-            one if len(results) == 1 else _labelled(one, domain)
-            for domain, several in results.items()
-            for one in several
-        ]
-        return [report._replace(policies=(*report.policies, *found))]
-    of_domains = {
-        report.host.dns_name.lower(): number
-        for number, report in enumerate(reports)
-        if report.is_domain
-    }
-    told, new = list(reports), []
-    for domain, several in results.items():
-        number = of_domains.get(domain)
-        if number is None:
-            host = Host(domain, domain, "name")
-            new.append(
-                Report(host, 0, "", None, (), policies=tuple(several), label=domain, is_domain=True)
-            )
-        else:
-            told[number] = told[number]._replace(policies=(*told[number].policies, *several))
-    return [*new, *told]
-
-
-def _labelled(result: PolicyResult, domain: str) -> PolicyResult:
-    """Return a result whose metrics name the domain."""
-    measures = tuple((f"{domain}::{label}", value) for label, value in result.measures)
-    return result._replace(measures=measures)
+    probed: list[Any] = driver.run([*sessions, *aside], deadline, signals)
+    return probed[: len(sessions)]
 
 
 def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:
@@ -135,14 +115,68 @@ def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:
     return [mask.over(report) for report in reports]
 
 
+class _Watch:
+    """Has the controls asked once resolving or connecting fails without an answer, or takes long.
+
+    ``plan`` is the same plan, but for stages that tell this when they begin and how they end.
+    """
+
+    def __init__(self, plan: ProbePlan) -> None:
+        self._settings = plan.settings
+        self._servers = plan.prepared.servers
+        self._states: list[ProbeState] = []  # of those who are at it, or failed
+        self._controls: Controls | None = None
+        stages = plan.stages
+        session = tuple(
+            self._watched(stage) if stage.name == CONNECT else stage for stage in stages.session
+        )
+        resolve = self._watched(stages.resolve)
+        self.plan = plan._replace(stages=stages._replace(resolve=resolve, session=session))
+
+    def _watched(self, stage: Stage) -> Stage:
+        return stage._replace(run=self.watched(stage.run))
+
+    def watched(self, run: Callable[[ProbeState], StageRun]) -> Callable[[ProbeState], StageRun]:
+        """Return what a stage does, with its beginning and its end noted."""
+
+        def noted(state: ProbeState) -> StageRun:
+            self._states.append(state)
+            try:
+                yield from run(state)
+            except SessionFault as fault:
+                if not is_unanswered(fault.kind, fault.reason):
+                    self._states.remove(state)
+                raise
+            self._states.remove(state)
+
+        return noted
+
+    def run(self) -> TimedProcedure[None]:
+        """Have the controls asked after half of the time, or the last session, where need be."""
+        half = self._settings.endpoint.timeout / 2
+        outcome = yield Pause(half, is_idle=True)
+        if not self._states or outcome.fault is not None:
+            return
+        from check_smtp_health.probing.controls import Controls
+
+        self._controls = Controls(self._settings, self._servers)
+        left = self._settings.endpoint.timeout - (outcome.ended - outcome.began)
+        yield from self._controls.ask(self._states, half / max(left, half))
+
+    def judged(self, reports: list[Report]) -> list[Report]:
+        """Return the reports with what the controls say of each."""
+        return reports if self._controls is None else list(map(self._controls.judged, reports))
+
+
 class _Service:
     """Follows the hosts to the targets that they stand for, and probes these.
 
     ``of_domain`` are the policies about a domain that the run asks about.
     """
 
-    def __init__(self, plan: ProbePlan) -> None:
+    def __init__(self, plan: ProbePlan, watch: _Watch | None = None) -> None:
         self._plan = plan
+        self._watch = watch
         self._endpoint = plan.settings.endpoint
         self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
         self._is_doubted = False  # whether the MX set that names the targets may be forged
@@ -186,7 +220,9 @@ class _Service:
             assert state.prepared.servers is not None
             found.append((yield from mx.find(state.prepared.servers, domain)))
 
-        report = yield from self._look_up(domain, look_up)
+        report = yield from self._look_up(
+            domain, self._watch.watched(look_up) if self._watch is not None else look_up
+        )
         report = report._replace(is_domain=True)
         if not found:
             return [report]

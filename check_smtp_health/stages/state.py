@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import EXHAUSTED, Disconnected, LocalFault, Rejected, TimedOut
+from check_smtp_health.errors import (
+    EXHAUSTED,
+    Disconnected,
+    LocalFault,
+    NotOffered,
+    Rejected,
+    TimedOut,
+)
 from check_smtp_health.escaping import internal_error
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
@@ -221,6 +228,23 @@ def require_code(reply: Reply, code: int) -> None:
         # A refusal speaks for itself; a code that only surprises does not.
         problem = f"instead of {code}" if reply.is_positive else ""
         raise Rejected(problem, reply.raw, reply.code)
+
+
+def is_masked(state: ProbeState) -> bool:
+    """Whether a firewall has overwritten the banner with asterisks, or EHLO keywords with X.
+
+    Cisco's leave the digits of the code, and a keyword its last letter: ``XXXXXXXA``.
+    """
+    banner = state.names.get("banner", b"").replace(b" ", b"")
+    if len(banner) >= 8 and b"*" in banner and not banner.strip(b"*02"):
+        return True
+    keywords = state.connection.session.keywords
+    return any(len(word) >= 4 and not word[:-1].strip("X") for word in keywords)
+
+
+def not_offered(state: ProbeState, problem: str) -> NotOffered:
+    """Return the fault for what is missing in the EHLO reply."""
+    return NotOffered(problem, reason="masked" if is_masked(state) else "")
 
 
 def sentence(fault: SessionFault) -> str:

@@ -31,6 +31,7 @@ FORM = {
         "mx": "Mail domain (MX)",
         "min_healthy": "Healthy targets",
         "nameserver": "Name servers",
+        "control": "Controls",
         "source": "Source address",
         "proxy": "PROXY protocol",
     },
@@ -75,6 +76,7 @@ FORM = {
         "critical": "Critical thresholds",
         "timeout": "Timeout",
         "tempfail": "State for transient replies",
+        "state": "States of causes",
     },
     "SMTP: DNS": {
         "dnsbl": "DNS blocklists",
