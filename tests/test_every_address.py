@@ -188,6 +188,7 @@ def test_one_name_is_wrong(port: int, answers: Answers, code: int, said: list[st
         (b" [127.0.0.1] ready", ()),
         (b"-Hello me.example\r\n250 SIZE 33554432", ("--ehlo",)),
         (b" mx.example.org at your service", ()),
+        (b" mx.example.org, pleased to meet you", ()),
     ],
 )
 def test_what_only_greets_is_no_name(answer: bytes, arguments: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,19 +188,32 @@ def test_no_policy_asks_about_it(own: ScriptedServer) -> None:
     assert not [name for _, name, kind in names.asked if name == "1.0.0.127.in-addr.arpa"]
 
 
-def test_by_the_systems_resolver(tmp_path: Path) -> None:
-    """The file hosts of the monitoring host knows better, and is believed."""
+@pytest.mark.parametrize(
+    ("hosts", "address", "code"),
+    [
+        pytest.param("", "127.0.0.1", 2, id="DNS has it"),
+        pytest.param(f"127.0.0.1 {DOMAIN}\n", "127.0.0.1", 2, id="both have it"),
+        pytest.param(f"127.0.0.1 {DOMAIN}\n", "", 2, id="only the file has it"),
+        pytest.param(f"127.0.0.1 {DOMAIN}\n", GOOD, 0, id="DNS knows better"),
+    ],
+)
+def test_by_the_systems_resolver(
+    own: ScriptedServer, tmp_path: Path, hosts: str, address: str, code: int
+) -> None:
+    """The file hosts of a mail server often has its name with 127.0.0.1; senders go by DNS."""
     resolver = "127.0.0.53"
-    port = free_port()
-    prefix = private(tmp_path, resolver=resolver, hosts=f"127.0.0.1 {DOMAIN}\n")
-    server = system_resolver.NameServer(system_resolver.code(0), address=resolver)
-    with ScriptedServer(HEALTHY, port=port).running() as own, server.running([]):
-        done = plugin.run("-H", DOMAIN, "--mx", "-p", str(port), "-t3", prefix=prefix)
-    assert (done.code, done.line, own.connections) == (
-        2,
-        f"SMTP CRITICAL - {DOMAIN}:{port} resolve: {DOMAIN} has 127.0.0.1, a loopback address, so "
-        "no mail gets there (after # s), 0 of 1 healthy",
-        0,
+    says = system_resolver.address(address) if address else system_resolver.code(0)
+    prefix = private(tmp_path, resolver=resolver, hosts=hosts)
+    with system_resolver.NameServer(says, address=resolver).running([]):
+        done = plugin.run(
+            *("-H", DOMAIN, "--mx", "-p", str(own.port), "-F", "me.example", "-t3"), prefix=prefix
+        )
+    assert (done.code, done.stderr, own.connections) == (code, "", 0)
+    assert re.sub(r"slowest.*", "", done.line) == (
+        f"SMTP OK - {DOMAIN}: 1 of 1 healthy, "
+        if code == 0
+        else f"SMTP CRITICAL - {DOMAIN}:{own.port} resolve: {DOMAIN} has 127.0.0.1, a loopback "
+        "address, so no mail gets there (after # s), 0 of 1 healthy"
     )
 
 

@@ -121,6 +121,7 @@ def test_disagreement(
     [
         (b"-other.test ESMTP\r\n220 mx.test", b" mx.test", ["banner says 'other.test'"]),
         (b" mx.test", b" other.test Hello", ["helo says 'other.test'"]),
+        (b" mx.test", b" other.test, pleased to meet you", ["helo says 'other.test'"]),
         (b" mx.test", b" me.example.org", ["helo says 'me.example.org'"]),
         (b"", b" mx.test", ["banner says no name"]),
         (b" m\xff|x<\x1b> y", b" mx.TEST.", ["banner says 'm\ufffd\\x7cx(\\x1b)'"]),

@@ -60,8 +60,11 @@ REASONS = {
 
 CODES_SHOWN = 8
 
-ADDRESS_OCTETS = 64
-"""Octets of the name of an IPv6 address, with its last dot, which comes before the zone."""
+NAME_LIMIT = 253
+"""Characters of a name of DNS: 255 octets as it is sent (RFC 1035 section 2.3.4)."""
+
+ADDRESS_LENGTH = 64
+"""Characters of the name of an IPv6 address, with its last dot, which comes before the zone."""
 
 _SEQUENCE = r"\[[0-9;.]+\]"
 _CODES = r"\.".join([rf"([0-9]{{1,3}}|{_SEQUENCE})"] * 4)
@@ -139,7 +142,7 @@ def parse(given: str, key: str = "") -> Dnsbl:
         raise UsageFault("dnsbl", f"{harmless} has a weight, which is postscreen's: leave it out")
     labels = written.rstrip(".").split(".")
     zone = ".".join(key if one == parsers.KEY_LABEL else one.lower() for one in labels)
-    if not parsers.is_name(zone) or len(zone) > parsers.FQDN_LIMIT - ADDRESS_OCTETS:
+    if not parsers.is_name(zone) or len(zone) > NAME_LIMIT - ADDRESS_LENGTH:
         raise UsageFault("dnsbl", f"{harmless} is not a zone of DNS")
     if slash:
         about = _subject(about, zone)
@@ -153,7 +156,7 @@ def _subject(given: str, zone: str) -> str:
         return given
     domain = (given if given.isascii() else parsers.to_ascii(given)).rstrip(".").lower()
     is_domain = parsers.is_name(domain) and "." in domain
-    if not is_domain or len(f"{domain}.{zone}.") > parsers.FQDN_LIMIT:
+    if not is_domain or len(f"{domain}.{zone}") > NAME_LIMIT:
         raise UsageFault("dnsbl", f"{quoted(given)} is neither an IP address nor a domain")
     return domain
 

@@ -6,6 +6,7 @@ server would answer for it. Private addresses are as good as any (split DNS).
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 
 from check_smtp_health.config import parsers
@@ -28,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.dns import Records, Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.report import Host
@@ -131,24 +133,32 @@ def resolve(state: ProbeState) -> StageRun:
     if name == "localhost" or name.endswith(".localhost"):
         raise Misdirected(f"the MX is {host.given}, so no mail gets there")
     yield from connection.resolve(state)
-    for address in state.connection.addresses:
-        fault = _astray(plain_address(address.host))
-        if fault:
-            state.connection.addresses = ()  # no policy is to ask about them, either
-            raise Misdirected(f"{host.given} has {address.host}, {fault}, so no mail gets there")
+    endpoint, servers = state.settings.endpoint, state.prepared.servers
+    bad = _astray(state.connection.addresses)
+    if bad and not endpoint.nameservers and servers is not None:
+        # /etc/hosts of a mail server often has its name with 127.0.0.1. Senders go by DNS.
+        wanted = (host.ascii, endpoint.port, endpoint.family)
+        with contextlib.suppress(Unresolvable):
+            state.connection.addresses = yield from dns.resolve(servers, *wanted)
+            bad = _astray(state.connection.addresses)
+    if bad:
+        state.connection.addresses = ()  # no policy is to ask about them, either
+        raise Misdirected(f"{host.given} has {bad}, so no mail gets there")
 
 
-def _astray(address: str) -> str:
-    """Return what is wrong with an MX host's address, if anything is."""
-    ip = ipaddress.ip_address(address)
-    for is_so, what in (
-        (address in LOOPBACK, "a loopback address"),
-        (ip.is_unspecified, "an unspecified address"),
-        (ip.is_multicast, "a multicast address"),
-        (address == BROADCAST, "a broadcast address"),
-    ):
-        if is_so:
-            return what
+def _astray(addresses: Iterable[Address]) -> str:
+    """Return an address that leads to nobody else, and what is wrong with it, if there is one."""
+    for one in addresses:
+        address = plain_address(one.host)
+        ip = ipaddress.ip_address(address)
+        for is_so, what in (
+            (address in LOOPBACK, "a loopback address"),
+            (ip.is_unspecified, "an unspecified address"),
+            (ip.is_multicast, "a multicast address"),
+            (address == BROADCAST, "a broadcast address"),
+        ):
+            if is_so:
+                return f"{one.host}, {what}"
     return ""
 
 

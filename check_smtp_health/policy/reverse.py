@@ -71,7 +71,7 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
 def _names_said(state: ProbeState) -> Iterator[tuple[str, str]]:
     """Give what the server calls itself, and where it does."""
     for where, text in state.names.items():
-        own = (*text.decode("utf-8", "replace").split(), "")[0]
+        own = (*text.decode("utf-8", "replace").split(), "")[0].rstrip(",;:")
         if where == "banner" or _is_of_server(own, own_name(state)):
             yield where, own
 
