@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -79,8 +80,8 @@ def test_both_are_listed(port: int) -> None:
         **zone(LIST, LISTED, address=IPV6, reason=records('TXT "six"')),
     }
     said = [
-        f"dnsbl: {IPV6} is listed in {LIST} (127.0.0.2): 'six'",
         f"dnsbl: {IPV4} is listed in {LIST} (127.0.0.2): 'four'",
+        f"dnsbl: {IPV6} is listed in {LIST} (127.0.0.2): 'six'",
     ]
     line = f"SMTP CRITICAL - {', also '.join(said)}"
     assert asked(port, answers, "--dnsbl", LIST, "-c", "dnsbl=1") == (2, line)
@@ -109,6 +110,23 @@ def test_a_dead_list_is_not_excused_by_ipv6(port: int) -> None:
         3,
         f"SMTP UNKNOWN - dnsbl: {OTHER} does not list 127.0.0.2, and so nothing",
     )
+
+
+def test_a_list_that_gives_no_answer_is_told_once(port: int) -> None:
+    broken = fails("SERVFAIL")
+    answers = {**zone(LIST, broken, address=IPV4), **zone(LIST, broken, address=IPV6)}
+    assert asked(port, answers, "--dnsbl", LIST) == (
+        3,
+        f"SMTP UNKNOWN - dnsbl: {LIST} gives no answer (SERVFAIL from 127.0.0.1)",
+    )
+
+
+def test_addresses_stand_in_an_order_of_their_own(port: int) -> None:
+    addresses = [f"127.0.0.{number}" for number in (2, 10, 9, 30, 100)]
+    known = {(HOST, "A"): records(*(f"A {one}" for one in addresses))}
+    code, line = asked(port, known, "--reverse", "-4")
+    said = sorted(addresses, key=lambda one: int(one.split(".")[3]))
+    assert (code, re.findall(r"(\S+) has no PTR record", line)) == (1, said)
 
 
 def test_a_list_that_is_silent_about_one_address(port: int) -> None:

@@ -11,7 +11,7 @@ from check_smtp_health.errors import SessionFault, UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.addresses import plain_address
+from check_smtp_health.net.addresses import packed, plain_address
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.state import own_fault
 
@@ -122,4 +122,10 @@ def need_addresses(option: str, hosts: Iterable[Host]) -> None:
 def server_addresses(state: ProbeState) -> tuple[str, ...]:
     """Return all addresses of the server, whichever answered; none where it has not been found."""
     known = state.connection.addresses if state.target.host.kind != "socket" else ()
-    return tuple(dict.fromkeys(plain_address(one.host) for one in known))
+    # In an order of their own: name servers give them in a different one each time.
+    return tuple(sorted({plain_address(one.host) for one in known}, key=_in_order))
+
+
+def _in_order(address: str) -> tuple[int, bytes]:
+    number = packed(address)
+    return len(number), number

@@ -272,8 +272,8 @@ def _consult(servers: Servers, one: Dnsbl, subjects: Sequence[str]) -> Procedure
     points = (point for form in sorted(used) for point in TEST_POINTS[form])
     asked = tuple(dict.fromkeys((*subjects, *points)))
     answers = yield from together(ask(servers, name(one.zone, each), "A") for each in asked)
-    view = _View(one, dict(zip(asked, answers)))
-    opinions = [view.opinion(subject, len(subjects)) for subject in subjects]
+    view = _View(one, dict(zip(asked, answers)), subjects)
+    opinions = [view.opinion(subject) for subject in subjects]
     listed = [index for index, opinion in enumerate(opinions) if opinion.codes]
     reasons = yield from together(
         ask(servers, name(one.zone, opinions[index].about), "TXT") for index in listed
@@ -288,16 +288,17 @@ def _consult(servers: Servers, one: Dnsbl, subjects: Sequence[str]) -> Procedure
 class _View:
     """What a list has answered, to be read as opinions."""
 
-    def __init__(self, one: Dnsbl, answers: Answers) -> None:
+    def __init__(self, one: Dnsbl, answers: Answers, subjects: Sequence[str]) -> None:
         self._list = one
         self._answers = answers
+        self._is_mute = all(isinstance(answers[subject], PeerFault) for subject in subjects)
 
-    def opinion(self, about: str, count: int) -> Opinion:
-        """Return what the list says of one of ``count`` subjects."""
+    def opinion(self, about: str) -> Opinion:
+        """Return what the list says of one subject."""
         one = Opinion(self._list.shown, about)
         answer = self._answers[about]
         if isinstance(answer, PeerFault):
-            which = f" about {about}" if count > 1 else ""
+            which = "" if self._is_mute else f" about {about}"
             return one._replace(trouble=f"gives no answer{which} ({answer.problem})")
         codes = self._said(about)
         trouble = _refusal(codes) or self._oddity(codes)
