@@ -187,15 +187,21 @@ class _Run:
             return _say(definitions.read(options.last("print-definition") or ""))
         form = output.find(options.last("output-format"))
         passwords: tuple[str | None, str | None] = (None, None)
+        key: str | None = None
         if options.count("authuser") or options.count("mailbox"):
             from check_smtp_health.config import credentials
 
             passwords = credentials.read(options, os.environ)
+        if options.count("dnsbl"):
+            from check_smtp_health.config import credentials
+
+            key = credentials.dnsbl_key(options, os.environ)
         settings = build.build(
             options,
             stages.NAMES,
             os.uname().nodename,
             *passwords,
+            dnsbl_key=key,
             keeps_transcript=form.has_transcript,
             causes=causes() if options.count("state") else (),
         )

@@ -151,6 +151,12 @@ class Unresolvable(PeerFault):
     kind = "unresolvable"
 
 
+class Misdirected(PeerFault):
+    """An MX host leads back to whoever asks, or to nobody: it is not to be probed."""
+
+    kind = "misconfigured"
+
+
 class Unreachable(PeerFault):
     """No connection: refused, no route."""
 

@@ -172,7 +172,8 @@ class Report(NamedTuple):
     the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
     ``label`` what its metrics are told apart by, empty where the run has but one target; ``held``
     what the session has shown to hold, in a few words each; ``elsewhere`` who else was asked when
-    it did not answer, and what came of that.
+    it did not answer, and what came of that; ``is_alone`` whether its domain has no other host that
+    could take mail.
     """
 
     host: Host
@@ -188,6 +189,12 @@ class Report(NamedTuple):
     is_domain: bool = False
     held: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    is_alone: bool = False
+
+    @property
+    def is_misdirected(self) -> bool:
+        """Whether it is an MX host that leads back to whoever asks, or to nobody: not probed."""
+        return self.failure is not None and self.failure.kind == "misconfigured"
 
     @property
     def failure(self) -> Failure | None:

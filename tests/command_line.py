@@ -53,4 +53,7 @@ def _prepare(options: getopt.Options) -> None:
         definitions.read(options.last("print-definition") or "")
     output.find(options.last("output-format"))
     passwords = credentials.password(options, {}), credentials.mailbox_password(options, {})
-    targets.prepare(build.build(options, stages.NAMES, "here", *passwords, causes=cli.causes()))
+    key = credentials.dnsbl_key(options, {}) if options.count("dnsbl") else None
+    targets.prepare(
+        build.build(options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes())
+    )

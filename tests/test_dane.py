@@ -31,6 +31,9 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Ste
 
 KNOWS_CHAIN = sys.version_info >= (3, 10)
 
+MX = "127.0.0.6"
+"""Where one is with a good certificate, too: an MX host at 127.0.0.1 would not be probed."""
+
 GOOD, EXPIRED, OTHER = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 """Where servers are that show a good certificate, an expired one, and one for another name."""
 
@@ -136,11 +139,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             context.load_cert_chain(path)
             server = ScriptedServer(script(context), address=address, port=port)
             stack.enter_context(server.running())
+        server = ScriptedServer(script(contexts[GOOD]), address=MX, port=port)
+        stack.enter_context(server.running())
         zones = (
             Zone("mail.test", records(chains, port), SIGNED),
             Zone(
                 "plain.test",
-                "@ MX 10 mx\n" + served("mx", GOOD, port, tlsa(chains[GOOD][0], "3 1 1")),
+                "@ MX 10 mx\n" + served("mx", MX, port, tlsa(chains[GOOD][0], "3 1 1")),
             ),
             Zone("bogus.test", served("mx", GOOD, port, STRANGE), BOGUS),
         )
@@ -402,7 +407,7 @@ def test_a_zone_that_is_not_signed(world: World) -> None:
     assert (outcome.code, world.line(outcome)) == (
         2,
         "CRITICAL - {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not DNSSEC-secure "
-        "[127.0.0.1]",
+        "[127.0.0.6]",
     )
 
 
@@ -412,7 +417,7 @@ def test_an_mx_set_that_is_not_secure(world: World) -> None:
         2,
         "CRITICAL - plain.test dane: the MX set of plain.test is not DNSSEC-secure, so that no "
         "TLSA record counts, also {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not "
-        "DNSSEC-secure [127.0.0.1], 0 of 1 healthy",
+        "DNSSEC-secure [127.0.0.6], 0 of 1 healthy",
     )
 
 
@@ -466,10 +471,10 @@ def test_postfix_behind_starttls(tmp_path: Path) -> None:
     settings = {"smtpd_tls_security_level": "may", "smtpd_tls_chain_files": path}
     with postfix.running(**settings) as server:
         domain = (
-            "@ MX 10 mail\nmail A 127.0.0.1\n"
+            "@ MX 10 mail\nmail A 127.0.0.2\n"
             f"_{server.port}._tcp.mail TLSA {tlsa(certificate, '3 1 1')}\n"
         )
-        reverse = "1.0.0 PTR mail.example.org.\n"
+        reverse = "2.0.0 PTR mail.example.org.\n"
         zero = ".0" * 19
         blocked = (
             "2.0.0.127 A 127.0.0.2\n9.2.0.192 A 127.0.0.4\n9.2.0.192 TXT spam\n"
@@ -498,7 +503,7 @@ def test_postfix_behind_starttls(tmp_path: Path) -> None:
         "dnsbl    [OK] 192.0.2.9 is not a public address, hardly a list knows it",
         "dnsbl    [OK] 192.0.2.1 is not a public address, hardly a list knows it",
         "dnsbl    [OK] 2001:db8::8 is not a public address, hardly a list knows it",
-        "reverse  [OK] 127.0.0.1 is mail.example.org",
+        "reverse  [OK] 127.0.0.2 is mail.example.org",
         f"dane     [OK] TLSA 3 1 1 {own}... matches",
     ]
 

@@ -12,6 +12,7 @@ from check_smtp_health.policy import dnsbl
 from tests import masking, plugin
 from tests.json_answer import read
 from tests.plugin import Outcome
+from tests.servers.blocklist import LISTED, zone
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.name_server import (
     GARBAGE,
@@ -22,7 +23,6 @@ from tests.servers.name_server import (
     SILENCE,
     WRONG_ID,
     WRONG_QUESTION,
-    Answer,
     NameServer,
     fails,
     late,
@@ -34,8 +34,6 @@ from tests.servers.scripted import Hang, ScriptedServer
 ADDRESS = "192.0.2.9"
 IPV6 = "2001:db8::9"
 
-LISTED = records("A 127.0.0.2")
-
 OK = "SMTP OK - {target} answered in # s (slowest: # # s)"
 
 
@@ -43,25 +41,6 @@ OK = "SMTP OK - {target} answered in # s (slowest: # # s)"
 def server() -> Iterator[ScriptedServer]:
     with ScriptedServer((BANNER, *HELO, *QUIT)).running() as running:
         yield running
-
-
-def zone(
-    name: str,
-    answer: Answer = NXDOMAIN,
-    *,
-    address: str = ADDRESS,
-    reason: Answer = NXDOMAIN,
-    listed: Answer = LISTED,
-    unlisted: Answer = NXDOMAIN,
-) -> dict[tuple[str, str], Answer]:
-    """Return what a list answers about an address and about its test points, well by default."""
-    points = dnsbl.TEST_POINTS[6 if ":" in address else 4]
-    return {
-        (dnsbl.name(name, points[0]), "A"): listed,
-        (dnsbl.name(name, points[1]), "A"): unlisted,
-        (dnsbl.name(name, address), "A"): answer,
-        (dnsbl.name(name, address), "TXT"): reason,
-    }
 
 
 def run(
@@ -212,14 +191,28 @@ def test_the_servers_own_address_is_asked_about(server: ScriptedServer) -> None:
     )
 
 
+HERE = records("A 127.0.0.1")
+
 TROUBLES = {
     "refuses.test": (
         zone("refuses.test", records("A 127.255.255.254")),
-        "refuses to answer this resolver (127.255.255.254)",
+        "refuses to answer this resolver, a public one (127.255.255.254)",
     ),
     "quota.test": (
         zone("quota.test", listed=records("A 127.255.255.255")),
-        "refuses to answer this resolver (127.255.255.255)",
+        "refuses to answer this resolver, which asks too often (127.255.255.255)",
+    ),
+    "mistyped.test": (
+        zone("mistyped.test", records("A 127.255.255.252")),
+        "is not the name of a list, check its spelling (127.255.255.252)",
+    ),
+    "other.test": (
+        zone("other.test", records("A 127.255.255.250")),
+        "refuses to answer (127.255.255.250)",
+    ),
+    "blocker.test": (
+        zone("blocker.test", HERE, listed=HERE, unlisted=HERE),
+        "lists 127.0.0.1, and so everything",
     ),
     "parked.test": (
         zone("parked.test", records("A 203.0.113.5"), unlisted=records("A 203.0.113.5")),
@@ -257,12 +250,13 @@ TROUBLES = {
 """What is wrong with a list, by its name: its answers, and what is said of it."""
 
 
-def test_a_troubled_list_is_no_listing(server: ScriptedServer) -> None:
-    answers = {key: answer for table, _ in TROUBLES.values() for key, answer in table.items()}
-    troubles = [f"dnsbl: {name} {trouble}" for name, (_, trouble) in TROUBLES.items()]
+@pytest.mark.parametrize("lists", [list(TROUBLES)[::2], list(TROUBLES)[1::2]])
+def test_a_troubled_list_is_no_listing(server: ScriptedServer, lists: list[str]) -> None:
+    answers = {key: one for name in lists for key, one in TROUBLES[name][0].items()}
+    troubles = [f"dnsbl: {name} {TROUBLES[name][1]}" for name in lists]
     with NameServer({**answers, **zone("good.test")}).running() as names:
-        among = run(server, names, *asked(*TROUBLES, "good.test"))
-        alone = run(server, names, *asked(*TROUBLES))
+        among = run(server, names, *asked(*lists, "good.test"))
+        alone = run(server, names, *asked(*lists))
     assert (among.code, line(among, server), among.stderr) == (
         0,
         ", also ".join([f"{OK}, not on good.test", *troubles]),

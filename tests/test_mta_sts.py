@@ -28,7 +28,7 @@ POLICY = (
 
 RECORD = 'TXT "v=STSv1; id=20260101T00"'
 
-HTTPS = "127.0.0.43"
+HTTPS, SMTP = "127.0.0.43", "127.0.0.44"
 """Where the policy is served, on port 443."""
 
 
@@ -207,9 +207,9 @@ class World:
         server = ScriptedServer(script, address=HTTPS, port=443, received=self.requests)
         known = {
             ("mail.test", "MX"): records("MX 10 mx.mail.test.", "MX 20 b.pool.test."),
-            ("mail.test", "A"): records("A 127.0.0.1"),
-            ("mx.mail.test", "A"): records("A 127.0.0.1"),
-            ("b.pool.test", "A"): records("A 127.0.0.1"),
+            ("mail.test", "A"): records(f"A {SMTP}"),
+            ("mx.mail.test", "A"): records(f"A {SMTP}"),
+            ("b.pool.test", "A"): records(f"A {SMTP}"),
             ("_mta-sts.mail.test", "TXT"): records(RECORD),
             ("_smtp._tls.mail.test", "TXT"): records('TXT "v=TLSRPTv1; rua=mailto:t@mail.test"'),
             ("mta-sts.mail.test", "A"): records(f"A {HTTPS}"),
@@ -228,7 +228,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     needs.root()  # for the port of HTTPS
     authority = Authority.made(tmp_path_factory.mktemp("mta-sts"), "ours")
-    with ScriptedServer((BANNER, *HELO, *QUIT)).running() as server:
+    with ScriptedServer((BANNER, *HELO, *QUIT), address=SMTP).running() as server:
         yield World(server, authority, authority.serving("mta-sts.mail.test"), [])
 
 
@@ -307,7 +307,7 @@ def test_a_host_that_is_its_own_domain(world: World) -> None:
     outcome = world.run(page(policy), answers={("mail.test", "MX"): Answer()}, arguments=())
     assert outcome.code == 0
     assert masking.unraced(outcome.line) == (
-        f"SMTP OK - mail.test:{world.smtp.port} [127.0.0.1] answered in # s (slowest: # # s), "
+        f"SMTP OK - mail.test:{world.smtp.port} [{SMTP}] answered in # s (slowest: # # s), "
         "MTA-STS enforce"
     )
 
@@ -317,7 +317,7 @@ def test_the_mx_set_is_looked_up_where_it_is_not_known(world: World) -> None:
     assert (outcome.code, outcome.line) == (
         2,
         f"SMTP CRITICAL - mail.test:{world.smtp.port} mta-sts: the policy does not cover "
-        "b.pool.test [127.0.0.1]",
+        f"b.pool.test [{SMTP}]",
     )
 
 

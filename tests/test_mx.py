@@ -212,16 +212,16 @@ def test_every_address_of_every_host(port: int) -> None:
     )
 
 
-def test_two_domains_together(port: int) -> None:
+def test_a_host_of_two_domains_is_probed_once(port: int) -> None:
     other = "example.net"
-    answers = {**published(f"MX 10 {ONE}."), (other, "MX"): records(f"MX 5 {ONE}.")}
-    done = asked(port, answers, "-H", other)
+    answers = {**published(*BOTH), (TWO, "A"): records(f"A {GOOD}")}
+    done = asked(port, {**answers, (other, "MX"): records(f"MX 5 {TWO.upper()}.")}, "-H", other)
     assert done.code == 0
     assert done.line.startswith(f"SMTP OK - {DOMAIN}, {other}: 2 of 2 healthy, slowest: ")
     stages = ("time", "resolve", "connect", "banner", "helo", "quit")
-    shared = metrics(ONE, *stages).replace(";0;1", ";0;3")
+    first, second = (metrics(one, *stages).replace(";0;1", ";0;3") for one in (ONE, TWO))
     assert done.perfdata == (
-        f"healthy=2;;;0;2 '{DOMAIN}::resolve'=#s;;;0 {shared} '{other}::resolve'=#s;;;0 {shared}"
+        f"healthy=2;;;0;2 '{DOMAIN}::resolve'=#s;;;0 {first} {second} '{other}::resolve'=#s;;;0"
     )
 
 

@@ -55,13 +55,14 @@ def build(  # noqa: PLR0913
     password: str | None = None,
     mailbox_password: str | None = None,
     *,
+    dnsbl_key: str | None = None,
     keeps_transcript: bool = False,
     causes: Sequence[str] = (),
 ) -> Settings:
     """Return the settings that the options make.
 
-    ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords are
-    what ``credentials`` found, ``causes`` are what ``--state`` may name.
+    ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords and
+    the key are what ``credentials`` found, ``causes`` are what ``--state`` may name.
 
     Raises:
         UsageFault: the first thing that is wrong.
@@ -76,7 +77,7 @@ def build(  # noqa: PLR0913
         login=_login(options, tls, password),
         transaction=transaction,
         roundtrip=_roundtrip(options, mailbox_password, endpoint),
-        policies=Policies({name: options.all(name) for name in POLICIES if options.count(name)}),
+        policies=_policies(options, dnsbl_key),
         judging=_judging(
             options,
             stages,
@@ -106,6 +107,7 @@ def _endpoint(options: Options) -> Endpoint:
         min_healthy=_min_healthy(options, hosts),
         nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
         controls=_controls(options, hosts, port),
+        expect_mx=_expect_mx(options),
     )
 
 
@@ -152,6 +154,12 @@ def _is_about_names(options: Options, option: str, hosts: tuple[Host, ...]) -> b
         return False
     parsers.need_names(option, hosts)
     return True
+
+
+def _expect_mx(options: Options) -> tuple[Host, ...]:
+    if options.count("expect-mx") and not options.count("mx"):
+        raise UsageFault("expect-mx", "needs --mx")
+    return _once(map(parsers.mx_host, options.all("expect-mx")), parsers.identity)
 
 
 def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
@@ -342,6 +350,21 @@ def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
             why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
             raise UsageFault(why, f"cannot be combined with the mailbox's address {host.ascii}")
     return mailboxes
+
+
+def _policies(options: Options, dnsbl_key: str | None) -> Policies:
+    keyed = [one for one in options.all("dnsbl") if parsers.has_key(one)]
+    if options.count("dnsbl-key-file") and not keyed:
+        label = parsers.KEY_LABEL
+        raise UsageFault("dnsbl-key-file", f"needs --dnsbl with the label {label} in its zone")
+    if keyed and not dnsbl_key:
+        raise UsageFault("dnsbl", f"{quoted(keyed[0])} needs a key, use --dnsbl-key-file FILE")
+    if keyed and dnsbl_key and not parsers.is_label(dnsbl_key):
+        raise UsageFault("dnsbl", "the key is not a label of DNS: letters, digits and hyphens")
+    return Policies(
+        {name: options.all(name) for name in POLICIES if options.count(name)},
+        dnsbl_key=Secret(dnsbl_key) if keyed and dnsbl_key else None,
+    )
 
 
 def _judging(

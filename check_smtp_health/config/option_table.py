@@ -50,6 +50,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             ),
             Option(("--mx",), "", "HOST is a mail domain: probe every host of its MX set"),
             Option(
+                ("--expect-mx",),
+                "HOST",
+                "host that the MX set must have: these, and no other",
+                repeatable=True,
+            ),
+            Option(
                 ("--min-healthy",),
                 "N",
                 "with several targets: fewer than N OK or WARNING are CRITICAL, N or more but not "
@@ -247,15 +253,23 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         (
             Option(
                 ("--dnsbl",),
-                "ZONE[/ADDRESS]",
-                "DNS blocklist in which the server's address, or another, must not be listed",
+                "ZONE[=CODES][/ADDRESS|/DOMAIN]",
+                "DNS blocklist in which the server's addresses, or another, or a domain must not "
+                "be listed; CODES are those that count, as in 127.0.0.[2;4..11] (default: all but "
+                "127.0.0.1)",
                 repeatable=True,
+            ),
+            Option(
+                ("--dnsbl-key-file",),
+                "FILE",
+                "file whose first line stands for the label KEY in ZONE; or the environment "
+                "variable CHECK_SMTP_HEALTH_DNSBLKEY",
             ),
             Option(
                 ("--reverse",),
                 "",
-                "the server's address must have a name that leads back to it and that banner and "
-                "HELO reply agree with",
+                "each of the server's addresses must have a name that leads back to it and that "
+                "banner and HELO reply agree with",
             ),
             Option(
                 ("--dane",),
@@ -361,5 +375,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
 OPTIONS = tuple(option for _, options in GROUPS for option in options)
 """All rows."""
 
-POLICIES = tuple(option.name for option in dict(GROUPS)[POLICY_TITLE])
-"""The names of the options about what is published."""
+POLICIES = tuple(
+    option.name for option in dict(GROUPS)[POLICY_TITLE] if not option.name.endswith("-file")
+)
+"""The names of the options about what is published; a file only serves one of them."""

@@ -39,6 +39,9 @@ SIZE_DIGITS = 20
 
 DNS_PORT = 53
 
+KEY_LABEL = "KEY"
+"""The label of a DNSBL's zone that stands for the customer's key."""
+
 LABEL_LIMIT = 63
 """Octets between two dots of a host name (RFC 1035 section 2.3.4)."""
 
@@ -100,12 +103,22 @@ def host(given: str) -> Host:
     name, colon, port = given.rpartition(":")
     if colon and is_digits(port) and is_name(name):
         raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
-    text = given if given.isascii() else _to_ascii(given)
+    text = given if given.isascii() else to_ascii(given)
     if not is_name(text):
         raise UsageFault(
             "hostname", f"{quoted(given)} is not a host name, IP address or socket path"
         )
     return Host(given if given.isprintable() else text, text, "name")
+
+
+def mx_host(given: str) -> Host:
+    """Return the host that ``--expect-mx`` names."""
+    try:
+        expected = host(given)
+    except UsageFault as fault:
+        raise UsageFault("expect-mx", f"{quoted(given)} is not a host name") from fault
+    need_names("expect-mx", (expected,))
+    return expected
 
 
 def identity(given: Host) -> str:
@@ -130,7 +143,7 @@ def need_names(option: str, hosts: Iterable[Host]) -> None:
             raise UsageFault(option, f"{quoted(one.given)} is not a name that DNS knows")
 
 
-def _to_ascii(name: str) -> str:
+def to_ascii(name: str) -> str:
     """Return the name as DNS has it (IDNA), empty where it has none."""
     try:
         # The codec's import takes longer than a check of a near server: only where it is needed.
@@ -388,6 +401,16 @@ def is_name(text: str) -> bool:
         and not any(label[0] == "-" or label[-1] == "-" for label in labels)
         and not labels[-1].isdigit()
     )
+
+
+def is_label(text: str) -> bool:
+    """Whether ``text`` can be one label of a host name."""
+    return "." not in text and is_name(f"{text}.test")
+
+
+def has_key(given: str) -> bool:
+    """Whether the zone of a ``--dnsbl`` needs the customer's key."""
+    return KEY_LABEL in given.partition("/")[0].partition("=")[0].split(".")
 
 
 def is_digits(text: str) -> bool:

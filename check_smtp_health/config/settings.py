@@ -46,7 +46,8 @@ class Endpoint(NamedTuple):
     """Which servers, and how to reach them. ``family`` is 4, 6 or None for both.
 
     ``timeout`` is the deadline of the whole run, in seconds; ``proxy`` the version of the PROXY
-    protocol, empty where no header is sent; ``controls`` are asked when a target does not answer.
+    protocol, empty where no header is sent; ``controls`` are asked when a target does not answer;
+    ``expect_mx`` are the hosts that an MX set must have, none where any will do.
     """
 
     hosts: tuple[Host, ...]
@@ -60,6 +61,7 @@ class Endpoint(NamedTuple):
     min_healthy: int | None = None
     nameservers: tuple[tuple[str, int], ...] = ()
     controls: tuple[Control, ...] = ()
+    expect_mx: tuple[Host, ...] = ()
 
     @property
     def has_several(self) -> bool:
@@ -150,9 +152,13 @@ class RoundTrip(NamedTuple):
 
 
 class Policies(NamedTuple):
-    """The options about what is published, by name, with their words: ``policy`` reads them."""
+    """The options about what is published, by name, with their words: ``policy`` reads them.
+
+    ``dnsbl_key`` is the customer's key that some lists want in their zone.
+    """
 
     given: Mapping[str, tuple[str, ...]]
+    dnsbl_key: Secret | None = None
 
     def asks(self, option: str) -> bool:
         """Whether the option was given."""

@@ -100,6 +100,8 @@ class _FailureContext(Context):  # type: ignore[misc]
         state = state_with(resource.diagnosis(metric), kind, self._judging)
         if state == Ok and kind == "transient" and resource.lacks_tls:
             state = Warn  # who puts up with "not now" has still asked to see the certificate
+        if kind == "misconfigured" and resource.report.is_alone:
+            state = Critical  # nobody else takes the domain's mail
         return Result(state, describe(seen), metric)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
-from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown
+from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown, Warn
 from check_smtp_health.judge.states import FAILURES, REFUSALS, is_failed, kind_of
 from check_smtp_health.stages import QUIT, TLS
 
@@ -120,7 +120,10 @@ class MailService(Resource):  # type: ignore[misc]
     def probe(self) -> Iterator[Metric]:
         """Give the number of targets that are OK or WARNING, of how many."""
         failing = {
-            id(result.resource) for result in self._results if result.state in (Critical, Unknown)
+            id(result.resource)
+            for result in self._results
+            if result.state in (Critical, Unknown)
+            or (result.state == Warn and result.resource.report.is_misdirected)
         }
         counted = [target for target in self._targets if target.is_counted]
         healthy = sum(id(target) not in failing for target in counted)

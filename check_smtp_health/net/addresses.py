@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
+_MAPPED = bytes(10) + b"\xff\xff"
+"""How an IPv6 address begins that stands for one of IPv4 (RFC 4291 section 2.5.5.2)."""
+
 _PROBLEMS = {
     socket.EAI_NONAME: "no such host name",
     socket.EAI_AGAIN: "the name servers gave no answer (temporary failure)",
@@ -84,6 +87,13 @@ def _need_descriptors() -> None:
 def plain_name(name: str) -> str:
     """Return a name of DNS as it is compared: lower case, without final dot."""
     return name.rstrip(".").lower()
+
+
+def plain_address(host: str) -> str:
+    """Return an IP address without its scope, and the IPv4 one that an IPv6 one stands for."""
+    host = host.partition("%")[0]
+    mapped = packed(host).startswith(_MAPPED) if ":" in host else False
+    return socket.inet_ntop(socket.AF_INET, packed(host)[-4:]) if mapped else host
 
 
 def with_shares(addresses: Sequence[Address]) -> Iterator[tuple[Address, float]]:

@@ -11,6 +11,7 @@ from check_smtp_health.errors import SessionFault, UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import packed, plain_address
 from check_smtp_health.net.dns import together
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.state import own_fault
@@ -36,7 +37,8 @@ class Row(NamedTuple):
     Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile; one
     of the ``run`` is about the domains that its option names, prepared as ``Topic``s. One
     that ``vouches`` for a server is checked before the server is told a secret.
-    ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one.
+    ``on_mx_set`` is a function of the module that judges a domain's MX set, ``secrets`` one that
+    gives, of what was prepared, what nobody may be shown, where it has them.
     """
 
     option: str
@@ -44,10 +46,11 @@ class Row(NamedTuple):
     module: str
     on_mx_set: str = ""
     vouches: bool = False
+    secrets: str = ""
 
 
 POLICIES = (
-    Row("dnsbl", "server", "dnsbl"),
+    Row("dnsbl", "server", "dnsbl", secrets="secrets"),
     Row("reverse", "server", "reverse"),
     Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
     Row("mta-sts", "domain", "mta_sts"),
@@ -81,6 +84,7 @@ class Policy(NamedTuple):
     check: Callable[[Any, Any], Procedure[PolicyResult | None]]
     on_mx_set: Callable[[Host, MxSet], PolicyResult] | None
     vouches: bool = False
+    secrets: tuple[bytes, ...] = ()
 
 
 def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
@@ -98,7 +102,8 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
     on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
     check = load(f"policy.{row.module}:check")
-    return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches)
+    secrets = tuple(load(f"policy.{row.module}:{row.secrets}")(prepared)) if row.secrets else ()
+    return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches, secrets)
 
 
 def result(
@@ -141,7 +146,13 @@ def need_addresses(option: str, hosts: Iterable[Host]) -> None:
             raise UsageFault(option, f"{quoted(host.given)} has no IP address")
 
 
-def server_address(state: ProbeState) -> str:
-    """Return the address of the server that was probed, empty where none was reached."""
-    address = state.connection.address
-    return address.host.partition("%")[0] if address is not None else ""
+def server_addresses(state: ProbeState) -> tuple[str, ...]:
+    """Return all addresses of the server, whichever answered; none where it has not been found."""
+    known = state.connection.addresses if state.target.host.kind != "socket" else ()
+    # In an order of their own: name servers give them in a different one each time.
+    return tuple(sorted({plain_address(one.host) for one in known}, key=_in_order))
+
+
+def _in_order(address: str) -> tuple[int, bytes]:
+    number = packed(address)
+    return len(number), number

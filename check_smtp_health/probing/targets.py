@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from check_smtp_health import stages
+from check_smtp_health.config.parsers import identity
 from check_smtp_health.errors import SessionFault, UsageFault, is_unanswered
+from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Pause, Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
@@ -66,6 +68,8 @@ def prepare(settings: Settings) -> ProbePlan:
         from check_smtp_health import policy
 
         policies = policy.prepare(settings, prepared.servers)
+        keys = [secret for one in policies for secret in one.secrets]
+        prepared = prepared._replace(secrets=(*prepared.secrets, *keys))
     return ProbePlan(settings, stages.plan(settings), prepared, policies)
 
 
@@ -93,7 +97,7 @@ def _probe_all(
 
             aside.append(untimed(policy.of_run(of_run, plan.settings)))
         found: list[Any] = driver.run([*expanded, *aside], deadline, signals)
-        reports = [report for several in found[: len(expanded)] for report in several]
+        reports = service.reports(found[: len(expanded)])
         if of_run:
             from check_smtp_health.probing import senders
 
@@ -168,8 +172,20 @@ class _Watch:
         return reports if self._controls is None else list(map(self._controls.judged, reports))
 
 
+class _Expanded(NamedTuple):
+    """What a HOST of the command line has come to.
+
+    ``own`` are the reports on the way to its ``hosts``, which stand here by their identity, for
+    those of other domains may be among them. ``policies`` are the results about the domain.
+    """
+
+    own: tuple[Report, ...]
+    hosts: tuple[object, ...] = ()
+    policies: tuple[PolicyResult, ...] = ()
+
+
 class _Service:
-    """Follows the hosts to the targets that they stand for, and probes these.
+    """Follows the hosts to the targets that they stand for, and probes these, each of them once.
 
     ``of_domain`` are the policies about a domain that the run asks about.
     """
@@ -180,52 +196,84 @@ class _Service:
         self._endpoint = plan.settings.endpoint
         self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
         self._is_doubted = False  # whether the MX set that names the targets may be forged
+        self._probed: dict[object, list[Report]] = {}
+        self._resolve = plan.stages.resolve
+        if self._endpoint.mx:
+            from check_smtp_health.policy import mx
+
+            self._resolve = self._resolve._replace(run=mx.resolve)
 
     def session(self, host: Host) -> TimedProcedure[Report]:
         """Probe a host at the first of its addresses that connects."""
         label = _bracketed(host.given) if self._endpoint.has_several else ""
         return self._probe(self._target(host, label))
 
-    def expand(self, host: Host) -> TimedProcedure[list[Report]]:
+    def expand(self, host: Host) -> TimedProcedure[_Expanded]:
         """Probe all that a host of the command line stands for."""
         return self._of_domain(host) if self._endpoint.mx else self._with_policies(host, None)
+
+    def reports(self, expanded: Sequence[_Expanded]) -> list[Report]:
+        """Return all reports; a host of several domains stands with the first of them."""
+        told: list[Report] = []
+        alone = {host for one in expanded if self._is_hopeless(one) for host in one.hosts}
+        known: set[object] = set()
+        for one in expanded:
+            several = list(one.own)
+            for host in one.hosts:
+                if host not in known:
+                    several += [
+                        report._replace(is_alone=host in alone) for report in self._probed[host]
+                    ]
+            known.update(one.hosts)
+            if one.policies:
+                several[0] = several[0]._replace(policies=(*several[0].policies, *one.policies))
+            told += several
+        return told
+
+    def _is_hopeless(self, expanded: _Expanded) -> bool:
+        """Whether none of a domain's hosts can take mail."""
+        return all(
+            report.is_misdirected for host in expanded.hosts for report in self._probed[host]
+        )
 
     def _probe(self, target: Target) -> TimedProcedure[Report]:
         planned = self._plan.stages
         is_known = target.addresses or target.host.kind != "name"
-        session = planned.session if is_known else (planned.resolve, *planned.session)
+        session = planned.session if is_known else (self._resolve, *planned.session)
         return probe(target, self._plan, session)
 
     def _of_each_address(self, host: Host) -> TimedProcedure[list[Report]]:
         found: list[Address] = []
 
         def look_up(state: ProbeState) -> StageRun:
-            yield from self._plan.stages.resolve.run(state)
+            yield from self._resolve.run(state)
             found.extend(state.connection.addresses)
 
         report = yield from self._look_up(host, look_up)
         if not found:
             return [report]
-        targets = [self._target(host, _bracketed(address.host), address) for address in found]
+        several = tuple(found)
+        targets = [self._target(host, _bracketed(one.host), (one,), several) for one in several]
         outcome = yield Together([self._probe(target) for target in targets])
         reports: list[Report] = outcome.value
         return reports
 
-    def _of_domain(self, domain: Host) -> TimedProcedure[list[Report]]:
+    def _of_domain(self, domain: Host) -> TimedProcedure[_Expanded]:
         from check_smtp_health.policy import mx
 
         found: list[MxSet] = []
 
         def look_up(state: ProbeState) -> StageRun:
             assert state.prepared.servers is not None
-            found.append((yield from mx.find(state.prepared.servers, domain)))
+            expected = self._endpoint.expect_mx
+            found.append((yield from mx.find(state.prepared.servers, domain, expected)))
 
         report = yield from self._look_up(
             domain, self._watch.watched(look_up) if self._watch is not None else look_up
         )
         report = report._replace(is_domain=True)
         if not found:
-            return [report]
+            return _Expanded((report,))
         results = [found[0].result]
         for policy in self._plan.policies:
             if policy.on_mx_set is not None:
@@ -234,24 +282,29 @@ class _Service:
         report = report._replace(policies=tuple(results))
         return (yield from self._with_policies(domain, found[0].hosts, report))
 
-    def _of_hosts(self, hosts: Sequence[Host]) -> TimedProcedure[list[Report]]:
+    def _of_hosts(self, hosts: Sequence[Host]) -> TimedProcedure[None]:
+        """Probe those of the hosts that no other domain has led to."""
+        new = [host for host in hosts if identity(host) not in self._probed]
+        self._probed.update((identity(host), []) for host in new)
         if self._endpoint.all_addresses:
-            outcome = yield Together([self._of_each_address(host) for host in hosts])
-            return [one for several in outcome.value for one in several]
-        outcome = yield Together([self.session(host) for host in hosts])
-        reports: list[Report] = outcome.value
-        return reports
+            outcome = yield Together([self._of_each_address(host) for host in new])
+        else:
+            outcome = yield Together([self._at_first_address(host) for host in new])
+        for host, reports in zip(new, outcome.value):
+            self._probed[identity(host)] += reports
+
+    def _at_first_address(self, host: Host) -> TimedProcedure[list[Report]]:
+        return [(yield from self.session(host))]
 
     def _with_policies(
-        self, domain: Host, hosts: Sequence[Host] | None, *reports: Report
-    ) -> TimedProcedure[list[Report]]:
-        """Probe a domain's hosts, itself where None are known, and check its policies meanwhile.
-
-        The first report has the results; ``reports`` are those that come before the hosts' own.
-        """
+        self, domain: Host, hosts: Sequence[Host] | None, *own: Report
+    ) -> TimedProcedure[_Expanded]:
+        """Probe a domain's hosts, itself where None are known, and check its policies meanwhile."""
         targets = [domain] if hosts is None else hosts
+        expanded = _Expanded(own, tuple(map(identity, targets)))
         if not self.of_domain:
-            return [*reports, *(yield from self._of_hosts(targets))]
+            yield from self._of_hosts(targets)
+            return expanded
         from check_smtp_health.policy import Domain, result
 
         assert self._plan.prepared.servers is not None
@@ -262,11 +315,8 @@ class _Service:
                 *(untimed(result(one, about, self._plan.settings)) for one in self.of_domain),
             ]
         )
-        sessions, *results = outcome.value
-        told: list[Report] = [*reports, *sessions]
-        found: list[PolicyResult] = [one for one in results if one is not None]
-        told[0] = told[0]._replace(policies=(*told[0].policies, *found))
-        return told
+        results = outcome.value[1:]
+        return expanded._replace(policies=tuple(one for one in results if one is not None))
 
     def _look_up(
         self, host: Host, look_up: Callable[[ProbeState], StageRun]
@@ -275,11 +325,17 @@ class _Service:
         stage = self._plan.stages.resolve._replace(run=look_up)
         return (yield from probe(Target(host, None, host.given), self._plan, (stage,)))
 
-    def _target(self, host: Host, label: str, *addresses: Address) -> Target:
+    def _target(
+        self,
+        host: Host,
+        label: str,
+        addresses: tuple[Address, ...] = (),
+        siblings: tuple[Address, ...] = (),
+    ) -> Target:
         name = self._plan.settings.tls.sni
         if name is None and host.kind != "socket":
             name = host.dns_name.partition("%")[0]
-        return Target(host, name, label, addresses, self._is_doubted)
+        return Target(host, name, label, addresses, self._is_doubted, siblings)
 
 
 def _bracketed(address: str) -> str:

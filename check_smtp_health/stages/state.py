@@ -72,9 +72,9 @@ class Prepared(NamedTuple):
 class Target(NamedTuple):
     """Whom to probe. ``server_name`` is sent and verified in TLS, None where there is no name.
 
-    ``addresses`` are known already where only these are to be probed; ``label`` tells its metrics
-    from those of others, where there are others. Whoever named one that ``is_doubted`` may have
-    been forged: it is told no secret.
+    ``addresses`` are known already where only these are to be probed, and ``siblings`` are then the
+    others of the same host; ``label`` tells its metrics from those of others, where there are
+    others. Whoever named one that ``is_doubted`` may have been forged: it is told no secret.
     """
 
     host: Host
@@ -82,6 +82,7 @@ class Target(NamedTuple):
     label: str = ""
     addresses: tuple[Address, ...] = ()
     is_doubted: bool = False
+    siblings: tuple[Address, ...] = ()
 
 
 class Connection:

@@ -29,6 +29,7 @@ FORM = {
         "ipv6": "IPv6 only",
         "all_addresses": "All addresses of the host",
         "mx": "Mail domain (MX)",
+        "expect_mx": "MX hosts expected",
         "min_healthy": "Healthy targets",
         "nameserver": "Name servers",
         "control": "Controls",
@@ -80,6 +81,8 @@ FORM = {
     },
     "SMTP: DNS": {
         "dnsbl": "DNS blocklists",
+        "dnsblkey": "Key of DNS blocklists",
+        "dnsbl_key_file": "Key file of DNS blocklists",
         "reverse": "Reverse DNS",
         "dane": "DANE",
         "mta_sts": "MTA-STS",

@@ -155,7 +155,8 @@ def _configure(postfix: Postfix, settings: dict[str, str], services: str) -> Non
     chosen = {**SETTINGS, **places, **settings}
     main.write_text("".join(f"{key} = {value}\n" for key, value in chosen.items()))
     os.utime(main, (0, 0))  # Postfix waits until a file that has just changed is some seconds old
-    hosts = ("127.0.0.1", "[::1]") if has_ipv6() else ("127.0.0.1",)
+    # The second is for an MX host, which at 127.0.0.1 would not be probed.
+    hosts = ("127.0.0.1", "127.0.0.2", *(("[::1]",) if has_ipv6() else ()))
     listeners = [f"{host}:{postfix.port} inet n - n - - smtpd\n" for host in hosts]
     (directory / "master.cf").write_text("".join(listeners) + services)
 
