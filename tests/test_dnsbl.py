@@ -407,6 +407,7 @@ def test_json(server: ScriptedServer) -> None:
                 "is_pinned": False,
                 "listings": 1,
                 "held": "",
+                "measures": {},
             }
         ],
     )

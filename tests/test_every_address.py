@@ -69,7 +69,7 @@ def test_ipv4_is_listed_and_ipv6_connected(port: int) -> None:
     }
     assert asked(port, answers, "--dnsbl", LIST) == (
         2,
-        f"SMTP CRITICAL - dnsbl: {IPV4} is listed in {LIST} (127.0.0.4)",
+        f"SMTP CRITICAL - dnsbl: {IPV4} is listed in {LIST} (127.0.0.4), cause: blocklisted",
     )
     assert asked(port, answers, "--dnsbl", LIST, "-6")[0] == 0
 
@@ -80,8 +80,8 @@ def test_both_are_listed(port: int) -> None:
         **zone(LIST, LISTED, address=IPV6, reason=records('TXT "six"')),
     }
     said = [
-        f"dnsbl: {IPV4} is listed in {LIST} (127.0.0.2): 'four'",
-        f"dnsbl: {IPV6} is listed in {LIST} (127.0.0.2): 'six'",
+        f"dnsbl: {IPV4} is listed in {LIST} (127.0.0.2): 'four', cause: blocklisted",
+        f"dnsbl: {IPV6} is listed in {LIST} (127.0.0.2): 'six', cause: blocklisted",
     ]
     line = f"SMTP CRITICAL - {', also '.join(said)}"
     assert asked(port, answers, "--dnsbl", LIST, "-c", "dnsbl=1") == (2, line)

@@ -163,9 +163,10 @@ def test_the_other_refuses_mail(own: ScriptedServer) -> None:
 
 def test_verbose_and_json(own: ScriptedServer) -> None:
     told = asked(own, BESIDE, "-v").stdout
-    assert masking.timeless(told.replace(f":{own.port}", "")).splitlines()[1:4] == [
+    assert masking.timeless(told.replace(f":{own.port}", "")).splitlines()[1:5] == [
         f"[WARNING] {ONE}",
         f"[WARNING] {BAD}",
+        "advice   Correct the zone, or the server's name.",
         f"resolve # s █ [WARNING] {BAD[9:].partition(' (after')[0]}",
     ]
     domain, bad, good = read(asked(own, BESIDE, "--output-format", "json"))["targets"]
