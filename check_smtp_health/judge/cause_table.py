@@ -375,13 +375,19 @@ ROWS = (
         "unknown-recipient",
         "user unknown, unknown user, user not found, no such user, no such person, "
         "no such recipient, no such mailbox, recipient not found, unknown recipient, "
-        "recipient unknown, invalid recipient, mailbox unknown, mailbox not found, "
+        "recipient unknown, mailbox unknown, mailbox not found, "
         "mailbox does not exist, user does not exist, user doesnt exist, "
         "account that you tried to reach does not exist, user not exist, address does not exist, "
         "user doesnt have a account, no mailbox here, unrouteable address, utilisateur inconnu, "
         "empfänger unbekannt",
         unless=_OF_A_SENDER,
         stages=_RECIPIENT,
+    ),
+    Row(
+        "unknown-recipient",
+        "invalid recipient",  # without that code it is how OpenSMTPD refuses to relay, too
+        stages=_RECIPIENT,
+        statuses=("1.1",),
     ),
     Row(
         "unknown-recipient",
