@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         "controls silent",
         "masked",
         "mechanism",
+        "more replies",
         "no route",
         "null mx",
         "other ports only",

@@ -106,14 +106,14 @@ def sends(script: Script, *arguments: str) -> plugin.Checked:
         ),
         (
             (*ONE, *GO, Message(), b"452 4.2.2 mailbox full\r\n", *QUIT),
-            1,
+            2,
             "SMTP CRITICAL - data: 452 4.2.2 mailbox full (after # s), cause: mailbox full",
             "mail rcpt quit",
         ),
         (
             (*ONE, *GO, Message(), b"554 5.7.1 looks like spam\r\n", *QUIT),
             2,
-            "SMTP CRITICAL - data: 554 5.7.1 looks like spam (after # s)",
+            "SMTP CRITICAL - data: 554 5.7.1 looks like spam (after # s), cause: content",
             "mail rcpt quit",
         ),
         (
@@ -192,13 +192,13 @@ def test_nobody_else_gets_it() -> None:
         (
             b"250 a\r\n552 5.2.2 full\r\n",
             2,
-            "SMTP CRITICAL - data: b@x: 552 5.2.2 full (after # s)",
+            "SMTP CRITICAL - data: b@x: 552 5.2.2 full (after # s), cause: mailbox full",
             "mail rcpt quit",
         ),
         (
             b"452 4.2.2 full\r\n450-4.2.1 not\r\n450 4.2.1 now\r\n",
-            1,
-            "SMTP WARNING - data: a@x: 452 4.2.2 full (after # s), also "
+            2,
+            "SMTP CRITICAL - data: a@x: 452 4.2.2 full (after # s), cause: mailbox full, also "
             "data: b@x: 450 4.2.1 not / 4.2.1 now (after # s)",
             "mail rcpt quit",
         ),
@@ -508,7 +508,8 @@ def test_untrusted(names: tuple[str, ...], days: int, said: str, tmp_path: Path)
     authority = Authority.made(tmp_path, "CA")
     script = (Handshake(authority.serving(*names, days=days)), *WHOLE)
     run = trip(script, "--ca-file", authority.path, scheme="imaps")
-    assert (run.code, run.line) == (2, f"delivery: BOX/INBOX: {said} (after # s)")
+    line = f"delivery: BOX/INBOX: {said} (after # s), cause: certificate"
+    assert (run.code, run.line) == (2, line)
     run = trip(script, "--no-verify", scheme="imaps")
     assert (run.code, run.box.faults) == (0, [])
 

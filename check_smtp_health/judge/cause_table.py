@@ -375,13 +375,19 @@ ROWS = (
         "unknown-recipient",
         "user unknown, unknown user, user not found, no such user, no such person, "
         "no such recipient, no such mailbox, recipient not found, unknown recipient, "
-        "recipient unknown, invalid recipient, mailbox unknown, mailbox not found, "
+        "recipient unknown, mailbox unknown, mailbox not found, "
         "mailbox does not exist, user does not exist, user doesnt exist, "
         "account that you tried to reach does not exist, user not exist, address does not exist, "
         "user doesnt have a account, no mailbox here, unrouteable address, utilisateur inconnu, "
         "empfänger unbekannt",
         unless=_OF_A_SENDER,
         stages=_RECIPIENT,
+    ),
+    Row(
+        "unknown-recipient",
+        "invalid recipient",  # without that code it is how OpenSMTPD refuses to relay, too
+        stages=_RECIPIENT,
+        statuses=("1.1",),
     ),
     Row(
         "unknown-recipient",
@@ -406,7 +412,8 @@ ROWS = (
     Row(
         "sender-rejected",
         "sender address rejected, sender verify failed, "
-        "domain of sender address .. does not exist, domain name required for sender address, "
+        "domain of sender address .. does not exist, "
+        "domain name required for sender address, "
         "bad sender address syntax, unresolvable rfc .. from domain, in my badmailfrom, "
         "banned sender",
         unless="sender address rejected not logged in, sender address rejected not owned by",
@@ -528,7 +535,7 @@ ROWS = (
     Row(
         "disk-full",
         "insufficient system storage, insufficient disk space, insufficient storage, "
-        "no space left on device, space shortage, disk full, useddiskspace",
+        "no space left on device, space shortage, disk full, out of disk space, useddiskspace",
         unless="or disk full, mailbox, quota",
     ),
     Row(
@@ -538,6 +545,13 @@ ROWS = (
         "quota exceeded mailbox, mailbox quota exceeded, postfach ist voll, buzón .. lleno",
         unless="rate, daily, per hour",
         stages=_RECIPIENT,
+    ),
+    Row(
+        "mailbox-full",
+        "full, quota exceeded, exceeded .. quota",
+        unless="rate, daily, per hour, message*, sending",
+        stages=_RECIPIENT,
+        statuses=("2.2",),
     ),
     Row(
         "overloaded",
@@ -554,7 +568,8 @@ ROWS = (
     Row(
         "message-too-big",
         "message size exceeds, message file too big, message too big, message too large, "
-        "exceeded .. message size limits, exceeds my databytes limit, message length exceeds",
+        "message size limit exceeded, exceeded .. message size limits, exceeds my "
+        "databytes limit, message length exceeds",
         unless="quota",
         stages=_TRANSACTION,
     ),
@@ -587,7 +602,8 @@ ROWS = (
     ),
     Row(
         "content",
-        "contains a virus, virus detected, virus signature detected, detected by clamav, "
+        "looks like spam, likely unsolicited mail, contains a virus, virus detected, "
+        "virus signature detected, detected by clamav, "
         "message content rejected, spam message rejected, likely unsolicited email, "
         "rejected as spam, suspicion of spam, identified as spam, classified as spam, "
         "detected as spam, blocked by spamassassin, spam points, scored as spam, "
@@ -598,7 +614,8 @@ ROWS = (
     ),
     Row(
         "blocklisted",
-        "blocked using, blacklisted, black listed, blocklisted, in a black list, in an rbl, "
+        "blocked using, blocked by our rbl, blacklisted, black listed, blocklisted, in a "
+        "black list, in an rbl, "
         "in the rbl, one or more dnsbls, on our block list, # .. listed .. %, "
         "address .. listed .. %, banned sending ip, in spamhaus*, spamhaus.org, spamcop.net, "
         "barracudacentral.org, barracudanetworks.com/reputation",

@@ -148,10 +148,13 @@ def _in_stage(found: Diagnosis, stage: str) -> Diagnosis | None:
 def _reason(
     seen: Observation | None, problem: Failure | Finding, code: int, settings: Settings
 ) -> Reason:
-    if seen is None or problem.reason:
+    is_answer = code in _NOT_UNDERSTOOD or problem.reason == "more replies"
+    if seen is None:
         return problem.reason
-    if settings.endpoint.proxy and code in _NOT_UNDERSTOOD and seen.stage in _AFTER_PROXY:
+    if is_answer and settings.endpoint.proxy and seen.stage in _AFTER_PROXY:
         return "proxy answered"
+    if problem.reason:
+        return problem.reason
     # Who has said something, or was asked late, may only be slow.
     is_late = seen.seconds < SILENCE * settings.endpoint.timeout
     return "various" if problem.kind == "timed_out" and (problem.said or is_late) else ""

@@ -39,11 +39,13 @@ class MailServer(Resource):  # type: ignore[misc]
         self.lacks_tls = bool(settings.tls.mode) and report.tls is None
         self._limits = settings.judging.limits
         self._settings = settings
-        self._diagnoses: dict[int, Diagnosis | None] = {}
+        self._diagnoses: dict[int, Diagnosis | None] | None = None  # of who failed only
 
     def diagnosis(self, metric: Metric) -> Diagnosis | None:
         """Return why something failed, by one of the metrics given below; None if nobody knows."""
         key = id(metric)
+        if self._diagnoses is None:
+            self._diagnoses = {}
         if key not in self._diagnoses:
             seen, problem = _observed(metric)
             diagnosis = None

@@ -242,7 +242,8 @@ class _Driver:
 
     def _complete(self, task: _Task, value: Any, moment: float | None = None) -> None:
         self._waiting.discard(task)
-        self._idle.discard(task)
+        if self._idle:
+            self._idle.discard(task)
         if self._outliving:
             self._outliving.discard(task)
         ended = self._clock() if moment is None else moment

@@ -103,10 +103,13 @@ def delivering(port: int, **settings: str) -> contextlib.AbstractContextManager[
 
 
 @contextlib.contextmanager
-def running(services: str = SERVICES, port: int = 0, /, **settings: str) -> Iterator[Postfix]:
+def running(
+    services: str = SERVICES, port: int = 0, prefix: tuple[str, ...] = (), /, **settings: str
+) -> Iterator[Postfix]:
     """Run a Postfix with these main.cf settings besides our own until the block ends.
 
     ``services`` are those of master.cf besides smtpd; on this port, where it matters which.
+    ``prefix`` is a command that runs it in turn.
     """
     needs.root()
     postconf = needs.program("postconf")
@@ -116,7 +119,7 @@ def running(services: str = SERVICES, port: int = 0, /, **settings: str) -> Iter
         _configure(postfix, settings, services)
         with (postfix.directory / "output").open("wb") as output:
             process = subprocess.Popen(
-                [f"{daemons}/master", "-d", "-c", name],
+                [*prefix, f"{daemons}/master", "-d", "-c", name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
