@@ -10,11 +10,12 @@ import ssl
 import time
 
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.report import Certificate, Finding, TlsFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeVar
 
     _T = TypeVar("_T")
@@ -121,6 +122,33 @@ def key_information(der: bytes) -> bytes | None:
         )
 
     return _unless_malformed(information, None)
+
+
+def host_names(handshake: Handshake) -> tuple[str, ...]:
+    """Return the names of hosts that a verified certificate is for, as OpenSSL reads them.
+
+    Without any, that is its common names (RFC 6125 section 6.4.4).
+    """
+    certificate = handshake.certificate
+    if isinstance(certificate, bytes):  # a name in it is malformed
+        read = read_certificate(certificate)
+        return () if read is None else read.names
+    names = tuple(name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS")
+    return names or tuple(
+        value for part in certificate["subject"] for key, value in part if key == "commonName"
+    )
+
+
+def is_for(names: Sequence[str], host: str) -> bool:
+    """Whether a host is among a certificate's names, as OpenSSL has it.
+
+    A star stands for one whole label, the first (RFC 6125 section 6.4.3), and not for a domain
+    right below the root.
+    """
+    host = plain_name(host)
+    above = host.partition(".")[2]
+    wanted = {host, f"*.{above}"} if "." in above else {host}
+    return any(plain_name(name) in wanted for name in names)
 
 
 def _parsed(parsed: dict[str, Any]) -> Certificate:

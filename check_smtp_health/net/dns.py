@@ -13,6 +13,7 @@ import dns.resolver
 
 from check_smtp_health.config.parsers import DNS_PORT
 from check_smtp_health.errors import (
+    DnsFailed,
     DnsUnanswered,
     Expired,
     LocalFault,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.dns_answer import Answer
     from check_smtp_health.net.operations import Procedure
+
+KINDS: dict[int | None, tuple[str, ...]] = {4: ("A",), 6: ("AAAA",), None: ("AAAA", "A")}
+"""Which records have the addresses of each family, IPv6 first."""
 
 ROUNDS = (1.0, 2.0, 4.0)
 """Seconds that a server may take, each time that it is asked: a datagram may get lost."""
@@ -89,13 +93,21 @@ def servers(given: tuple[tuple[str, int], ...]) -> Servers:
     return Servers(addresses, are_trusted=is_loopback)
 
 
-def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) -> Procedure[Records]:
+def query(
+    servers: Servers,
+    name: str,
+    kind: str,
+    *,
+    unchecked: bool = False,
+    rounds: tuple[float, ...] = ROUNDS,
+) -> Procedure[Records]:
     """Return the records of a name; ``kind`` as in ``MX``.
 
     With ``unchecked`` the server is to tell even what DNSSEC shows to be forged.
 
     Raises:
         DnsUnanswered: no server gives an answer.
+        DnsFailed: all of them say that they cannot find out.
         Expired: the deadline came first.
     """
     try:
@@ -106,8 +118,9 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
     question.flags |= dns.flags.CD if unchecked else dns.flags.AD
     wire = question.to_wire()
     problems: dict[Address, str] = {}
+    failed: set[Address] = set()
     silent = list(servers.addresses)
-    for seconds in ROUNDS:
+    for seconds in rounds:
         for server in tuple(silent):
             try:
                 answer = yield from _exchange(server, wire, seconds)
@@ -126,22 +139,32 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
                         is_secure=servers.are_trusted and answer.is_authentic,
                         canonical=answer.canonical,
                     )
+                if answer.rcode == dns.rcode.SERVFAIL:
+                    failed.add(server)
                 code = dns.rcode.to_text(dns.rcode.Rcode.make(answer.rcode))
                 problems[server] = f"{code} from {server.host}"
             silent.remove(server)
         if not silent:
             break
-    raise DnsUnanswered(", ".join(problems.values()), subject=f"{kind} of {name}")
+    unanswered = DnsFailed if len(failed) == len(problems) else DnsUnanswered
+    raise unanswered(", ".join(problems.values()), subject=f"{kind} of {name}")
 
 
-def ask(servers: Servers, name: str, kind: str, *, unchecked: bool = False) -> Procedure[Records]:
+def ask(
+    servers: Servers,
+    name: str,
+    kind: str,
+    *,
+    unchecked: bool = False,
+    rounds: tuple[float, ...] = ROUNDS,
+) -> Procedure[Records]:
     """Return the records of a name, as ``query`` does; the deadline is no fault of its own.
 
     Raises:
         DnsUnanswered: no server gives an answer, or not before the deadline.
     """
     try:
-        return (yield from query(servers, name, kind, unchecked=unchecked))
+        return (yield from query(servers, name, kind, unchecked=unchecked, rounds=rounds))
     except Expired as fault:
         raise DnsUnanswered(fault.problem, subject=f"{kind} of {name}") from fault
 
@@ -207,8 +230,7 @@ def resolve(
         Unresolvable: there is none, or none of that family, or nobody who knows.
         Expired: the deadline came first.
     """
-    kinds = {4: ("A",), 6: ("AAAA",), None: ("AAAA", "A")}[family]
-    results = yield Together([untimed(query(servers, host, kind)) for kind in kinds])
+    results = yield Together([untimed(query(servers, host, kind)) for kind in KINDS[family]])
     found = [
         literal(value.address, port)
         for records in results

@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
     Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile. One
     that ``vouches`` for a server is checked before the server is told a secret.
-    ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one.
+    ``on_mx_set`` is a procedure of the module that judges a domain's MX set, where it has one.
     """
 
     option: str
@@ -68,7 +68,7 @@ class Policy(NamedTuple):
     scope: Scope
     prepared: Any
     check: Callable[[Any, Any], Procedure[PolicyResult | None]]
-    on_mx_set: Callable[[Host, MxSet], PolicyResult] | None
+    on_mx_set: Callable[[Any, Host, MxSet], Procedure[PolicyResult]] | None
     vouches: bool = False
 
 

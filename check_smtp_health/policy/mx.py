@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class MxSet(NamedTuple):
     """The names of a domain's hosts, those of the lowest preference first, and what is odd.
 
-    ``is_secure`` is whether DNSSEC vouches for them.
+    ``is_secure`` is whether DNSSEC vouches for them. ``names`` are the domain's, where it has MX
+    records: its own, and the one that aliases lead to.
     """
 
     hosts: tuple[Host, ...]
     result: PolicyResult
     is_secure: bool = False
+    names: tuple[str, ...] = ()
 
 
 def find(servers: Servers, domain: Host) -> Procedure[MxSet]:
@@ -69,7 +71,9 @@ def find(servers: Servers, domain: Host) -> Procedure[MxSet]:
         if _is_alias(alias)
     ]
     notes = tuple(f"{preference} {printable(name)}" for preference, name in named)
-    return MxSet(tuple(hosts), PolicyResult("mx", tuple(findings), notes), records.is_secure)
+    names = tuple(dict.fromkeys((plain_name(domain.ascii), plain_name(records.canonical))))
+    result = PolicyResult("mx", tuple(findings), notes)
+    return MxSet(tuple(hosts), result, records.is_secure, names)
 
 
 def _text(name: object) -> str:

@@ -99,10 +99,13 @@ class _Service:
         self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
         self._is_doubted = False  # whether the MX set that names the targets may be forged
 
-    def session(self, host: Host) -> TimedProcedure[Report]:
-        """Probe a host at the first of its addresses that connects."""
+    def session(self, host: Host, next_hops: tuple[str, ...] = ()) -> TimedProcedure[Report]:
+        """Probe a host at the first of its addresses that connects.
+
+        ``next_hops`` are the names of the domain that it is an MX host of.
+        """
         label = _bracketed(host.given) if self._endpoint.has_several else ""
-        return self._probe(self._target(host, label))
+        return self._probe(self._target(host, label, next_hops))
 
     def expand(self, host: Host) -> TimedProcedure[list[Report]]:
         """Probe all that a host of the command line stands for."""
@@ -114,7 +117,9 @@ class _Service:
         session = planned.session if is_known else (planned.resolve, *planned.session)
         return probe(target, self._plan, session)
 
-    def _of_each_address(self, host: Host) -> TimedProcedure[list[Report]]:
+    def _of_each_address(
+        self, host: Host, next_hops: tuple[str, ...]
+    ) -> TimedProcedure[list[Report]]:
         found: list[Address] = []
 
         def look_up(state: ProbeState) -> StageRun:
@@ -124,7 +129,9 @@ class _Service:
         report = yield from self._look_up(host, look_up)
         if not found:
             return [report]
-        targets = [self._target(host, _bracketed(address.host), address) for address in found]
+        targets = [
+            self._target(host, _bracketed(address.host), next_hops, address) for address in found
+        ]
         outcome = yield Together([self._probe(target) for target in targets])
         reports: list[Report] = outcome.value
         return reports
@@ -145,43 +152,47 @@ class _Service:
         results = [found[0].result]
         for policy in self._plan.policies:
             if policy.on_mx_set is not None:
-                results.append(policy.on_mx_set(domain, found[0]))
+                judging = untimed(policy.on_mx_set(policy.prepared, domain, found[0]))
+                results += (yield Together([judging])).value
                 self._is_doubted |= policy.vouches and bool(results[-1].findings)
         report = report._replace(policies=tuple(results))
-        return (yield from self._with_policies(domain, found[0].hosts, report))
+        return (yield from self._with_policies(domain, found[0], report))
 
-    def _of_hosts(self, hosts: Sequence[Host]) -> TimedProcedure[list[Report]]:
+    def _of_hosts(
+        self, hosts: Sequence[Host], next_hops: tuple[str, ...]
+    ) -> TimedProcedure[list[Report]]:
         if self._endpoint.all_addresses:
-            outcome = yield Together([self._of_each_address(host) for host in hosts])
+            outcome = yield Together([self._of_each_address(host, next_hops) for host in hosts])
             return [one for several in outcome.value for one in several]
-        outcome = yield Together([self.session(host) for host in hosts])
+        outcome = yield Together([self.session(host, next_hops) for host in hosts])
         reports: list[Report] = outcome.value
         return reports
 
     def _with_policies(
-        self, domain: Host, hosts: Sequence[Host] | None, *reports: Report
+        self, domain: Host, found: MxSet | None, *reports: Report
     ) -> TimedProcedure[list[Report]]:
-        """Probe a domain's hosts, itself where None are known, and check its policies meanwhile.
+        """Probe a domain's MX set, itself where None is known, and check its policies meanwhile.
 
         The first report has the results; ``reports`` are those that come before the hosts' own.
         """
-        targets = [domain] if hosts is None else hosts
+        hosts = None if found is None else found.hosts
+        probing = self._of_hosts(hosts or [domain], () if found is None else found.names)
         if not self.of_domain:
-            return [*reports, *(yield from self._of_hosts(targets))]
+            return [*reports, *(yield from probing)]
         from check_smtp_health.policy import Domain, result
 
         assert self._plan.prepared.servers is not None
         about = Domain(self._plan.prepared.servers, domain, hosts, self._endpoint.family)
         outcome = yield Together(
             [
-                self._of_hosts(targets),
+                probing,
                 *(untimed(result(one, about, self._plan.settings)) for one in self.of_domain),
             ]
         )
         sessions, *results = outcome.value
         told: list[Report] = [*reports, *sessions]
-        found: list[PolicyResult] = [one for one in results if one is not None]
-        told[0] = told[0]._replace(policies=(*told[0].policies, *found))
+        known: list[PolicyResult] = [one for one in results if one is not None]
+        told[0] = told[0]._replace(policies=(*told[0].policies, *known))
         return told
 
     def _look_up(
@@ -191,11 +202,13 @@ class _Service:
         stage = self._plan.stages.resolve._replace(run=look_up)
         return (yield from probe(Target(host, None, host.given), self._plan, (stage,)))
 
-    def _target(self, host: Host, label: str, *addresses: Address) -> Target:
+    def _target(
+        self, host: Host, label: str, next_hops: tuple[str, ...], *addresses: Address
+    ) -> Target:
         name = self._plan.settings.tls.sni
         if name is None and host.kind != "socket":
             name = host.dns_name.partition("%")[0]
-        return Target(host, name, label, addresses, self._is_doubted)
+        return Target(host, name, label, addresses, self._is_doubted, next_hops)
 
 
 def _bracketed(address: str) -> str:

@@ -67,7 +67,8 @@ class Target(NamedTuple):
 
     ``addresses`` are known already where only these are to be probed; ``label`` tells its metrics
     from those of others, where there are others. Whoever named one that ``is_doubted`` may have
-    been forged: it is told no secret.
+    been forged: it is told no secret. ``next_hops`` are the names of the mail domain that it is an
+    MX host of.
     """
 
     host: Host
@@ -75,6 +76,7 @@ class Target(NamedTuple):
     label: str = ""
     addresses: tuple[Address, ...] = ()
     is_doubted: bool = False
+    next_hops: tuple[str, ...] = ()
 
 
 class Connection:
