@@ -54,10 +54,14 @@ STRAYS = 16
 
 
 class Servers(NamedTuple):
-    """Whom to ask, in this order; ``are_trusted`` where their word on DNSSEC counts."""
+    """Whom to ask, in this order; ``are_trusted`` where their word on DNSSEC counts.
+
+    ``source`` is the local address to ask from, where that is possible.
+    """
 
     addresses: tuple[Address, ...]
     are_trusted: bool
+    source: str | None = None
 
 
 class Records(NamedTuple):
@@ -73,14 +77,14 @@ class Records(NamedTuple):
     canonical: str
 
 
-def servers(given: tuple[tuple[str, int], ...]) -> Servers:
-    """Return the given servers, or those that this host is configured to ask.
+def servers(given: tuple[tuple[str, int], ...], source: str | None = None) -> Servers:
+    """Return the given servers, or those that this host is configured to ask, in its own way.
 
     Raises:
         LocalFault: it is configured to ask none.
     """
     if given:
-        return Servers(tuple(literal(*one) for one in given), are_trusted=True)
+        return Servers(tuple(literal(*one) for one in given), are_trusted=True, source=source)
     try:
         hosts = [str(host) for host in dns.resolver.Resolver().nameservers]
     except dns.exception.DNSException:
@@ -89,8 +93,23 @@ def servers(given: tuple[tuple[str, int], ...]) -> Servers:
         raise LocalFault("this host has no name server in /etc/resolv.conf")
     addresses = tuple(literal(host, DNS_PORT) for host in hosts)
     # RFC 8310 and resolv.conf(5): only over a way that nobody else is on does the bit count.
-    is_loopback = all(host == "::1" or host.startswith("127.") for host in hosts)
-    return Servers(addresses, are_trusted=is_loopback)
+    return Servers(addresses, are_trusted=all(map(_is_loopback, hosts)))
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith("127.")
+
+
+def _source(servers: Servers, server: Address) -> str | None:
+    """Return the address to ask from, where it is of the server's family.
+
+    A server on this host knows its clients by their loopback address; from there no other is
+    reached.
+    """
+    source = servers.source
+    if source is None or (":" in source) != (":" in server.host):
+        return None
+    return source if _is_loopback(source) == _is_loopback(server.host) else None
 
 
 def query(
@@ -123,7 +142,7 @@ def query(
     for seconds in rounds:
         for server in tuple(silent):
             try:
-                answer = yield from _exchange(server, wire, seconds)
+                answer = yield from _exchange(server, _source(servers, server), wire, seconds)
             except Expired:
                 raise
             except TimedOut:
@@ -182,9 +201,11 @@ def together(procedures: Iterable[Procedure[Any]]) -> Procedure[list[Any]]:
     return results
 
 
-def _exchange(server: Address, query: bytes, seconds: float) -> Procedure[Answer]:
+def _exchange(
+    server: Address, source: str | None, query: bytes, seconds: float
+) -> Procedure[Answer]:
     """Return a server's answer, by UDP, or by TCP where that takes no more (RFC 7766)."""
-    yield Connect(server, limit=seconds, datagrams=True)
+    yield Connect(server, source, limit=seconds, datagrams=True)
     yield Write(query, limit=seconds)
     for _ in range(STRAYS):
         data = yield Read(limit=seconds)
@@ -195,15 +216,15 @@ def _exchange(server: Address, query: bytes, seconds: float) -> Procedure[Answer
     if len(data) <= PAYLOAD and not dns_answer.is_truncated(data):
         return dns_answer.read(query, data)
     try:
-        return (yield from _by_tcp(server, query, seconds))
+        return (yield from _by_tcp(server, source, query, seconds))
     except Expired:
         raise
     except (PeerFault, LocalFault) as fault:
         raise DnsUnanswered(f"a truncated answer, and by TCP {fault.problem}") from fault
 
 
-def _by_tcp(server: Address, query: bytes, seconds: float) -> Procedure[Answer]:
-    yield Connect(server, limit=seconds)
+def _by_tcp(server: Address, source: str | None, query: bytes, seconds: float) -> Procedure[Answer]:
+    yield Connect(server, source, limit=seconds)
     yield Write(len(query).to_bytes(2, "big") + query, limit=seconds)
     data = b""
     length = 0

@@ -58,7 +58,6 @@ class Domain(NamedTuple):
     servers: Servers
     host: Host
     hosts: Sequence[Host] | None
-    family: int | None
 
 
 class Policy(NamedTuple):

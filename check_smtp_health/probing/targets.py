@@ -182,7 +182,7 @@ class _Service:
         from check_smtp_health.policy import Domain, result
 
         assert self._plan.prepared.servers is not None
-        about = Domain(self._plan.prepared.servers, domain, hosts, self._endpoint.family)
+        about = Domain(self._plan.prepared.servers, domain, hosts)
         outcome = yield Together(
             [
                 probing,
