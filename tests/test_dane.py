@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import ssl
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,7 +22,7 @@ from check_smtp_health.errors import LocalFault, Untrusted
 from check_smtp_health.net.certificate import key_information
 from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.policy.dane import Published, Shown, Tlsa, judge
-from tests import masking, plugin
+from tests import masking, needs, plugin
 from tests.plugin import Outcome
 from tests.servers import dns, network, postfix
 from tests.servers.authority import Authority
@@ -537,6 +539,23 @@ def test_a_record_of_an_authority_where_the_chain_is_not_known(world: World) -> 
 def test_an_authority_s_certificate_that_cannot_be_read() -> None:
     with pytest.raises(Untrusted, match="the authority's certificate cannot be read"):
         Trust(TlsOptions(verify=False)).anchored(b"x")
+
+
+@pytest.mark.parametrize("algorithm", ["RSA-PSS", "ED25519"])
+def test_a_key_is_read_as_it_stands_there(tmp_path: Path, algorithm: str) -> None:
+    """OpenSSL compares it byte by byte."""
+    openssl, path = needs.program("openssl"), tmp_path / "leaf.pem"
+    made = ("req", "-x509", "-newkey", algorithm, "-nodes", "-subj", "/CN=mx.test")
+    subprocess.run(
+        [openssl, *made, "-keyout", str(tmp_path / "key"), "-out", str(path)],
+        check=True,
+        capture_output=True,
+    )
+    read = [openssl, "x509", "-in", str(path), "-noout", "-pubkey"]
+    key = subprocess.run(read, check=True, capture_output=True, text=True).stdout
+    lines = [line for line in key.splitlines() if "-----" not in line]
+    der = ssl.PEM_cert_to_DER_cert(path.read_text())
+    assert key_information(der) == base64.b64decode("".join(lines))
 
 
 def test_no_record_matches_a_key_that_cannot_be_read() -> None:

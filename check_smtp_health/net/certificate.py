@@ -29,6 +29,9 @@ NO_PACKAGE = Finding("local", "its dates cannot be read without the package cryp
 NAMES = ("DNS", "IP Address")
 """Kinds of names, as OpenSSL calls them, that a server can be verified by (RFC 9525)."""
 
+_VERSION = 0xA0
+"""The tag of a certificate's version."""
+
 TITLES = ("commonName", "organizationName", "organizationalUnitName")
 """Parts of a distinguished name as OpenSSL calls them, the most telling first."""
 
@@ -111,17 +114,31 @@ def _unless_malformed(part: Callable[[], _T], otherwise: _T) -> _T:
 
 
 def key_information(der: bytes) -> bytes | None:
-    """Return the SubjectPublicKeyInfo in a certificate, None where it cannot be read."""
+    """Return the SubjectPublicKeyInfo in a certificate, None where it cannot be read.
+
+    It is cut out as it is there: written anew, a key of RSASSA-PSS would be one of plain RSA.
+    """
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
 
     def information() -> bytes:
-        key = x509.load_der_x509_certificate(der).public_key()
-        return key.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        body = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+        at, _ = _bounds(body, 0)
+        # RFC 5280 section 4.1: before it come serial number, algorithm, issuer, dates and subject,
+        # and ahead of these the version, where it is not 1.
+        for _ in range(6 if body[at] == _VERSION else 5):
+            _, at = _bounds(body, at)
+        return body[at : _bounds(body, at)[1]]
 
     return _unless_malformed(information, None)
+
+
+def _bounds(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of a value in DER begins, and where it ends."""
+    begin, length = at + 2, data[at + 1]
+    if length & 0x80:
+        begin += length & 0x7F
+        length = int.from_bytes(data[at + 2 : begin], "big")
+    return begin, begin + length
 
 
 def host_names(handshake: Handshake) -> tuple[str, ...]:
