@@ -134,7 +134,8 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     # Section 8.1: senders ask for the certificate of the name that the records are under.
     sni = state.settings.tls.sni or published.name
     if plain_name(sni) != plain_name(target.server_name or "") and state.settings.login is None:
-        tls = yield from look_again(state, sni)
+        (again,) = yield from together([look_again(state, sni)])
+        tls = tls if isinstance(again, PeerFault) else again
     chain = [Shown(der, key_information(der)) for der in tls.chain or (tls.certificate,)]
     names = (published.name, *target.next_hops)
     verify = functools.partial(_verify, state, chain[0].der, sni, names)
@@ -195,13 +196,14 @@ def look_up(
             f"the addresses of {printable(host)} are not DNSSEC-secure, so that no TLSA record "
             "counts"
         )
+    loose = ""
     for name in names:
         owner, answer = _owner(port, name), own
         if name != host:
             (answer,) = yield from together([ask(servers, owner, "TLSA")])
         if isinstance(answer, PeerFault):
             fault = yield from _explained(servers, answer, owner, "TLSA")
-            if isinstance(fault, DnsFailed):
+            if isinstance(fault, DnsFailed) and any(one.values for one in known):
                 # Section 2.1.2: firewalls that let no question for TLSA through, for one.
                 problem = f"{fault.sentence}, although the host has addresses: {KEPT_BACK}"
                 raise Insecure(problem) from fault
@@ -209,8 +211,10 @@ def look_up(
         if answer.values and answer.is_secure:
             records = [Tlsa(one.usage, one.selector, one.mtype, one.cert) for one in answer.values]
             return Published(name, port, tuple(sorted(records)))
-        if answer.values and name == names[-1]:
-            raise Insecure(f"the TLSA records at {printable(owner)} are not DNSSEC-secure")
+        if answer.values:
+            loose = loose or owner
+    if loose:
+        raise Insecure(f"the TLSA records at {printable(loose)} are not DNSSEC-secure")
     raise NoPolicy(f"no TLSA record at {printable(owner)}")
 
 
