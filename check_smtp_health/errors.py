@@ -136,6 +136,10 @@ class LocalFault(SessionFault):
     kind = "local"
 
 
+class NotValidating(LocalFault):
+    """The name servers that this run asks do not validate DNSSEC, so that nothing is secure."""
+
+
 class Interrupted(SessionFault):
     """A signal asked this process to end."""
 
@@ -188,6 +192,10 @@ class DnsUnanswered(PeerFault):
     """No name server answers a question, or all refuse to; the question is the ``subject``."""
 
     kind = "unanswered"
+
+
+class DnsFailed(DnsUnanswered):
+    """A name server answers that it cannot find out (SERVFAIL), as where DNSSEC is broken."""
 
 
 class NoPolicy(PeerFault):

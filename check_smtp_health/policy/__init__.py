@@ -37,7 +37,7 @@ class Row(NamedTuple):
     Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile; one
     of the ``run`` is about the domains that its option names, prepared as ``Topic``s. One
     that ``vouches`` for a server is checked before the server is told a secret.
-    ``on_mx_set`` is a function of the module that judges a domain's MX set, ``secrets`` one that
+    ``on_mx_set`` is a procedure of the module that judges a domain's MX set, ``secrets`` one that
     gives, of what was prepared, what nobody may be shown, where it has them.
     """
 
@@ -72,7 +72,6 @@ class Domain(NamedTuple):
     servers: Servers
     host: Host
     hosts: Sequence[Host] | None
-    family: int | None
 
 
 class Policy(NamedTuple):
@@ -82,7 +81,7 @@ class Policy(NamedTuple):
     scope: Scope
     prepared: Any
     check: Callable[[Any, Any], Procedure[PolicyResult | None]]
-    on_mx_set: Callable[[Host, MxSet], PolicyResult] | None
+    on_mx_set: Callable[[Any, Host, MxSet], Procedure[PolicyResult]] | None
     vouches: bool = False
     secrets: tuple[bytes, ...] = ()
 

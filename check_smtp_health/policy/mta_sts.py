@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.net.trust import Trust
     from check_smtp_health.policy import Domain
+    from check_smtp_health.policy.https import Client
     from check_smtp_health.report import Host
 
 PATH = "/.well-known/mta-sts.txt"
@@ -39,6 +39,7 @@ _PATTERN = r"(?:\*\.)?(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?"
 
 # RFC 8460 section 3.
 _REPORTING = rb"v=TLSRPTv1[ \t]*;"
+_REPORTS_TO = rb"(?i)mailto:[^\s@]+@[^\s@]+|https://[^\s/?#]+\S*"
 
 
 class Policy(NamedTuple):
@@ -49,21 +50,22 @@ class Policy(NamedTuple):
     patterns: tuple[str, ...]
 
 
-def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Trust:
-    """Return what to trust when a policy is fetched: never nothing, and shown nothing of ours.
+def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Client:
+    """Return how a policy is fetched: trusting never nothing, and shown nothing of ours.
 
     Raises:
-        UsageFault: a host is no domain, or a file cannot be used.
+        UsageFault: a host is no domain, or a file or the proxy cannot be used.
     """
     parsers.need_names("mta-sts", settings.endpoint.hosts)
-    return made(
+    trust = made(
         tls_options(settings)._replace(
             verify=True, judge_expiry=True, minimum="1.2", certfile=None, keyfile=None
         )
     )
+    return https.prepare("mta-sts", trust, servers, settings.endpoint)
 
 
-def check(trust: Trust, domain: Domain) -> Procedure[PolicyResult | None]:
+def check(client: Client, domain: Domain) -> Procedure[PolicyResult | None]:
     """Hold a domain's policy against its MX set.
 
     Raises:
@@ -82,7 +84,7 @@ def check(trust: Trust, domain: Domain) -> Procedure[PolicyResult | None]:
         if isinstance(answer, PeerFault):
             raise answer
     identity = policy_id(texts(record), name)
-    policy = yield from _policy(servers, trust, name, domain.family)
+    policy = yield from _policy(client, name)
     findings = []
     if policy.mode != "none":
         patterns = frozenset(policy.patterns)
@@ -93,6 +95,8 @@ def check(trust: Trust, domain: Domain) -> Procedure[PolicyResult | None]:
         ]
     if policy.mode != "enforce":
         findings.append(Finding("noted", f"mode {policy.mode}"))
+    if not isinstance(report, PeerFault):
+        findings += misdirected(texts(report))
     notes = (
         f"policy {identity}, mode {policy.mode}, max_age {policy.max_age}",
         *(f"mx {pattern}" for pattern in policy.patterns),
@@ -107,10 +111,10 @@ def _hosts(domain: Domain) -> Procedure[Sequence[Host]]:
     return known if known is not None else (yield from mx.find(domain.servers, domain.host)).hosts
 
 
-def _policy(servers: Servers, trust: Trust, domain: str, family: int | None) -> Procedure[Policy]:
+def _policy(client: Client, domain: str) -> Procedure[Policy]:
     host = f"mta-sts.{domain}"
     try:
-        page = yield from https.fetch(servers, trust, host, PATH, family)
+        page = yield from https.fetch(client, host, PATH)
     except PeerFault as fault:
         about = f"no policy from {host}"
         fault.subject = f"{about}: {fault.subject}" if fault.subject else about
@@ -194,8 +198,27 @@ def reporting(found: Sequence[bytes] | str) -> str:
     own = [text for text in found if re.match(_REPORTING, text)]
     if len(own) != 1:
         return f"{len(own)} TLSRPT records, so none counts" if own else "no TLSRPT record"
-    for part in own[0].split(b";"):
-        key, _, value = part.strip().partition(b"=")
-        if key == b"rua" and value:
-            return f"TLSRPT to {printable(value)}"
+    value = _rua(own[0])
+    if value:
+        return f"TLSRPT to {printable(value)}"
     return f"TLSRPT record without rua: '{printable(own[0])}'"
+
+
+def misdirected(found: Sequence[bytes]) -> list[Finding]:
+    """Find fault with what is no place that a report can be sent to, where one record counts."""
+    own = [text for text in found if re.match(_REPORTING, text)]
+    value = _rua(own[0]) if len(own) == 1 else None
+    places = [] if value is None else [place.strip() for place in value.split(b",")]
+    return [
+        Finding("misconfigured", "the rua of the TLSRPT record is not mailto: or https:", place)
+        for place in places
+        if not re.fullmatch(_REPORTS_TO, place)
+    ][:1]
+
+
+def _rua(record: bytes) -> bytes | None:
+    for part in record.split(b";"):
+        key, _, value = part.strip().partition(b"=")
+        if key == b"rua":
+            return value
+    return None

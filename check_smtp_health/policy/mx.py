@@ -44,12 +44,14 @@ BROADCAST = "255.255.255.255"
 class MxSet(NamedTuple):
     """The names of a domain's hosts, those of the lowest preference first, and what is odd.
 
-    ``is_secure`` is whether DNSSEC vouches for them.
+    ``is_secure`` is whether DNSSEC vouches for them. ``names`` are the domain's, where it has MX
+    records: its own, and the one that aliases lead to.
     """
 
     hosts: tuple[Host, ...]
     result: PolicyResult
     is_secure: bool = False
+    names: tuple[str, ...] = ()
 
 
 def find(servers: Servers, domain: Host, expected: Sequence[Host] = ()) -> Procedure[MxSet]:
@@ -95,7 +97,9 @@ def find(servers: Servers, domain: Host, expected: Sequence[Host] = ()) -> Proce
         if _is_alias(alias)
     ]
     notes = tuple(f"{preference} {printable(name)}" for preference, name in named)
-    return MxSet(tuple(hosts), _result(findings, notes, expected), records.is_secure)
+    result = _result(findings, notes, expected)
+    names = tuple(dict.fromkeys((plain_name(domain.ascii), plain_name(records.canonical))))
+    return MxSet(tuple(hosts), result, records.is_secure, names)
 
 
 def _surprises(names: Iterable[str], expected: Sequence[Host]) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ def servers(settings: Settings) -> Servers:
             option, "needs the package dnspython: pip install 'check-smtp-health[dns]'"
         ) from error
     try:
-        return dns.servers(settings.endpoint.nameservers)
+        return dns.servers(settings.endpoint.nameservers, settings.endpoint.source)
     except LocalFault as fault:
         raise UsageFault(option, f"{fault.problem}, use --nameserver") from fault
 

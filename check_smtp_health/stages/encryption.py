@@ -24,6 +24,8 @@ from check_smtp_health.stages.state import ProbeState, ask, listen, not_offered,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Why
     from check_smtp_health.net.certificate import Handshake
@@ -136,15 +138,27 @@ def explain(state: ProbeState, fault: Untrusted) -> Procedure[Untrusted]:
     return Untrusted(_sentence(state, fault, certificate), fault.why, fault.words)
 
 
-def verify_again(state: ProbeState, anchor: bytes, name: str) -> Procedure[None]:
-    """Connect and shake hands again, trusting one certificate only.
+def verify_again(state: ProbeState, anchors: bytes, name: str) -> Procedure[Handshake]:
+    """Connect and shake hands again, trusting only certificates (DER) of the caller's.
+
+    ``name`` is sent, and not verified.
 
     Raises:
         Untrusted: the server's certificate was rejected.
         SessionFault: there was no second handshake.
     """
     assert state.prepared.trust is not None
-    yield from _look(state, state.prepared.trust.anchored(anchor), name)
+    return _look(state, state.prepared.trust.anchored(anchors), name)
+
+
+def look_again(state: ProbeState, name: str) -> Procedure[Handshake]:
+    """Connect and shake hands again, asking for the certificate of another name.
+
+    Raises:
+        SessionFault: there was no second handshake.
+    """
+    assert state.prepared.trust is not None
+    return _look(state, state.prepared.trust, name)
 
 
 def _look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handshake]:
@@ -176,7 +190,7 @@ def _sentence(state: ProbeState, fault: Untrusted, certificate: Certificate | No
     problems: dict[Why, str] = {
         "self-signed": "self-signed",
         "unknown issuer": f"issuer unknown: {printable(certificate.issuer, 80)}",
-        "wrong name": f"is for {_names(certificate)}, not {state.target.server_name}",
+        "wrong name": f"is for {listed(certificate.names)}, not {state.target.server_name}",
         "expired": certificate.expiry,
         "not yet valid": f"is {certificate.beginning}",
     }
@@ -196,7 +210,8 @@ def _remedy(why: Why) -> str:
     return f", try {option} or --no-verify"
 
 
-def _names(certificate: Certificate) -> str:
-    names = [printable(name, 80) for name in certificate.names[:NAMES_SHOWN]]
-    more = len(certificate.names) - len(names)
+def listed(all_names: Sequence[str]) -> str:
+    """Return the first names of a certificate, and how many more there are."""
+    names = [printable(name, 80) for name in all_names[:NAMES_SHOWN]]
+    more = len(all_names) - len(names)
     return ", ".join(names or ["no name"]) + (f" and {more} more" if more else "")

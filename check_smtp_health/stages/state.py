@@ -69,12 +69,31 @@ class Prepared(NamedTuple):
     secrets: tuple[bytes, ...] = ()
 
 
+class NextHops:
+    """The names of each mail domain that led to a target, as long as nobody has judged them."""
+
+    def __init__(self) -> None:
+        self._domains: list[tuple[str, ...]] = []
+        self._is_judged = False
+
+    def add(self, names: tuple[str, ...]) -> bool:
+        """Take the names of one more domain; return whether that is not too late."""
+        self._domains.append(names)
+        return not self._is_judged
+
+    def judged(self) -> tuple[tuple[str, ...], ...]:
+        """Return the names of each domain, to be judged now."""
+        self._is_judged = True
+        return tuple(self._domains)
+
+
 class Target(NamedTuple):
     """Whom to probe. ``server_name`` is sent and verified in TLS, None where there is no name.
 
     ``addresses`` are known already where only these are to be probed, and ``siblings`` are then the
     others of the same host; ``label`` tells its metrics from those of others, where there are
     others. Whoever named one that ``is_doubted`` may have been forged: it is told no secret.
+    ``next_hops`` are the mail domains that it is an MX host of.
     """
 
     host: Host
@@ -83,6 +102,7 @@ class Target(NamedTuple):
     addresses: tuple[Address, ...] = ()
     is_doubted: bool = False
     siblings: tuple[Address, ...] = ()
+    next_hops: NextHops | None = None
 
 
 class Connection:
