@@ -131,11 +131,12 @@ def test_a_move_that_is_refused() -> None:
     assert (run.result, run.notes, run.left) == ((0, COME), [], UNTOUCHED)
 
 
+@pytest.mark.parametrize("said", ["", "WHAT is this?"])
 @pytest.mark.parametrize("verb", ["LIST", "ID"])
 @pytest.mark.parametrize("into", ["INBOX", JUNK])
-def test_a_side_question_that_is_not_answered(verb: str, into: str) -> None:
-    """It costs two seconds and another session, and is not asked again."""
-    box = Labels(capabilities=f"{CAPABILITIES} ID", refused={verb: ""}, archives=False)
+def test_a_side_question_without_a_good_answer(verb: str, into: str, said: str) -> None:
+    """It costs two seconds at most and another session, and is not asked again."""
+    box = Labels(capabilities=f"{CAPABILITIES} ID", refused={verb: said}, archives=False)
     run = Trip(box, into=(into,), seconds=9)
     if (verb, into) == ("LIST", JUNK):
         assert run.result[1].startswith("delivery: not in me@127.0.0.1/INBOX within 9 s")

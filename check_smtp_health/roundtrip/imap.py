@@ -12,7 +12,7 @@ from check_smtp_health.config.mailbox_url import folder_of, imap_name
 from check_smtp_health.errors import NotNow, Refused
 from check_smtp_health.escaping import octets, printable
 from check_smtp_health.net.operations import Pause
-from check_smtp_health.roundtrip.imap_session import ImapSession, TooSlow
+from check_smtp_health.roundtrip.imap_session import ImapSession, Spoilt
 from check_smtp_health.roundtrip.mailbox import Copy
 from check_smtp_health.roundtrip.matching import FoundMessage
 from check_smtp_health.roundtrip.responses import Numbers, words
@@ -232,7 +232,7 @@ class Imap(ImapSession):
             return
         try:
             is_there = yield from self._aside(self._looked(folder, query), BESIDE_LIMIT)
-        except TooSlow:
+        except Spoilt:
             self._folders.remove(folder)
             raise
         if not is_there:

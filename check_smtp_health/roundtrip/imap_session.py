@@ -50,8 +50,8 @@ ASIDE_LIMIT = 2.0
 """Seconds for a question that does not decide: a slow answer must not cost the message its time."""
 
 
-class TooSlow(Disconnected):
-    """What did not decide took too long, so that the session is of no use any more."""
+class Spoilt(Disconnected):
+    """The answer to what did not decide is late or nonsense: the session is of no use any more."""
 
 
 class ImapSession(Reader):
@@ -194,7 +194,7 @@ class ImapSession(Reader):
         """Ask what does not decide; None where it is refused.
 
         Raises:
-            TooSlow: it took more than so many seconds.
+            Spoilt: it took more than so many seconds, or the answer was nonsense.
         """
         try:
             return (yield from self._bounded(procedure, seconds))
@@ -210,8 +210,8 @@ class ImapSession(Reader):
             return (yield from procedure)
         except Expired:
             raise
-        except TimedOut as fault:
-            raise TooSlow(fault.problem, self.last) from fault
+        except (TimedOut, Violation) as fault:
+            raise Spoilt(fault.problem, fault.said or self.last) from fault
         finally:
             self._aside_until = before
 
