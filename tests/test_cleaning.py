@@ -158,6 +158,21 @@ def test_stale_ones_are_not_waited_for(seconds: float) -> None:
     assert min(5, seconds) * 0.8 < run.done.seconds < min(5, seconds) + 3
 
 
+def test_an_answer_that_the_search_finds() -> None:
+    """A search that looks into attachments finds one; so does ours, and it goes from everywhere."""
+
+    class Reflector(Labels):
+        def put(self, message: bytes, *names: str) -> None:
+            if TOKEN.encode() in message and not names:
+                kind = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n"
+                part = b"Content-Type: message/rfc822\r\n\r\n%s\r\n--x--\r\n" % message
+                message = b"From: <echo@far.example>\r\n" + kind + part
+            super().put(message, *names)
+
+    run = Trip(Reflector(), "--reply", clean=(ALL,))
+    assert (run.result, run.notes, run.left) == ((0, COME), ["/INBOX: an answer"], UNTOUCHED)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

@@ -97,6 +97,17 @@ class _Folder:
         """The message and its copies, as far as their UIDs still stand for them."""
         return [uid for uid in self.found if uid in self.seen]
 
+    def sort(self, uid: int, message: FoundMessage, query: MessageQuery) -> None:
+        """Note what a message is to the query, by its header."""
+        if query.is_sought(message):
+            self.found[uid] = message
+        elif query.is_notification(message):
+            self.notifications.append(uid)
+        elif query.concerns(message):
+            self.kin[uid] = message
+        elif query.may_enclose(message):
+            self.containers[uid] = message
+
     def note(self, response: Response) -> None:
         """Take what a server may say at any time (section 7.3)."""
         if response.name == b"EXISTS":
@@ -268,8 +279,8 @@ class Imap(ImapSession):
         for uid in [uid for uid in numbers.newest if uid not in folder.seen][:COPIES_LIMIT]:
             message = yield from self._header(uid)
             folder.seen.add(uid)
-            if message is not None and query.is_sought(message):
-                folder.found[uid] = message
+            if message is not None:
+                folder.sort(uid, message, query)
 
     def _scan(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
         """Look at the newest headers, as far as they have not been looked at."""
@@ -282,14 +293,7 @@ class Imap(ImapSession):
             if message is None or uid in folder.seen:
                 return
             folder.seen.add(uid)
-            if query.is_sought(message):
-                folder.found[uid] = message
-            elif query.is_notification(message):
-                folder.notifications.append(uid)
-            elif query.concerns(message):
-                folder.kin[uid] = message
-            elif query.may_enclose(message):
-                folder.containers[uid] = message
+            folder.sort(uid, message, query)
 
         line = b"FETCH %d:%d %s" % (low, high, _HEADER)
         try:
