@@ -374,7 +374,8 @@ def offering(words: bytes) -> Tagged:
         ((HI, offering(b"LOGINDISABLED AUTH=XOAUTH2")),
          "only XOAUTH2 is offered, which needs an access token instead of a password (after # s)"),
         ((HI, offering(b"LOGINDISABLED AUTH=CRAM-MD5 AUTH=LOGIN AUTH=XOAUTH2")),
-         "only CRAM-MD5, LOGIN and XOAUTH2 are offered (after # s)"),
+         "only CRAM-MD5, LOGIN and XOAUTH2 are offered, and this plugin cannot use them with a "
+         "password (after # s)"),
         ((HI, offering(b"AUTH=XOAUTH2 AUTH=OAUTHBEARER"),
           Tagged(b"LOGIN", b"TAG NO not like this\r\n")),
          "login refused (LOGIN; OAUTHBEARER and XOAUTH2 are offered, too): 'NO not like this' "
@@ -657,6 +658,16 @@ def test_what_only_looks_like_it_is_left_alone() -> None:
     )
 
 
+def test_a_large_folder_is_not_searched_whole() -> None:
+    """The message has only just been sent, so it is among the newest."""
+    select = Tagged(b"SELECT", b"* 9 EXISTS\r\n* OK [UIDNEXT 5000] x\r\nTAG OK x\r\n")
+    found = Tagged(b"UID SEARCH UID 4000:* HEADER", b"* SEARCH 7\r\nTAG OK x\r\n")
+    steps = [select if step is SELECT else step for step in WHOLE]
+    steps[steps.index(FOUND)] = found
+    run = trip(tuple(steps), *INSECURE)
+    assert (run.code, run.box.faults) == (0, [])
+
+
 def test_stale_ones_are_deleted_with_it() -> None:
     stale = re.sub(b"2001 00", b"1999 00", HEADER.replace(PLACE, b"u" * 32))
     fresh = HEADER.replace(PLACE, b"v" * 32)
@@ -906,7 +917,8 @@ PLAIN = Expect(b"AUTH PLAIN AG1lAHMzY3JldA==\r\n")
     [
         ((*capable(b"SASL XOAUTH2"),),
          "only XOAUTH2 is offered, which needs an access token instead of a password"),
-        ((*capable(b"SASL CRAM-MD5 XOAUTH2"),), "only CRAM-MD5 and XOAUTH2 are offered"),
+        ((*capable(b"SASL CRAM-MD5"),),
+         "only CRAM-MD5 is offered, and this plugin cannot use it with a password"),
         ((*capable(b"SASL PLAIN XOAUTH2"), PLAIN, b"-ERR basic is disabled\r\n"),
          "login refused (PLAIN; XOAUTH2 is offered, too): '-ERR basic is disabled'"),
         ((*capable(b"SASL PLAIN XOAUTH2"), PLAIN, b"-ERR [AUTH] wrong\r\n"),

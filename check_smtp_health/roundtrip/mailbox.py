@@ -352,11 +352,13 @@ def unable(mechanisms: Sequence[str]) -> NotOffered:
     """Return the fault for a mailbox that takes no password; ``mechanisms`` are offered instead."""
     if not mechanisms:
         return NotOffered("no login is offered")
-    verb = "is" if len(mechanisms) == 1 else "are"
-    problem = f"only {_listed(mechanisms)} {verb} offered"
+    is_one = len(mechanisms) == 1
+    problem = f"only {_listed(mechanisms)} {'is' if is_one else 'are'} offered"
     if set(mechanisms) <= BY_TOKEN:
-        problem += f", which need{'s' * (verb == 'is')} an access token instead of a password"
-    return NotOffered(problem)
+        what = f"which need{'s' * is_one} an access token instead of a password"
+    else:
+        what = f"and this plugin cannot use {'it' if is_one else 'them'} with a password"
+    return NotOffered(f"{problem}, {what}")
 
 
 def _listed(mechanisms: Sequence[str]) -> str:
