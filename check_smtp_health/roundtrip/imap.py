@@ -278,8 +278,8 @@ class Imap(ImapSession):
         folder.first = max(1, folder.following)
         for uid in [uid for uid in numbers.newest if uid not in folder.seen][:COPIES_LIMIT]:
             message = yield from self._header(uid)
-            folder.seen.add(uid)
-            if message is not None:
+            if message is not None:  # else it has gone, or is only about to come
+                folder.seen.add(uid)
                 folder.sort(uid, message, query)
 
     def _scan(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
