@@ -56,6 +56,8 @@ NOT_CONNECTED = "BAD User is authenticated but not connected."
         ("CAPABILITY", UNAVAILABLE),
         ("SELECT", LOCKED),
         ("SELECT", NOT_CONNECTED),
+        ("AUTHENTICATE", "NO [ALERT] Too many simultaneous connections. (Failure)"),
+        ("AUTHENTICATE", "BAD Request is throttled. Suggested Backoff Time: 899 milliseconds"),
         ("SELECT", ""),
         ("SEARCH", BUG),
         ("SEARCH", NOT_CONNECTED),
@@ -73,14 +75,14 @@ def test_imap_not_now(command: str, said: str) -> None:
     """Twice, and then it is granted."""
     run = Trip(refusals={command: [said, said]})
     assert run.result == (0, DELIVERED, True)
-    assert 1.5 < run.done.seconds < 4
+    assert 1.5 < run.done.seconds < 6
 
 
 @pytest.mark.parametrize(
     ("command", "said", "problem"),
     [
-        ("AUTHENTICATE", UNAVAILABLE, "login refused"),
-        ("AUTHENTICATE", MANY, "login refused"),
+        ("AUTHENTICATE", UNAVAILABLE, "login refused (PLAIN)"),
+        ("AUTHENTICATE", MANY, "login refused (PLAIN)"),
         ("SELECT", LOCKED, "folder refused"),
         ("SEARCH", NOT_CONNECTED, "UID SEARCH refused"),
     ],
@@ -112,9 +114,9 @@ def test_imap_no_is_no(said: str) -> None:
     cause = ", cause: login rejected" if "AUTHENTICATIONFAILED" in said else ""
     assert (run.code, run.line) == (
         2,
-        f"delivery: me@127.0.0.1/INBOX: login refused: '{shown}' (after # s){cause}",
+        f"delivery: me@127.0.0.1/INBOX: login refused (PLAIN): '{shown}' (after # s){cause}",
     )
-    assert run.done.seconds < 1
+    assert sum("AUTHENTICATE" in one for one in run.inbox.commands) == 1
 
 
 def test_a_server_that_is_restarted() -> None:
@@ -206,6 +208,7 @@ def test_pop3_a_foreign_header_with_a_long_line() -> None:
         ("TAG NO Querying this header is not supported.",),
         ("TAG NO [CANNOT] Server error - Please try again later",),
         ("TAG BAD Unknown search key",),
+        ('* ESEARCH (TAG "TAG") UID COUNT 1 ALL 1:4', "TAG OK done"),
     ],
 )
 @pytest.mark.parametrize("seconds", [0, 0.5])

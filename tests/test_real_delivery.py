@@ -193,8 +193,13 @@ def test_a_folder_beyond_ascii(site: Site) -> None:
 @pytest.mark.parametrize(
     ("scheme", "folder", "password", "said"),
     [
-        ("imaps", "", "wrong", "login refused: 'NO (AUTHENTICATIONFAILED) Authentication failed.'"),
-        ("pop3s", "", "wrong", "login refused: '-ERR (AUTH) Authentication failed.'"),
+        (
+            "imaps",
+            "",
+            "wrong",
+            "login refused (PLAIN): 'NO (AUTHENTICATIONFAILED) Authentication failed.'",
+        ),
+        ("pop3s", "", "wrong", "login refused (USER): '-ERR (AUTH) Authentication failed.'"),
         (
             "imap",
             "None",

@@ -45,6 +45,10 @@ _POLICY_TLS = ("ca-file", "ca-path")
 # HELO is left out: check_smtp is given its options, too, where it sends none.
 _AFTER_BANNER = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
 
+_NEED_MAILBOX = (
+    *("mailbox-pass-file", "reply", "clean", "delivery-timeout", "require-auth-results"),
+)
+
 _SWITCHES = ("no-verify", "ignore-certificate-expiration")
 
 
@@ -317,7 +321,37 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
         ),
         may_show_password=bool(options.count("auth-insecure")),
         password=_mailbox_password(password),
+        clean=_clean(options, mailboxes),
+        takes_replies=_takes_replies(options),
     )
+
+
+def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, ...]:
+    """Return the folders that are only cleaned; each belongs to an account of ``--mailbox``."""
+    from check_smtp_health.config import mailbox_url
+
+    given = options.all("clean")
+    folders = _once(
+        (mailbox_url.parse(one, "clean") for one in given),
+        lambda one: (*one.account, one.scheme, one.folder),
+    )
+    accounts = {(one.account, one.scheme) for one in mailboxes}
+    known = {(one.account, one.folder) for one in mailboxes}
+    for one in folders:
+        if not one.has_folders:
+            raise UsageFault("clean", "needs imap:// or imaps://, POP3 has no folders")
+        if (one.account, one.scheme) not in accounts:
+            raise UsageFault("clean", f"{one} is not a folder of an account named by --mailbox")
+        if (one.account, one.folder) in known:
+            raise UsageFault("clean", f"has no effect on {one}, which --mailbox names")
+    return folders
+
+
+def _takes_replies(options: Options) -> bool:
+    if options.count("reply") and options.count("require-auth-results"):
+        # What is said of an answer is said of whoever wrote it.
+        raise UsageFault("require-auth-results", "cannot be combined with --reply")
+    return bool(options.count("reply"))
 
 
 def _mailbox_password(given: str | None) -> Secret:
@@ -336,7 +370,7 @@ def _secret(option: str, given: str) -> Secret:
 def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
     given = options.all("mailbox")
     if not given:
-        for name in ("mailbox-pass-file", "delivery-timeout", "require-auth-results"):
+        for name in _NEED_MAILBOX:
             if options.count(name):
                 raise UsageFault(name, "needs --mailbox URL")
         return ()

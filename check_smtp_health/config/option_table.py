@@ -236,6 +236,19 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "CHECK_SMTP_HEALTH_MAILBOXPASS",
             ),
             Option(
+                ("--reply",),
+                "",
+                "an answer counts, too: a message that refers to ours, or has it attached",
+            ),
+            Option(
+                ("--clean",),
+                "URL",
+                "further folder of a --mailbox account from which copies of the message are "
+                "deleted once it has been seen, such as a folder for all mail; nothing in it is "
+                "judged",
+                repeatable=True,
+            ),
+            Option(
                 ("--delivery-timeout",),
                 "SECONDS",
                 "time for the message to come, not part of --timeout (default: 60)",

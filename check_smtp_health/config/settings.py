@@ -141,7 +141,11 @@ class Transaction(NamedTuple):
 
 
 class RoundTrip(NamedTuple):
-    """A message to send, and where to look for it within ``timeout`` seconds."""
+    """A message to send, and where to look for it within ``timeout`` seconds.
+
+    ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
+    message is as good as the message.
+    """
 
     mailboxes: tuple[Mailbox, ...] = ()
     password: Secret | None = None
@@ -149,6 +153,8 @@ class RoundTrip(NamedTuple):
     require_auth_results: tuple[str, ...] = ()
     may_show_password: bool = False
     """Whether the password may be sent without TLS."""
+    clean: tuple[Mailbox, ...] = ()
+    takes_replies: bool = False
 
 
 class Policies(NamedTuple):

@@ -94,6 +94,8 @@ FORM = {
         "mailbox": "Mailboxes",
         "mailboxpass": "Mailbox password",
         "mailbox_pass_file": "Mailbox password file",
+        "reply": "Take answers",
+        "clean": "Folders to clean",
         "delivery_timeout": "Delivery timeout",
         "require_auth_results": "Required authentication results",
     },
