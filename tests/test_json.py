@@ -123,7 +123,7 @@ CASES = (
     ),
     Case(
         "message refused",
-        1,
+        2,
         (
             *(*BEGUN, Expect(b"RCPT"), b"250 ok\r\n", Expect(b"DATA"), b"354 go\r\n"),
             *(Message(), b"452 4.2.2 full\r\n", *QUIT),

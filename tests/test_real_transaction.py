@@ -338,7 +338,7 @@ def test_proxy_protocol_that_is_missing() -> None:
         code, line, labels = answer(server, "-t", "0.5")
     assert (code, line, labels) == (
         2,
-        "SMTP CRITICAL banner: no answer within 0.5 s",
+        "SMTP CRITICAL banner: no answer within 0.5 s, cause: silent",
         ["time", "connect"],
     )
 

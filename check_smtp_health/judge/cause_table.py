@@ -459,6 +459,12 @@ ROWS = (
     ),
     Row(
         "login-rejected",
+        "authentication failed reason unavailable",  # Postfix, of what Dovecot does not explain
+        stages=_LOGIN,
+        codes=(535,),
+    ),
+    Row(
+        "login-rejected",
         "application specific password",
         stages=_LOGIN,
         advice=(
