@@ -30,7 +30,7 @@ those would make the output unreadable, and show by what is missing what the sec
 # The fields that have other people's words in them. All others are ours, and judged by.
 _WORDS: dict[type, tuple[str, ...]] = {
     report.Report: ("observations", "transcript", "tls", "delivery", "policies", "held"),
-    report.Observation: ("failure", "findings"),
+    report.Observation: ("failure", "findings", "notes"),
     report.Failure: ("problem", "said"),
     report.Finding: ("problem", "said"),
     report.PolicyResult: ("findings", "notes", "held"),

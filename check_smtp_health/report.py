@@ -49,13 +49,17 @@ class Finding(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """One stage of one session. Times in seconds; ``began`` counts from the session's start."""
+    """One stage of one session. Times in seconds; ``began`` counts from the session's start.
+
+    ``notes`` are what is worth knowing beside the findings: they change no state.
+    """
 
     stage: str
     began: float
     seconds: float
     failure: Failure | None = None
     findings: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 class PolicyResult(NamedTuple):
@@ -166,7 +170,7 @@ class Report(NamedTuple):
     ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
     the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
     ``label`` what its metrics are told apart by, empty where the run has but one target; ``held``
-    what the session has shown to hold, in a few words each.
+    what the session has shown to hold, in a few words each, in the order of its stages.
     """
 
     host: Host

@@ -171,8 +171,9 @@ def strings(value: Any) -> Iterator[str]:
 
 def stage(name: str, **different: Any) -> dict[str, Any]:
     """Return a stage as it is where all is well, but for what is different."""
-    well: dict[str, Any] = {"state": "OK", "failure": None, "findings": [], "problems": []}
-    return {"name": name, "began": "#", "seconds": "#", **well, **different}
+    times = {"began": "#", "seconds": "#"}
+    well: dict[str, Any] = {"failure": None, "findings": [], "notes": [], "problems": []}
+    return {"name": name, "state": "OK", **times, **well, **different}
 
 
 def said(*lines: str) -> list[dict[str, str]]:

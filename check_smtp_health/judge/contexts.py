@@ -187,11 +187,13 @@ def reason(failure: Failure) -> str:
     return sentence(failure)
 
 
+def refusal(finding: Finding) -> str:
+    """Return what a reply was about, and the reply, as one harmless sentence."""
+    return f"{harmless(finding.problem)}: {printable(finding.said)}"
+
+
 def _of_stage(seen: Observation, finding: Finding) -> str:
-    if finding.kind in REFUSALS:
-        said = printable(finding.said)
-        return f"{harmless(finding.problem)}: {said}{_after(seen)}"
-    return sentence(finding)
+    return refusal(finding) + _after(seen) if finding.kind in REFUSALS else sentence(finding)
 
 
 def session(report: Report) -> list[Observation]:

@@ -129,6 +129,7 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
             "raw": _raw(failure.said),
         },
         "findings": _findings(seen.findings),
+        "notes": _findings(seen.notes),
         "problems": [str(result) for result in own if str(result)],
     }
 

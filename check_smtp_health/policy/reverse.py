@@ -57,7 +57,7 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     findings = list(_confirmation(ip, asked, answers, state.mask))
     for where, text in state.names.items():
         findings += _agreement(where, text, names, state.mask)
-    held = "" if findings else "reverse DNS agrees"
+    held = "" if findings else "name server agrees (reverse)"
     note = f"{address} is {_listed(names, state.mask)}"
     return PolicyResult("reverse", tuple(findings), (note,), held=held)
 

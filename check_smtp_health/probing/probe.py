@@ -130,7 +130,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         policies=policies,
         label=target.label,
         is_domain=False,
-        held=tuple(state.held),  # all fields in their order: see namedtuple for what that saves
+        held=tuple(walk.held),  # all fields in their order: see namedtuple for what that saves
     )
     return state.masked(report)
 
@@ -173,6 +173,7 @@ class _Walk:
         "_origin",
         "_transcript",
         "ended",
+        "held",
         "observations",
         "state",
         "vouched",
@@ -181,6 +182,7 @@ class _Walk:
     def __init__(self, target: Target, plan: ProbePlan) -> None:
         self.state = ProbeState(target, plan.settings, plan.prepared)
         self.observations: list[Observation] = []
+        self.held: list[str] = []
         self.vouched: tuple[PolicyResult, ...] = ()  # what had to be known before a secret was told
         self._transcript = _Transcript()
         self._keeps_transcript = plan.settings.judging.keeps_transcript
@@ -214,7 +216,7 @@ class _Walk:
         clock = _Clock(self.ended, since)
         fault: SessionFault | None = None
         state = self.state
-        state.findings = []
+        state.findings, state.notes = [], ()
         try:
             yield from self._served(stage.run(state), clock, stage.limit)
         except SessionFault as stopped:
@@ -231,8 +233,12 @@ class _Walk:
                 fault = yield from self._served(stage.explain(state, fault), aside, EXPLAIN_LIMIT)
             failure = self._failure(fault)
         if stage.name:
-            findings = tuple(state.findings)
-            self.observations.append(Observation(stage.name, began, seconds, failure, findings))
+            findings = tuple(state.findings) if state.findings else ()
+            seen = Observation(stage.name, began, seconds, failure, findings, state.notes)
+            self.observations.append(seen)
+        if state.held:
+            self.held += [one.said(seconds) for one in state.held]
+            state.held = []
         return fault
 
     def _served(

@@ -14,7 +14,7 @@ from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import COMMAND_LIMIT
-from check_smtp_health.stages.state import require_code, send
+from check_smtp_health.stages.state import Held, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _login(state: ProbeState) -> StageRun:
     if reply.code in hints:
         raise Rejected(f"({hints[reply.code]})", reply.raw, reply.code)
     require_code(reply, 235)
-    state.held.append(f"logged in by {mechanism.name}")
+    state.held.append(Held(f"logged in by {mechanism.name}"))
 
 
 def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Procedure[Reply]:

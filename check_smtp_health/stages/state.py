@@ -6,6 +6,7 @@ from check_smtp_health.errors import EXHAUSTED, Disconnected, LocalFault, Reject
 from check_smtp_health.escaping import internal_error
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
+from check_smtp_health.report import duration
 from check_smtp_health.smtp.session import Session, command
 
 TYPE_CHECKING = False
@@ -111,13 +112,25 @@ class Transaction:
         self.receipt = b""
 
 
+class Held(NamedTuple):
+    """What a stage has seen to hold, in a few words; ``is_timed``: and how long that took."""
+
+    text: str
+    is_timed: bool = False
+
+    def said(self, seconds: float) -> str:
+        """Return it as an OK says it, of a stage that took these seconds."""
+        return f"{self.text} after {duration(seconds)}" if self.is_timed else self.text
+
+
 class ProbeState:
     """What one probe has learned so far. The only thing that stages change.
 
-    ``findings`` are those of the stage under way: they outlive a fault that ends it. ``mask``
+    ``findings``, ``notes`` and ``held`` are those of the stage under way, see ``report``: they
+    outlive a fault that ends it. ``mask``
     hides secrets where the server repeats them; ``names`` has the text of the banner and
     of the reply to HELO, which begin with the server's name for itself; ``delivery`` is what is
-    known of the message's way; ``held`` is what was seen to hold, in a few words each.
+    known of the message's way.
     """
 
     __slots__ = (
@@ -127,6 +140,7 @@ class ProbeState:
         "findings",
         "held",
         "names",
+        "notes",
         "prepared",
         "settings",
         "target",
@@ -140,7 +154,8 @@ class ProbeState:
         self.connection = Connection(target.addresses)
         self.transaction = Transaction()
         self.findings: list[Finding] = []
-        self.held: list[str] = []
+        self.held: list[Held] = []
+        self.notes: tuple[Finding, ...] = ()
         self.names: dict[str, bytes] = {}
         self._mask: Mask | None = None
         self.delivery: Delivery | None = None

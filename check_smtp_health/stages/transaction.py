@@ -9,7 +9,7 @@ from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.report import Finding
 from check_smtp_health.smtp.session import command as command_line
-from check_smtp_health.stages.state import ask, require_code, send
+from check_smtp_health.stages.state import Held, ask, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def rcpt(state: ProbeState) -> StageRun:
             refused(state, reply, address)
     count = len(state.transaction.accepted)
     if count:
-        state.held.append(f"{count} recipient{'s' if count > 1 else ''} accepted")
+        state.held.append(Held(f"{count} recipient{'s' if count > 1 else ''} accepted"))
 
 
 def relay(state: ProbeState) -> StageRun:
@@ -63,7 +63,7 @@ def relay(state: ProbeState) -> StageRun:
         elif reply.code < 500:
             refused(state, reply, f"{address} proves nothing")
     if not state.findings:
-        state.held.append("relaying refused")
+        state.held.append(Held("relaying refused"))
 
 
 def command(state: ProbeState) -> StageRun:
