@@ -31,13 +31,15 @@ class Failure(NamedTuple):
     """Why a stage did not complete.
 
     ``kind`` is the fault's (see ``errors``), ``problem`` our sentence, ``said`` the server's own
-    words, raw, ``code`` the reply code where a complete reply was the reason.
+    words, raw, ``code`` the reply code where a complete reply was the reason, ``subject`` what that
+    reply was about, where its stage alone does not say it.
     """
 
     kind: Kind
     problem: str
     said: bytes = b""
     code: int | None = None
+    subject: str = ""
 
 
 class Finding(NamedTuple):

@@ -30,7 +30,6 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--warning", "abc"), "--warning: 'abc' is not a threshold range"),
     (("--warning=abc",), "--warning: 'abc' is not a threshold range"),
     (("-c", "1:2:3"), "-c: '1:2:3' is not a threshold range"),
-    (("-c", ""), "-c: '' is not a threshold range"),
     (("-c", "@"), "-c: '@' is not a threshold range"),
     (("-c", "@:"), "-c: '@:' is not a threshold range"),
     (("-c", "~"), "-c: '~' is not a threshold range"),
@@ -39,8 +38,8 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-c", "\u0663"), "-c: '\u0663' is not a threshold range"),
     (("-c", "1e3"), "-c: '1e3' is not a threshold range"),
     (("-c", "nan"), "-c: 'nan' is not a threshold range"),
-    (("-c", "5ms"), "-c: '5ms' is not a threshold range"),
-    (("-w=5",), f"-w: '' is not a stage ({STAGES})"),
+    (("-c", "5ms"), "-c: '5ms' is not a threshold range, write 0.005"),
+    (("-w=5",), "-w: write -w 5, without '='"),
     (("-w", "/root:5"), "-w: '/root:5' is not a threshold range (quote '~:N' in the shell)"),
     (
         ("-w", "9:3"),
@@ -60,7 +59,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-c", "helo=1,"), "-c: '' is not a threshold range"),
     (("-p", "99999"), "-p: '99999' is not a port (1 to 65535)"),
     (("-p", "0"), "-p: '0' is not a port (1 to 65535)"),
-    (("-p", "smtp"), "-p: 'smtp' is not a port (1 to 65535)"),
+    (("-p", "https"), "-p: 'https' is not a port (1 to 65535)"),
     (("--port", "-25"), "--port: '-25' is not a port (1 to 65535)"),
     (("-t", "abc"), "-t: 'abc' is not a number of seconds"),
     (("-t", "nan"), "-t: 'nan' is not a number of seconds"),
@@ -234,7 +233,6 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         "--mailbox: 'imap://me@x/%FF' holds what is not printable text",
     ),
     (("--lunch",), "unknown option '--lunch'"),
-    (("--warn", "1"), "unknown option '--warn'"),
     (("-X",), "unknown option '-X'"),
     (("-vX",), "unknown option '-X'"),
     (("--ehlo=1",), "--ehlo: takes no value, but '1' was given"),
@@ -250,8 +248,8 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--source", "::1"), "--source: cannot be combined with the address 127.0.0.1"),
     (("--source", "127.0.0.1", "-6"), "-6: cannot be combined with --source 127.0.0.1"),
     (("--source", "eth0"), "--source: 'eth0' is not an IP address to connect from"),
-    (("elsewhere",), "'elsewhere' is one word too many"),
-    (("--", "-x"), "'-x' is one word too many"),
+    (("elsewhere",), "unexpected argument 'elsewhere', repeat -H for several hosts"),
+    (("--", "-x"), "unexpected argument '-x', repeat -H for several hosts"),
     (
         ("-F", "me\r\nMAIL FROM:<a@b>"),
         "-F: 'me\\x0d\\x0aMAIL FROM:<a@b>' is not a name of 1 to 255 visible ASCII characters",
@@ -301,7 +299,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-e", "554", "-f", ""), "-e: after 554 nothing is asked, so -f has no effect"),
     (
         ("--output-format", "xml"),
-        "--output-format: 'xml' is not one of text, multi-line, json, mp-test-json",
+        "--output-format: 'xml' is not one of text, json",
     ),
     (("--proxy=v3",), "--proxy: 'v3' is neither v1 nor v2"),
     (
@@ -329,7 +327,7 @@ UNMEASURED = (
 """What a run that only says HELO to an address does not measure."""
 
 HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
-    ((), "no host given, use -H HOST"),
+    ((), "no host given, use -H HOST (try --help)"),
     (("-H", ""), "-H: '' is not a host name, IP address or socket path"),
     (("-H", "a b"), "-H: 'a b' is not a host name, IP address or socket path"),
     (("-H", "a\nb"), "-H: 'a\\x0ab' is not a host name, IP address or socket path"),
@@ -340,7 +338,6 @@ HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-H", "fe80::1%a|b"), "-H: 'fe80::1%a\\x7cb' is not a host name, IP address or socket path"),
     (("-H", "/run/x", "-S"), "-H: TLS over a Unix socket needs --sni NAME or --no-verify"),
     (("-H", "a|b"), "-H: 'a\\x7cb' is not a host name, IP address or socket path"),
-    (("-H", "smtp://a"), "-H: 'smtp://a' is not a host name, IP address or socket path"),
     (("-H", "a..b"), "-H: 'a..b' is not a host name, IP address or socket path"),
     (("-H", "-a.b"), "-H: '-a.b' is not a host name, IP address or socket path"),
     (("-H", "x" * 64), f"-H: '{'x' * 64}' is not a host name, IP address or socket path"),

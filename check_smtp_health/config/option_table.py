@@ -88,7 +88,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-e", "--expect"),
                 "STRING",
-                "text that the banner must contain; a leading reply code replaces 220",
+                "text that the banner or the first reply to HELO, EHLO or LHLO must contain; a "
+                "leading code of a refusal (4yz, 5yz) replaces 220",
             ),
             Option(
                 ("--require",),
@@ -152,8 +153,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-A", "--authtype"),
                 "MECH",
-                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: the "
-                "best that both sides have)",
+                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: PLAIN "
+                "or LOGIN in TLS, else the strongest that both sides have)",
             ),
             Option(("-U", "--authuser"), "USER", "user to log in as"),
             Option(
@@ -191,7 +192,15 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--no-relay",),
                 "ADDRESS",
-                "recipient that must be refused: accepted, the server is an open relay",
+                "recipient that must be refused as a relay attempt; where it is accepted, the "
+                "server is an open relay",
+                repeatable=True,
+            ),
+            Option(
+                ("--no-rcpt",),
+                "ADDRESS",
+                "recipient that must be refused as unknown; where it is accepted, its bounces go "
+                "to strangers",
                 repeatable=True,
             ),
             Option(("-C", "--command"), "STRING", "command to send", repeatable=True),
@@ -323,6 +332,17 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
 )
+
+ABBREVIATED = (
+    *("hostname", "expect", "critical", "warning", "timeout", "port", "from", "fqdn", "authtype"),
+    *("authuser", "authpass", "command", "response", "verbose", "version", "use-ipv4", "use-ipv6"),
+    *("help", "lmtp", "ssl", "tls", "sni", "certificate", "ignore-quit-failure", "proxy"),
+    *("ignore-certificate-expiration", "output-format", "extra-opts", "starttls"),
+)
+"""The long options of check_smtp, which getopt_long lets its users abbreviate."""
+
+WRITTEN_OUT = ("starttls",)
+"""Of these, what protects: half of it is rather a slip, of which the user should hear."""
 
 OPTIONS = tuple(option for _, options in GROUPS for option in options)
 """All rows."""

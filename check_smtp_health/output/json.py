@@ -124,6 +124,7 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
         else {
             "kind": failure.kind,
             "problem": harmless(failure.problem),
+            "subject": failure.subject,
             "code": failure.code,
             "reply": printable(failure.said),
             "raw": _raw(failure.said),

@@ -278,8 +278,9 @@ class _Walk:
         return outcome
 
     def _failure(self, fault: SessionFault) -> Failure:
-        code = fault.code if isinstance(fault, Rejected) else None
-        return Failure(fault.kind, sentence(fault), fault.said, code)
+        if isinstance(fault, Rejected):
+            return Failure(fault.kind, fault.problem, fault.said, fault.code, fault.subject)
+        return Failure(fault.kind, sentence(fault), fault.said)
 
 
 class _Transcript:

@@ -6,7 +6,6 @@ from check_smtp_health.config import files
 from check_smtp_health.errors import (
     HandshakeFailed,
     Injected,
-    NotOffered,
     NotTls,
     Rejected,
     SessionFault,
@@ -21,7 +20,7 @@ from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.smtp.session import Session
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
-from check_smtp_health.stages.state import ProbeState, ask, listen, require_code
+from check_smtp_health.stages.state import ProbeState, ask, listen, not_offered, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def made(options: TlsOptions) -> Trust:
 def starttls(state: ProbeState) -> StageRun:
     """Ask for TLS and hold the server to silence until it has begun (RFC 3207 section 4)."""
     if not state.connection.session.offers("STARTTLS"):
-        raise NotOffered("STARTTLS is not offered")
+        raise not_offered(state, "STARTTLS")
     try:
         reply = yield from ask(state, "STARTTLS")
     except Violation as fault:

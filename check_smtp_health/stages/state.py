@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import EXHAUSTED, Disconnected, LocalFault, Rejected, TimedOut
+from check_smtp_health.errors import (
+    EXHAUSTED,
+    Disconnected,
+    LocalFault,
+    NotOffered,
+    Rejected,
+    TimedOut,
+)
 from check_smtp_health.escaping import internal_error
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
@@ -129,7 +136,8 @@ class ProbeState:
     ``findings``, ``notes`` and ``held`` are those of the stage under way, see ``report``: they
     outlive a fault that ends it. ``mask``
     hides secrets where the server repeats them; ``names`` has the text of the banner and
-    of the reply to HELO, which begin with the server's name for itself; ``delivery`` is what is
+    of the reply to HELO, which begin with the server's name for itself; ``lacking`` is a banner
+    without the text that it must have, unless the reply to HELO has it; ``delivery`` is what is
     known of the message's way.
     """
 
@@ -139,6 +147,7 @@ class ProbeState:
         "delivery",
         "findings",
         "held",
+        "lacking",
         "names",
         "notes",
         "prepared",
@@ -157,6 +166,7 @@ class ProbeState:
         self.held: list[Held] = []
         self.notes: tuple[Finding, ...] = ()
         self.names: dict[str, bytes] = {}
+        self.lacking: Reply | None = None
         self._mask: Mask | None = None
         self.delivery: Delivery | None = None
 
@@ -236,6 +246,29 @@ def require_code(reply: Reply, code: int) -> None:
         # A refusal speaks for itself; a code that only surprises does not.
         problem = f"instead of {code}" if reply.is_positive else ""
         raise Rejected(problem, reply.raw, reply.code)
+
+
+def not_offered(state: ProbeState, what: str, hint: str = "") -> NotOffered:
+    """Return the fault of what is not offered, and who may be to blame for that."""
+    return NotOffered(f"{what} is not offered{hint}{masked_by(state)}")
+
+
+def masked_by(state: ProbeState) -> str:
+    """Return what a firewall has made of the server's words, empty where none has."""
+    from check_smtp_health.smtp.firewall import masked
+
+    found = masked(state.names.get("banner", b""), state.connection.session.keywords)
+    return f" (a firewall masks the server's words: {', '.join(found)})" if found else ""
+
+
+def greeting_hint(state: ProbeState, reply: Reply) -> str:
+    """Return what may help where it is our name in HELO that a server refuses; empty elsewhere."""
+    from check_smtp_health.smtp.refusal import about
+    from check_smtp_health.stages.greeting import own_name
+
+    if about(reply) != "greeting":
+        return ""
+    return f"(we said {state.settings.greeting.verb} {own_name(state)}, try -F)"
 
 
 def sentence(fault: SessionFault) -> str:
