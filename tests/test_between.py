@@ -145,6 +145,15 @@ def test_a_refusal_that_another_name_does_not_change(reply: str) -> None:
     assert answer.line == f"SMTP CRITICAL - helo: {reply} (after # s)"
 
 
+def test_what_is_only_repeated_is_no_reason() -> None:
+    later: tuple[Step, ...] = (
+        *(BANNER, *HELO, Expect(b"MAIL"), b"250 ok\r\n", Expect(b"RCPT")),
+        *(b"550 helo@x: User unknown\r\n", Expect(b"RSET"), b"250 ok\r\n", *QUIT),
+    )
+    answer = check(later, "--rcpt", "helo@x")
+    assert answer.line == ("SMTP CRITICAL - rcpt: helo@x: 550 helo@x: User unknown (after # s)")
+
+
 def test_a_name_that_is_disliked_later() -> None:
     later: tuple[Step, ...] = (
         *(BANNER, *HELO, Expect(b"MAIL"), b"250 ok\r\n", Expect(b"RCPT")),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from check_smtp_health.smtp.refusal import about
+from check_smtp_health.smtp.refusal import ROWS, about
 from check_smtp_health.smtp.session import ReplyParser
+from check_smtp_health.stages.transaction import UNPROVEN
 from tests import plugin
 from tests.plugin import check
 from tests.servers.authority import Authority
@@ -24,6 +25,7 @@ ABOUT = {
     "relaying": (
         "554 5.7.1 <b@example.net>: Relay access denied",
         "454 4.7.1 <b@example.net>: Relay access denied",
+        "454 4.7.1 <b@y>: Relay access denied",
         "550 5.7.1 <b@example.net>... Relaying denied. IP name lookup failed [192.0.2.1]",
         "550 5.7.1 Unable to relay for b@example.net",
         "550 5.7.1 Relaying denied. Proper authentication required.",
@@ -134,7 +136,12 @@ def test_what_a_refusal_is_about(said: str, expected: str) -> None:
     parser.feed("".join(f"{line}\r\n" for line in wire).encode())
     reply = parser.next_reply()
     assert reply is not None
-    assert about(reply, "b@example.net", "example.net", "relay-denied@example.net") == expected
+    assert about(reply, "b@example.net", "example.net", "relay-denied@example.net", "y") == expected
+
+
+def test_each_has_its_words() -> None:
+    """Whatever a refusal is about, the status line can say it."""
+    assert {row.about for row in ROWS} | {""} == UNPROVEN.keys()
 
 
 def test_a_long_refusal_takes_no_time() -> None:
@@ -265,6 +272,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
         ("530 5.7.57 Log in first", ("--rcpt", HOME), 2, "mail: 530 5.7.57 Log in first"),
         ("530 5.7.57 Log in first", ("-f", HOME), 0, "relaying refused: no mail at all without"),
         ("421 4.7.0 bye", (), 1, "mail: 421 4.7.0 bye"),
+        (
+            "550 5.7.1 Access denied",
+            (),
+            1,
+            "mail: this proves nothing, refused without saying why: 550 5.7.1 Access denied",
+        ),
+        (
+            "550 5.7.1 Relaying denied",
+            (),
+            1,
+            "mail: this proves nothing, refused as a relay attempt: 550 5.7.1 Relaying denied",
+        ),
         ("354 go on", (), 2, "mail: 354 go on instead of 250"),
     ],
 )

@@ -40,7 +40,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "probed at the same time",
                 repeatable=True,
             ),
-            Option(("-p", "--port"), "PORT", "TCP port (default: 25, with --ssl 465)"),
+            Option(
+                ("-p", "--port"),
+                "PORT",
+                "TCP port, or smtp, submission, submissions, lmtp (default: 25, with --ssl 465)",
+            ),
             Option(("-4", "--use-ipv4"), "", "use IPv4 only"),
             Option(("-6", "--use-ipv6"), "", "use IPv6 only"),
             Option(

@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 
 # The first row that fits counts: by words, for the codes are used freely; then by codes.
-_ROWS = (
+ROWS = (
     Row(
         "blocklist",
         r"block(?:ed)? using|black-?list|block-?list|dnsbl|\brbls?\b|listed (?:at|by|in|on)\b"
@@ -178,14 +178,14 @@ def about(reply: Reply, *repeated: str) -> About:
     refuses for now, the code alone says nothing.
     """
     text = _words(reply, repeated)
-    for row in _ROWS:
+    for row in ROWS:
         if reply.code not in row.but and re.search(row.words, text):
             return row.about
     if reply.is_transient:
         return "not now"
     found = _STATUS.search(b" ".join(reply.texts))
     status = found[1].decode() if found is not None else ""
-    for row in _ROWS:
+    for row in ROWS:
         if status in row.statuses or reply.code in row.codes:
             return row.about
     return ""
@@ -193,6 +193,7 @@ def about(reply: Reply, *repeated: str) -> About:
 
 def _words(reply: Reply, repeated: tuple[str, ...]) -> str:
     text = b" ".join(reply.texts).decode("utf-8", "replace")[:TEXT_LIMIT].lower()
-    for one in sorted(filter(None, repeated), key=len, reverse=True):
-        text = text.replace(one.lower(), " ")
+    for one in sorted(repeated, key=len, reverse=True):
+        if "." in one or "@" in one:  # what is shorter may be a part of any word
+            text = text.replace(one.lower(), " ")
     return _BESIDES.sub(" ", text)

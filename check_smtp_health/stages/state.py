@@ -261,14 +261,18 @@ def masked_by(state: ProbeState) -> str:
     return f" (a firewall masks the server's words: {', '.join(found)})" if found else ""
 
 
-def greeting_hint(state: ProbeState, reply: Reply) -> str:
-    """Return what may help where it is our name in HELO that a server refuses; empty elsewhere."""
+def greeting_hint(state: ProbeState, reply: Reply, *repeated: str) -> str:
+    """Return what may help where it is our name in HELO that a server refuses; empty elsewhere.
+
+    ``repeated`` is what the server may only be repeating.
+    """
     from check_smtp_health.smtp.refusal import about
     from check_smtp_health.stages.greeting import own_name
 
-    if about(reply) != "greeting":
+    name = own_name(state)
+    if about(reply, *repeated, name) != "greeting":
         return ""
-    return f"(we said {state.settings.greeting.verb} {own_name(state)}, try -F)"
+    return f"(we said {state.settings.greeting.verb} {name}, try -F)"
 
 
 def sentence(fault: SessionFault) -> str:

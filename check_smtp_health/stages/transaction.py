@@ -49,7 +49,7 @@ _UNKNOWN = _Test(
     "unknown recipient refused",
 )
 
-_UNPROVEN: dict[About, str] = {
+UNPROVEN: dict[About, str] = {
     "": "refused without saying why",
     "address": "refused for our address",
     "blocklist": "refused because our address is on a blocklist",
@@ -57,9 +57,11 @@ _UNPROVEN: dict[About, str] = {
     "content": "refused as if it were spam",
     "domain": "refused because its domain is not found",
     "greeting": "refused for our HELO name",
+    "login": "refused for want of a login",
     "no MAIL": "refused because the server saw no MAIL",
     "not now": "refused for now only",
     "policy": "refused by a policy that has no name",
+    "recipient": "refused without saying why",
     "relaying": "refused as a relay attempt",
     "room": "refused for want of room",
     "sender": "refused for the sender",
@@ -107,14 +109,17 @@ def _size_limit(session: Session) -> int | None:
 
 
 def _refuses_all(state: ProbeState, reply: Reply) -> None:
-    """Note what it proves that nobody may send anything who is only to be refused."""
+    """Note what a refusal of MAIL proves where nothing is to be accepted: who takes no mail at all.
+
+    That is proven only by a server that wants a login, and before there was one.
+    """
     about = _about(state, reply)
+    if about != "login" or state.settings.login is not None:
+        state.findings.append(_unproven(state, "this", about, reply))
+        return
     for test, addresses in _tests(state):
-        if addresses and about in ("login", "relaying") and about in test.proofs:
+        if addresses:
             state.held.append(Held(f"{test.held}: no mail at all without a login"))
-        elif addresses:
-            state.findings.append(_unproven(state, "this", about, reply))
-            return
     state.notes += (Finding("noted", "no mail without a login", reply.raw),)
 
 
@@ -178,7 +183,7 @@ def _unproven(state: ProbeState, what: str, about: About, reply: Reply) -> Findi
         hint = f" {greeting_hint(state, reply)}"
     elif about == "TLS" and not state.settings.tls.mode:
         hint = ", try -S"
-    return Finding(kind, f"{what} proves nothing, {_UNPROVEN[about]}{hint}", reply.raw)
+    return Finding(kind, f"{what} proves nothing, {UNPROVEN[about]}{hint}", reply.raw)
 
 
 def command(state: ProbeState) -> StageRun:
@@ -262,5 +267,5 @@ def refused(state: ProbeState, reply: Reply, what: str) -> None:
     if reply.code == 421:  # nobody is left to ask for the next
         raise Rejected(f"({what})", reply.raw, reply.code)
     kind: Kind = "transient" if reply.is_transient else "rejected"
-    hint = greeting_hint(state, reply)
+    hint = greeting_hint(state, reply, what)
     state.findings.append(Finding(kind, f"{what} {hint}" if hint else what, reply.raw))

@@ -273,7 +273,7 @@ RELAY = (
         "takes no mail without a login",
         *(*GREETED, Expect(b"MAIL FROM:<>\r\n"), b"530 5.7.0 Authentication required\r\n", *QUIT),
         asks=may_not_relay("a@y"),
-        labels=f"{HELOED} quit",
+        labels=f"{HELOED} mail quit",
         besides=", relaying refused: no mail at all without a login",
     ),
     warning(
