@@ -193,7 +193,7 @@ def _read_long(argument: str, rest: list[str], options: Options) -> str:
 def _read_cluster(letters: str, rest: list[str], options: Options) -> str:
     flag = ""
     while letters:
-        if letters.startswith("=") and flag:
+        if flag and letters[0] == "=":
             raise UsageFault("", f"{flag} takes no value")
         flag, letters = f"-{letters[0]}", letters[1:]
         option = find(flag)

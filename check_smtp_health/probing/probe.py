@@ -234,8 +234,8 @@ class _Walk:
             failure = self._failure(fault)
         if stage.name:
             findings = tuple(state.findings) if state.findings else ()
-            seen = Observation(stage.name, began, seconds, failure, findings, state.notes)
-            self.observations.append(seen)
+            seen = (stage.name, began, seconds, failure, findings, state.notes)
+            self.observations.append(Observation._make(seen))
         if state.held:
             self.held += [one.said(seconds) for one in state.held]
             state.held = []

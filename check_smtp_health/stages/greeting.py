@@ -40,10 +40,11 @@ def greet(state: ProbeState) -> StageRun:
 def _hello(state: ProbeState) -> Procedure[Reply]:
     """Return the reply to EHLO, to HELO where EHLO was only a choice and is unknown there."""
     greeting, name = state.settings.greeting, own_name(state)
-    reply = yield from _answer(state, greeting.verb, name)
+    answer = _answer if state.settings.endpoint.proxy else ask
+    reply = yield from answer(state, greeting.verb, name)
     is_unknown = greeting.verb == "EHLO" and reply.code in _EHLO_UNKNOWN
     if is_unknown and not greeting.needs_extensions:
-        reply = yield from _answer(state, "HELO", name)
+        reply = yield from answer(state, "HELO", name)
     return reply
 
 
@@ -53,8 +54,6 @@ def _answer(state: ProbeState, verb: str, name: str) -> Procedure[Reply]:
     Raises:
         Violation: the header got a reply. All that follow would be taken for the wrong command's.
     """
-    if not state.settings.endpoint.proxy:
-        return (yield from ask(state, verb, name))
     try:
         reply = yield from ask(state, verb, name)
     except Unasked as fault:
