@@ -43,7 +43,17 @@ _MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expir
 _POLICY_TLS = ("ca-file", "ca-path")
 
 # HELO is left out: check_smtp is given its options, too, where it sends none.
-_AFTER_BANNER = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
+_AFTER_BANNER = (
+    "require",
+    "forbid",
+    "authuser",
+    "from",
+    "size",
+    "rcpt",
+    "no-relay",
+    "no-rcpt",
+    "command",
+)
 
 _NEED_MAILBOX = (
     *("mailbox-pass-file", "reply", "clean", "delivery-timeout", "require-auth-results"),
@@ -95,7 +105,7 @@ def build(  # noqa: PLR0913
 def _endpoint(options: Options) -> Endpoint:
     hosts = _once(map(parsers.host, options.all("hostname")), parsers.identity)
     if not hosts:
-        raise UsageFault("", "no host given, use -H HOST")
+        raise UsageFault("", "no host given, use -H HOST (try --help)")
     source = options.last("source")
     port = parsers.port(options.last("port"))
     port = port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT)
@@ -264,7 +274,10 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
     if user is None:
         for name in ("authtype", "authpass", "authpass-file"):
             if options.count(name):
-                raise UsageFault(name, "needs -U USER")
+                problem = "needs -U USER"
+                if name == "authtype" and options.count("mailbox"):
+                    problem += " (it is for SMTP, a mailbox takes ;AUTH=XOAUTH2 in its URL)"
+                raise UsageFault(name, problem)
         if options.count("auth-insecure") and not options.count("mailbox"):
             raise UsageFault("auth-insecure", "needs -U USER or --mailbox URL")
         return None
@@ -287,6 +300,7 @@ def _transaction(options: Options) -> Transaction:
         size=None if size is None else parsers.size(size),
         recipients=tuple(parsers.mailbox("rcpt", one) for one in options.all("rcpt")),
         no_relay=tuple(parsers.mailbox("no-relay", one) for one in options.all("no-relay")),
+        no_rcpt=tuple(parsers.mailbox("no-rcpt", one) for one in options.all("no-rcpt")),
         commands=_commands(options),
     )
 

@@ -119,24 +119,32 @@ class Transaction(NamedTuple):
     size: int | None = None
     recipients: tuple[str, ...] = ()
     no_relay: tuple[str, ...] = ()
+    no_rcpt: tuple[str, ...] = ()
     commands: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def is_wanted(self) -> bool:
         """Whether MAIL is to be sent."""
         return bool(
-            self.reverse_path is not None
-            or self.size is not None
-            or self.recipients
-            or self.no_relay
+            self.reverse_path is not None or self.size is not None or self.recipients or self.tests
         )
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The addresses that must be refused."""
+        return (*self.no_relay, *self.no_rcpt)
+
+    @property
+    def tests_only(self) -> bool:
+        """Whether nothing is to be accepted, so that a refusal of MAIL may be an answer."""
+        return bool(self.tests) and not self.recipients and self.size is None
 
     @property
     def is_international(self) -> bool:
         """Whether an address needs SMTPUTF8 (RFC 6531)."""
         return not all(
             address.isascii()
-            for address in (self.reverse_path or "", *self.recipients, *self.no_relay)
+            for address in (self.reverse_path or "", *self.recipients, *self.tests)
         )
 
 

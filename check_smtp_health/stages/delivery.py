@@ -12,7 +12,7 @@ from check_smtp_health.roundtrip import header, message
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.smtp.session import dotted
 from check_smtp_health.stages.greeting import own_name
-from check_smtp_health.stages.state import RoundTripTools, ask, listen, require_code, send
+from check_smtp_health.stages.state import Held, RoundTripTools, ask, listen, require_code, send
 from check_smtp_health.stages.transaction import begin_again, refused
 
 TYPE_CHECKING = False
@@ -116,10 +116,12 @@ def delivery(state: ProbeState) -> StageRun:
         header.spam(fields),
         arrival.notes,
     )
+    folders = dict.fromkeys(place.folder or place.host.given for place in arrival.places)
+    state.held.append(Held(f"delivered to {' and '.join(folders)}", is_timed=True))
     state.findings += _findings(state, arrival, dict(results))
     required = roundtrip.require_auth_results
     if required and not any(one.kind == "unauthenticated" for one in state.findings):
-        state.held.append(f"{', '.join(map(str.upper, required))} pass")
+        state.held.append(Held(f"{', '.join(map(str.upper, required))} pass"))
 
 
 def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
