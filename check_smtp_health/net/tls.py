@@ -174,9 +174,9 @@ class TlsTransport:
             _chain(self._tls) if self._tells_chain else (),
         )
 
-    def receive(self) -> bytes | None:
+    def receive(self, size: int = CHUNK) -> bytes | None:
         """Return what has come, ``b""`` at the end, None if ``wants`` must be waited for."""
-        data = self._decrypted()  # what came before may hold more than was asked for
+        data = self._decrypted(size)  # what came before may hold more than was asked for
         # A server that only talks, and so takes no answer, must not fill our memory with them.
         if data is not None or not self._flush_if_possible():
             return data
@@ -187,18 +187,18 @@ class TlsTransport:
                 raise Violation(f"more than {EMPTY_LIMIT} bytes of TLS records without data")
             self._incoming.write(piece)
             self._is_read = False
-            piece = self._decrypted()
+            piece = self._decrypted(size)
         self.wants = selectors.EVENT_READ
         if piece is None:
             self._flush_if_possible()
         return piece
 
-    def _decrypted(self) -> bytes | None:
+    def _decrypted(self, size: int) -> bytes | None:
         """Return the data in what has come, ``b""`` at its end, None where there is none yet."""
         if self._is_read:
             return None
         try:
-            data = self._tls.read(CHUNK)
+            data = self._tls.read(size)
         except ssl.SSLWantReadError:
             self._is_read = True
             return None

@@ -7,14 +7,14 @@ from check_smtp_health.errors import UsageFault
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
-from check_smtp_health.stages.state import Target
+from check_smtp_health.stages.state import Room, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from signal import Signals
 
-    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.config.settings import Endpoint, Settings
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 SPARE = 32
 """Files that a run has open beside its connections."""
+
+
+ANSWERED_AT_ONCE = 250
+"""Targets whose answer takes 0.1 s at most, as JSON, when all are silent until the deadline."""
 
 
 def make_room(settings: Settings) -> None:
@@ -69,12 +73,19 @@ def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
     endpoint = plan.settings.endpoint
     service = _Service(plan)
+    deadline = driver.Deadline(_seconds(endpoint))
     if endpoint.mx or endpoint.all_addresses or service.of_domain:
         expanded = [service.expand(host) for host in endpoint.hosts]
-        found = driver.run(expanded, driver.Deadline(endpoint.timeout), signals)
+        found = driver.run(expanded, deadline, signals)
         return _masked([report for reports in found for report in reports], plan)
     sessions = [service.session(host) for host in endpoint.hosts]
-    return driver.run(sessions, driver.Deadline(endpoint.timeout), signals)
+    return driver.run(sessions, deadline, signals)
+
+
+def _seconds(endpoint: Endpoint) -> float:
+    """Return the seconds for all sessions: of hundreds the answer takes a part of the time, too."""
+    for_answer = len(endpoint.hosts) // ANSWERED_AT_ONCE * 0.1
+    return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
 
 
 def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:
@@ -97,6 +108,7 @@ class _Service:
         self._plan = plan
         self._endpoint = plan.settings.endpoint
         self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
+        self._room = Room()
         self._is_doubted = False  # whether the MX set that names the targets may be forged
 
     def session(self, host: Host) -> TimedProcedure[Report]:
@@ -195,7 +207,8 @@ class _Service:
         name = self._plan.settings.tls.sni
         if name is None and host.kind != "socket":
             name = host.dns_name.partition("%")[0]
-        return Target(host, name, label, addresses, self._is_doubted)
+        self._room.targets += 1
+        return Target(host, name, label, addresses, self._is_doubted, self._room)
 
 
 def _bracketed(address: str) -> str:

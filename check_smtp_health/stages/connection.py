@@ -17,7 +17,7 @@ from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Call, Connect, Pause, Write
 from check_smtp_health.report import Finding
-from check_smtp_health.stages.state import ask, listen, require_code
+from check_smtp_health.stages.state import ask, first_word, listen, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -154,14 +154,14 @@ def banner(state: ProbeState) -> StageRun:
             fault.problem += f" (port {SUBMISSIONS_PORT} awaits TLS, try --ssl)"
         raise
     require_code(reply, expect.code)
-    state.names["banner"] = reply.texts[0]
+    state.names["banner"] = first_word(state, reply)
     text = octets(expect.text)
     if not text or text in reply.raw or text in b"\n".join(reply.lines):
         return
     problem = f"does not contain {quoted(expect.text)}"
     if not reply.is_positive:
         raise Rejected(f"({problem})", reply.raw, reply.code)
-    state.findings.append(Finding("unmatched", problem, reply.raw))
+    state.find(Finding("unmatched", problem, reply.raw))
 
 
 def leave(state: ProbeState) -> StageRun:

@@ -114,7 +114,7 @@ def delivery(state: ProbeState) -> StageRun:
         header.spam(fields),
         arrival.notes,
     )
-    state.findings += _findings(state, arrival, dict(results))
+    state.find(*_findings(state, arrival, dict(results)))
     required = roundtrip.require_auth_results
     if required and not any(one.kind == "unauthenticated" for one in state.findings):
         state.held.append(f"{', '.join(map(str.upper, required))} pass")

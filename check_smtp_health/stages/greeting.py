@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health.report import Finding
-from check_smtp_health.stages.state import ask, require_code
+from check_smtp_health.stages.state import ask, first_word, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def helo(state: ProbeState) -> StageRun:
     """Greet; what must and must not be offered is judged later, by the last greeting."""
     yield from greet(state)
     if not _another_follows(state):
-        state.findings += offers(state)
+        state.find(*offers(state))
 
 
 def greet(state: ProbeState) -> StageRun:
@@ -30,7 +30,7 @@ def greet(state: ProbeState) -> StageRun:
     if is_unknown and not greeting.needs_extensions:
         reply = yield from ask(state, "HELO", name)
     require_code(reply, 250)
-    state.names["helo"] = reply.texts[0]
+    state.names["helo"] = first_word(state, reply)
     state.connection.session.learn(reply)
 
 

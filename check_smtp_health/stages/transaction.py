@@ -58,7 +58,7 @@ def relay(state: ProbeState) -> StageRun:
         reply = yield from ask(state, "RCPT", f"TO:<{address}>")
         if reply.code < 300:
             problem = f"accepts {address}, an open relay"
-            state.findings.append(Finding("open_relay", problem, reply.raw))
+            state.find(Finding("open_relay", problem, reply.raw))
             state.transaction.is_tainted = True
         elif reply.code < 500:
             refused(state, reply, f"{address} proves nothing")
@@ -80,7 +80,7 @@ def command(state: ProbeState) -> StageRun:
             refused(state, reply, shown)
         elif text is not None:
             problem = f"{shown}: the reply does not contain {quoted(text)}"
-            state.findings.append(Finding("unmatched", problem, reply.raw))
+            state.find(Finding("unmatched", problem, reply.raw))
 
 
 def reset(state: ProbeState) -> StageRun:
@@ -146,6 +146,4 @@ def refused(state: ProbeState, reply: Reply, what: str) -> None:
     """
     if reply.code == 421:  # nobody is left to ask for the next
         raise Rejected(f"({what})", reply.raw, reply.code)
-    state.findings.append(
-        Finding("transient" if reply.is_transient else "rejected", what, reply.raw)
-    )
+    state.find(Finding("transient" if reply.is_transient else "rejected", what, reply.raw))
