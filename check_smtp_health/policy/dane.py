@@ -230,12 +230,16 @@ def judge(
         raise NoPolicy(f"no TLSA record at {published.owner} can be used for mail: {listed}")
     findings: list[Finding] = []
     matched: list[Tlsa] = []
+    rejected: dict[bytes, PeerFault | None] = {}  # by anchor, each of which is tried once
     for record in usable:
         anchors = _matching(record, chain)
         if anchors and record.usage == END_ENTITY:
             matched.append(record)
         elif anchors:
-            (fault,) = yield from together([verify(anchors[0].der, published.name)])
+            anchor = anchors[0].der
+            if anchor not in rejected:
+                (rejected[anchor],) = yield from together([verify(anchor, published.name)])
+            fault = rejected[anchor]
             if fault is None:
                 matched.append(record)
             else:
