@@ -7,6 +7,7 @@ bytes, and in some encodings those are parts of characters that a server can cho
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 PIPE_LEAST = 4096
@@ -17,6 +18,9 @@ PIPE_USUAL = 64 * 1024
 
 PIPE_MOST = 1024 * 1024
 """Those that are asked for at most: what Linux gives to anybody (/proc/sys/fs/pipe-max-size)."""
+
+STALLED = 1.0
+"""Seconds for which a reader who has begun to read a longer answer may take nothing of it."""
 
 BLOCK = 16 * 1024
 """Characters that are encoded at once."""
@@ -107,6 +111,8 @@ def write(answer: Iterable[str], short: str = "", code: int = 3) -> None:
     _write(data)
     del data
     for block in rest:
+        # Half of an answer is none: whoever has begun to read it may go on, the deadline past.
+        signal.setitimer(signal.ITIMER_REAL, STALLED)
         _write(block)
 
 

@@ -295,6 +295,26 @@ def test_a_slow_reader(
     assert (process.returncode, stdout == (whole if is_whole else short.encode())) == (2, True)
 
 
+def test_a_reader_who_has_begun_gets_all_of_it() -> None:
+    """However slowly, and be the deadline past: half of an answer is none."""
+    needs.root()
+    whole = b"{'all': [" + b"x" * 2_000_000 + b"]}"
+    process = subprocess.Popen(
+        [
+            *(needs.program("setpriv"), "--bounding-set=-sys_resource", sys.executable),
+            *("-c", SLOW, "0.4", "2000000", "{'all': []}"),
+        ],
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
+    assert process.stdout is not None
+    read = b""
+    while piece := process.stdout.read(64 * 1024):
+        read += piece
+        time.sleep(0.03)
+    assert (process.wait(), read == whole) == (2, True)
+
+
 def test_nagiosplugin_missing(tmp_path: Path) -> None:
     (tmp_path / "nagiosplugin.py").write_text("raise ModuleNotFoundError('x', name='nagiosplugin')")
     done = plugin.run("-H", "127.0.0.1", environment={"PYTHONPATH": str(tmp_path)})

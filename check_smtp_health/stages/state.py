@@ -179,7 +179,7 @@ class ProbeState:
         self.prepared = prepared
         room = target.room.share
         self.connection = Connection(target.addresses, room)
-        self._room = min(REPLY_LIMIT, room // 2)
+        self._room = room // 2
         self.transaction = Transaction()
         self.findings: list[Finding] = []
         self.held: list[str] = []
