@@ -299,20 +299,15 @@ def test_a_reader_who_has_begun_gets_all_of_it() -> None:
     """However slowly, and be the deadline past: half of an answer is none."""
     needs.root()
     whole = b"{'all': [" + b"x" * 2_000_000 + b"]}"
-    process = subprocess.Popen(
-        [
-            *(needs.program("setpriv"), "--bounding-set=-sys_resource", sys.executable),
-            *("-c", SLOW, "0.4", "2000000", "{'all': []}"),
-        ],
-        stdout=subprocess.PIPE,
-        bufsize=0,
-    )
-    assert process.stdout is not None
+    unprivileged = (needs.program("setpriv"), "--bounding-set=-sys_resource")
+    command = (*unprivileged, sys.executable, "-c", SLOW, "0.4", "2000000", "{'all': []}")
     read = b""
-    while piece := process.stdout.read(64 * 1024):
-        read += piece
-        time.sleep(0.03)
-    assert (process.wait(), read == whole) == (2, True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        while piece := process.stdout.read(64 * 1024):
+            read += piece
+            time.sleep(0.03)
+    assert (process.returncode, read == whole) == (2, True)
 
 
 def test_nagiosplugin_missing(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health import stages
-from check_smtp_health.errors import UsageFault
+from check_smtp_health.errors import LocalFault, UsageFault
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 SPARE = 32
 """Files that a run has open beside its connections."""
 
+
+FOUND_LIMIT = 1000
+"""Targets that DNS may lead a run to, by ``--all-addresses``: an answer has up to 256 records, so
+that a domain could name 100,000. No domain has more than some dozens."""
 
 ANSWERED_AT_ONCE = 250
 """Targets whose answer takes 0.1 s at most, as JSON, when all are silent until the deadline."""
@@ -109,6 +113,7 @@ class _Service:
         self._endpoint = plan.settings.endpoint
         self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
         self._room = Room()
+        self._found = 0
         self._is_doubted = False  # whether the MX set that names the targets may be forged
 
     def session(self, host: Host) -> TimedProcedure[Report]:
@@ -131,7 +136,11 @@ class _Service:
 
         def look_up(state: ProbeState) -> StageRun:
             yield from self._plan.stages.resolve.run(state)
-            found.extend(state.connection.addresses)
+            addresses = state.connection.addresses
+            self._found += len(addresses)
+            if self._found > FOUND_LIMIT:
+                raise LocalFault(f"more than {FOUND_LIMIT} addresses are too many for one run")
+            found.extend(addresses)
 
         report = yield from self._look_up(host, look_up)
         if not found:
