@@ -8,7 +8,7 @@ import re
 import pytest
 
 from bench import crowd
-from tests import harmless, plugin
+from tests import harmless, needs, plugin
 from tests.launcher import Run, launcher
 from tests.servers import hostile_crowd
 from tests.servers.hostile_crowd import DRIPS, HEALTHY, NAMES
@@ -28,7 +28,7 @@ STARVED = 1.0
 """Seconds that a run may wait for a processor; one that waits longer shows nothing, and is tried
 again."""
 
-TRIES = 5
+TRIES = 3
 
 SLACK = 0.5
 """Seconds beyond it, without those for which others had the processor."""
@@ -59,6 +59,8 @@ def checked(mood: str, count: int, form: str) -> Run:
         assert done.seconds < timeout + SLACK
         if done.waited < STARVED:
             break
+    else:
+        needs.leave_out("needs a machine that is not busy with something else")
     return done
 
 
