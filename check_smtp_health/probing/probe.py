@@ -183,7 +183,7 @@ class _Walk:
         self.state = ProbeState(target, plan.settings, plan.prepared)
         self.observations: list[Observation] = []
         self.vouched: tuple[PolicyResult, ...] = ()  # what had to be known before a secret was told
-        self._transcript = _Transcript(target.room.share)
+        self._transcript = _Transcript(self.state.room)
         self._keeps_transcript = plan.settings.judging.keeps_transcript
         self._origin: float | None = None
         self.ended = 0.0

@@ -71,14 +71,13 @@ class ReplyParser:
     ``limit`` is that of a reply, in octets, which leaves room for fewer lines where it is low.
     """
 
-    __slots__ = ("_buffer", "_limit", "_lines", "_lines_limit", "_size")
+    __slots__ = ("_buffer", "_limit", "_lines", "_size")
 
     def __init__(self, limit: int = REPLY_LIMIT) -> None:
         self._buffer = b""
         self._lines: list[bytes] = []
         self._size = 0
         self._limit = limit
-        self._lines_limit = min(LINES_LIMIT, limit // LINE_COST)
 
     def feed(self, data: bytes) -> None:
         """Take more bytes."""
@@ -131,8 +130,9 @@ class ReplyParser:
             self._lines = []
             self._size = 0
             return reply
-        if len(self._lines) >= self._lines_limit:
-            raise Violation(f"a reply of more than {self._lines_limit} lines", first)
+        most = min(LINES_LIMIT, self._limit // LINE_COST)
+        if len(self._lines) >= most:
+            raise Violation(f"a reply of more than {most} lines", first)
         if self._size > self._limit:
             raise Violation(f"a reply longer than {self._limit} bytes", first)
         return None

@@ -70,7 +70,10 @@ class Room:
     @property
     def share(self) -> int:
         """Bytes that each of them may use."""
-        return min(MOST_ROOM, max(LEAST_ROOM, ROOM // max(1, self.targets)))
+        share = ROOM // (self.targets or 1)
+        if share > MOST_ROOM:
+            return MOST_ROOM
+        return share if share > LEAST_ROOM else LEAST_ROOM
 
 
 class RoundTripTools(NamedTuple):
@@ -120,13 +123,13 @@ class Connection:
     __slots__ = ("_limit", "address", "addresses", "is_up", "local", "session", "tls")
 
     def __init__(self, addresses: tuple[Address, ...], room: int) -> None:
-        self._limit = min(REPLY_LIMIT, room)
+        self._limit = room if room < REPLY_LIMIT else REPLY_LIMIT
         self.addresses = addresses
         self.address: Address | None = None
         self.local: Address | None = None
         self.is_up = False
+        self.session = Session(self._limit)
         self.tls: Handshake | None = None
-        self.begin()
 
     def begin(self) -> None:
         """Forget all that was said."""
@@ -156,7 +159,8 @@ class ProbeState:
     ``findings`` are those of the stage under way: they outlive a fault that ends it. ``mask``
     hides secrets where the server repeats them; ``names`` has the text of the banner and
     of the reply to HELO, which begin with the server's name for itself; ``delivery`` is what is
-    known of the message's way; ``held`` is what was seen to hold, in a few words each.
+    known of the message's way; ``held`` is what was seen to hold, in a few words each; ``room`` is
+    the target's share of it.
     """
 
     __slots__ = (
@@ -168,6 +172,7 @@ class ProbeState:
         "held",
         "names",
         "prepared",
+        "room",
         "settings",
         "target",
         "transaction",
@@ -177,9 +182,9 @@ class ProbeState:
         self.target = target
         self.settings = settings
         self.prepared = prepared
-        room = target.room.share
+        self.room = room = target.room.share
         self.connection = Connection(target.addresses, room)
-        self._room = room // 2
+        self._room = room
         self.transaction = Transaction()
         self.findings: list[Finding] = []
         self.held: list[str] = []
@@ -204,7 +209,7 @@ class ProbeState:
         if len(said) > LEAST_WORDS:
             if self._mask is not None or self.prepared.secrets:
                 said = self.mask.applied(said)
-            said = said[: max(LEAST_WORDS, self._room)]
+            said = said[: max(LEAST_WORDS, self._room // 2)]
             self._room -= len(said)
         return said
 
@@ -271,7 +276,8 @@ def listen(state: ProbeState) -> Procedure[Reply]:
 
 def first_word(state: ProbeState, reply: Reply) -> bytes:
     """Return what a reply begins with, which may be the name that the server has for itself."""
-    return state.kept((*reply.texts[0].split(None, 1), b"")[0])
+    text = reply.lines[0][4:]
+    return text if len(text) <= LEAST_WORDS else state.kept((*text.split(None, 1), b"")[0])
 
 
 def require_code(reply: Reply, code: int) -> None:
