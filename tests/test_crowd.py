@@ -21,7 +21,7 @@ SIZES = {1000: 6 * 1024, 3000: 2 * 1024}
 
 TIMEOUT = 6.0
 
-AMPLE = 20.0
+AMPLE = 15.0
 """Seconds of the timeout where everybody answers: a busy machine has them do so slowly."""
 
 STARVED = 1.0

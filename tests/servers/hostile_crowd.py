@@ -94,7 +94,7 @@ class _Server:
             elif is_hostile and self._mood == DRIPS:
                 for line in _reply(b"220", self._size, b"x" * 50).splitlines(keepends=True):
                     writer.write(line)
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.1)
                 await reader.read()
             else:
                 await self._talk(reader, writer, self._replies if is_hostile else {})
