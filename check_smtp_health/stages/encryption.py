@@ -17,7 +17,6 @@ from check_smtp_health.errors import (
 from check_smtp_health.escaping import printable
 from check_smtp_health.net.operations import Connect, StartTls
 from check_smtp_health.net.trust import TlsOptions, Trust
-from check_smtp_health.smtp.session import Session
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
 from check_smtp_health.stages.state import ProbeState, ask, listen, not_offered, require_code
@@ -121,7 +120,7 @@ def handshake(state: ProbeState) -> StageRun:
             raise HandshakeFailed(f"{fault.problem}, try -S") from fault
         raise Injected("in place of the handshake") from fault
     # RFC 3207 section 4.2: nothing that was learned before TLS counts.
-    state.connection.session = Session()
+    state.connection.begin()
 
 
 def explain(state: ProbeState, fault: Untrusted) -> Procedure[Untrusted]:
@@ -174,7 +173,7 @@ def _look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsh
         yield from greet(again)
         yield from starttls(again)
     agreed: Handshake = yield StartTls(trust, name)
-    connection.session = Session()
+    connection.begin()
     try:
         if settings.tls.mode == "implicit":
             yield from listen(again)
