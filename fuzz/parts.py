@@ -29,10 +29,11 @@ from check_smtp_health.net.operations import (
     Write,
     untimed,
 )
+from check_smtp_health.net.way import Way
 from check_smtp_health.policy import https, mta_sts
 from check_smtp_health.roundtrip import header
 from check_smtp_health.roundtrip.imap import Imap
-from check_smtp_health.roundtrip.mailbox import Access, Way
+from check_smtp_health.roundtrip.mailbox import Access
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
 from check_smtp_health.roundtrip.pop3 import Pop3

@@ -7,11 +7,18 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
+from tests import forking
+
 # A suite that fails has found a change, not luck; luck is for ``make fuzz``. How long an example
 # takes depends on what else the machine does.
 settings.register_profile("suite", derandomize=True, database=None, deadline=None)
 settings.register_profile("fuzz", max_examples=1000, deadline=None)
 settings.load_profile("suite")
+
+
+def pytest_configure() -> None:
+    """Begin what covered runs are forked from."""
+    forking.begin()
 
 
 LONGEST = (

@@ -11,7 +11,7 @@ from tests.servers.scripted import Expect, ScriptedServer, Sleep, Step, Swallow
 
 STARS = b"220 ****************************************\r\n"
 MASKED = b"250-mx.example.org\r\n250-XXXXXXXA\r\n250-SIZE 37748736\r\n250 XXXB\r\n"
-WORDS = "(a firewall masks the server's words: 220 ****, XXXXXXXA, XXXB)"
+WORDS = "(a firewall masks the server's words: 220 ****, XXXXXXXA, XXXB), cause: keywords masked"
 LOGIN = ("-U", "monitor", "-P", "s3cret", "--auth-insecure")
 
 
@@ -31,8 +31,16 @@ def test_masked_keywords(arguments: tuple[str, ...], said: str) -> None:
 @pytest.mark.parametrize(
     ("banner", "keywords", "said"),
     [
-        (BANNER, b"250-mx\r\n250 XXXA\r\n", " (a firewall masks the server's words: XXXA)"),
-        (STARS, b"250-mx\r\n250 SIZE\r\n", " (a firewall masks the server's words: 220 ****)"),
+        (
+            BANNER,
+            b"250-mx\r\n250 XXXA\r\n",
+            " (a firewall masks the server's words: XXXA), cause: keywords masked",
+        ),
+        (
+            STARS,
+            b"250-mx\r\n250 SIZE\r\n",
+            " (a firewall masks the server's words: 220 ****), cause: keywords masked",
+        ),
         (BANNER, b"250-mx\r\n250 X-EXPS\r\n", ""),
         (BANNER, b"250-mx\r\n250 XCLIENT\r\n", ""),
         (b"220 *** mx ***\r\n", b"250-mx\r\n250 XX\r\n", ""),
@@ -52,7 +60,7 @@ def test_a_masked_banner_and_a_name_in_the_reply_to_helo() -> None:
         1,
         "SMTP WARNING - helo: neither this reply nor the banner contains 'mx.example.org' "
         "(a firewall masks the server's words: 220 ****): "
-        "'220 ****************************************'",
+        "'220 ****************************************', cause: keywords masked",
     )
 
 
@@ -95,7 +103,8 @@ def test_a_proxy_header_is_answered_later(
     said = reply.decode().strip()
     assert (done.code, done.stderr) == (2, "")
     assert done.line == (
-        f"SMTP CRITICAL - 127.0.0.1:{server.port} helo: {ANSWERED}: '{said}' (after # s)"
+        f"SMTP CRITICAL - 127.0.0.1:{server.port} helo: {ANSWERED}: '{said}' (after # s), "
+        "cause: no proxy expected"
     )
 
 
@@ -104,7 +113,8 @@ def test_a_server_that_was_to_be_heard_first() -> None:
     answer = check((Swallow(), refusal), "-r")
     assert (answer.code, answer.line) == (
         2,
-        f"SMTP CRITICAL - banner: {ANSWERED}: '554 SMTP synchronization error' (after # s)",
+        f"SMTP CRITICAL - banner: {ANSWERED}: '554 SMTP synchronization error' (after # s), "
+        "cause: no proxy expected",
     )
     answer = check((refusal, *QUIT))
     assert answer.line == "SMTP CRITICAL - banner: 554 SMTP synchronization error (after # s)"
@@ -133,7 +143,8 @@ def test_a_name_that_the_server_dislikes(reply: str, code: int, said: str) -> No
     state = ("OK", "WARNING", "CRITICAL")[code]
     assert (answer.code, answer.line) == (
         code,
-        f"SMTP {state} - helo: {said} (we said HELO me.example, try -F) (after # s)",
+        f"SMTP {state} - helo: {said} (we said HELO me.example, try -F) (after # s), "
+        "cause: helo rejected",
     )
 
 
@@ -151,7 +162,10 @@ def test_what_is_only_repeated_is_no_reason() -> None:
         *(b"550 helo@x: User unknown\r\n", Expect(b"RSET"), b"250 ok\r\n", *QUIT),
     )
     answer = check(later, "--rcpt", "helo@x")
-    assert answer.line == ("SMTP CRITICAL - rcpt: helo@x: 550 helo@x: User unknown (after # s)")
+    assert answer.line == (
+        "SMTP CRITICAL - rcpt: helo@x: 550 helo@x: User unknown (after # s), "
+        "cause: unknown recipient"
+    )
 
 
 def test_a_name_that_is_disliked_later() -> None:
@@ -162,5 +176,5 @@ def test_a_name_that_is_disliked_later() -> None:
     answer = check(later, "--rcpt", "a@x")
     assert answer.line == (
         "SMTP CRITICAL - rcpt: a@x (we said HELO me.example, try -F): "
-        "504 5.5.2 Helo command rejected (after # s)"
+        "504 5.5.2 Helo command rejected (after # s), cause: helo rejected"
     )

@@ -101,7 +101,8 @@ def test_the_best_of_both(
     got = logs_in(script, *arguments)
     name = chosen.split()[1].decode()
     hint = ", try -A PLAIN" if hinted else ""
-    said = f"SMTP CRITICAL - auth: {name}: 535 5.7.8 no{hint} (after # s)"
+    refused = f"auth: {name}: 535 5.7.8 no{hint} (after # s), cause: login rejected"
+    said = f"SMTP CRITICAL - {refused}"
     assert got == (2, said, f"{ASKED} quit")
 
 
@@ -240,6 +241,10 @@ BROWSER = "534-5.7.14 <https://x.example/> Please log in\r\n534 5.7.14 via your 
 DISABLED = (
     "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox."
 )
+CAUSES = {
+    **dict.fromkeys(("535 5.7.8 no", SPECIFIC, BROWSER, DISABLED), "login rejected"),
+    "538 5.7.11 no": "tls required",
+}
 
 
 @pytest.mark.parametrize(
@@ -297,7 +302,12 @@ def test_what_would_help(
         assert (got.code, got.line.rpartition(", ")[2]) == (0, said)
     else:
         state = "WARNING" if reply.startswith("4") else "CRITICAL"
-        assert got.line == f"SMTP {state} - auth: {said} (after # s)"
+        cause = CAUSES.get(reply, "")
+        if mechanism == "XOAUTH2":
+            cause = "token rejected"
+        assert got.line == (
+            f"SMTP {state} - auth: {said} (after # s){cause and f', cause: {cause}'}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -332,7 +342,9 @@ def test_what_would_help(
 def test_nothing_to_log_in_by(lines: bytes, arguments: tuple[str, ...], said: str) -> None:
     script = (BANNER, EHLO, b"250-mx.example\r\n" + lines, *QUIT)
     got = logs_in(script, *arguments, *CLEAR)
-    assert got == (2, f"SMTP CRITICAL - auth: {said}", f"{ASKED} quit")
+    cause = "" if said.startswith("AUTH is not offered") else ", cause: login mechanism"
+    line = f"SMTP CRITICAL - auth: {said}{cause}"
+    assert got == (2, line, f"{ASKED} quit")
 
 
 def test_a_package_that_is_missing_here_is_our_trouble(tmp_path: Path) -> None:
