@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         "uncovered",
         "undeleted",
         "undelivered",
+        "unenforced",
         "unmatched",
         "unreachable",
         "unresolvable",
@@ -45,18 +46,24 @@ if TYPE_CHECKING:
         "violation",
     ]
     Why = Literal[
+        "bad authority",
         "expired",
         "malformed",
         "not yet valid",
         "other",
         "self-signed",
         "unknown issuer",
+        "weak authority",
+        "weak key",
         "wrong name",
+        "wrong purpose",
     ]
     Reason = Literal[
         "",
         "client certificate rejected",
         "client certificate wanted",
+        "name unknown",
+        "nothing shared",
         "tls spoken",
         "tls too old",
     ]
@@ -172,7 +179,13 @@ class DnsUnanswered(PeerFault):
 class NoPolicy(PeerFault):
     """There is no policy of the kind that was asked for, or none that anybody could follow."""
 
-    kind = "no_policy"
+    kind: ClassVar[Kind] = "no_policy"
+
+
+class UntestedPolicy(NoPolicy):
+    """The policy is malformed, but says that it is only being tested."""
+
+    kind = "unenforced"
 
 
 class Insecure(PeerFault):

@@ -368,7 +368,7 @@ def test_tls_and_its_certificate(authority: Authority) -> None:
         "certificate": {
             "issuer": "good",
             "names": ["mx.example", "*.mx.example"],
-            "not_before": f"{after(-30):%Y-%m-%d}",
+            "not_before": f"{after(-60):%Y-%m-%d}",
             "not_after": f"{after(59):%Y-%m-%d}",
             "days": 59,
             "is_expired": False,

@@ -277,7 +277,7 @@ def test_facts_at_the_highest_verbosity(pki: Certificates) -> None:
     assert facts[2:] == [
         "certificate issuer: good",
         "certificate names: a.example, b.example, c.example, *.d.example, e.example",
-        f"certificate valid: {after(-30):%Y-%m-%d} to {after(90):%Y-%m-%d}",
+        f"certificate valid: {after(-60):%Y-%m-%d} to {after(90):%Y-%m-%d}",
     ]
 
 

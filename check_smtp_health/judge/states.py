@@ -52,6 +52,7 @@ FAILURES: dict[Kind, Rule] = {
     "no_policy": "critical",
     "insecure": "critical",
     "uncovered": "critical",
+    "unenforced": "warning",
     "listed": "-c",
     "misconfigured": "warning",
     "noted": "ok",

@@ -6,6 +6,7 @@ is what is reported, for without dates nobody can say that it is valid.
 
 from __future__ import annotations
 
+import functools
 import ssl
 import time
 
@@ -14,12 +15,14 @@ from check_smtp_health.report import Certificate, Finding, TlsFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, Literal, TypeVar
 
     _T = TypeVar("_T")
 
 DAY = 86400
+
+_INFINITE = float("inf")
 
 UNREADABLE = Finding("untrusted", "its dates cannot be read")
 
@@ -36,17 +39,20 @@ class Handshake(NamedTuple):
     """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER.
 
     ``chain`` has all certificates that the server showed, its own first, as DER; empty where
-    nobody needs it, or this Python cannot tell.
+    nobody needs it, or this Python cannot tell. ``authorities`` are those that it was verified by
+    and that the server did not show.
     """
 
     version: str
     cipher: tuple[str, str, int] | None
     certificate: Any
     chain: tuple[bytes, ...] = ()
+    authorities: tuple[bytes, ...] = ()
 
-    def facts(self) -> TlsFacts:
-        """Return it as it is reported."""
-        version = self.version.replace("TLSv", "TLS ")
+    def facts(self, host: str = "") -> TlsFacts:
+        """Return it as it is reported; ``host`` is who showed it, unless the session's server."""
+        # OpenSSL calls 1.0 so, for there was no other.
+        version = "TLS 1.0" if self.version == "TLSv1" else self.version.replace("TLSv", "TLS ")
         read, unread = None, None
         if self.certificate:
             try:
@@ -54,7 +60,54 @@ class Handshake(NamedTuple):
                 unread = UNREADABLE if read is None else None
             except ImportError:
                 unread = NO_PACKAGE
-        return TlsFacts(version, self.cipher[0] if self.cipher else "", read, unread)
+        if read is not None:
+            read = read._replace(host=host)
+        return TlsFacts(
+            version=version,
+            cipher=self.cipher[0] if self.cipher else "",
+            certificate=read,
+            unread=unread,
+            is_pinned=False,
+            issuers=tuple(self._issuers(host, read.lifetime if read is not None else _INFINITE)),
+        )
+
+    def certificates(self, host: str) -> tuple[Certificate, ...]:
+        """Return all that it stands on and that can be read, its own first."""
+        facts = self.facts(host)
+        return (() if facts.certificate is None else (facts.certificate,)) + facts.issuers
+
+    def _issuers(self, host: str, term: float) -> Iterator[Certificate]:
+        shown = tuple(one for one in dict.fromkeys(self.chain[1:]) if one != self.chain[0])
+        for der, read in zip(shown + self.authorities, issuers(shown + self.authorities)):
+            if read is not None:
+                origin: Literal["", "authorities"] = "authorities" if der not in shown else ""
+                term = min(term, read.lifetime)
+                yield read._replace(term=term, origin=origin, host=host)
+
+
+def issuers(chain: Sequence[bytes]) -> list[Certificate | None]:
+    """Return what certificates of authorities (DER) say, None for each that cannot be read.
+
+    OpenSSL itself reads those that may issue others, which all do that a verified one stands on.
+    Only for the rest is the package cryptography needed, and they are left out where it is missing.
+    """
+    if not chain:
+        return []
+    store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for der in chain:
+        _unless_malformed(functools.partial(store.load_verify_locations, None, None, der), None)
+    read = dict(zip(store.get_ca_certs(binary_form=True), store.get_ca_certs()))
+    return [_issuer(der, read.get(der)) for der in chain]
+
+
+def _issuer(der: bytes, parsed: dict[str, Any] | None) -> Certificate | None:
+    try:
+        read = _read(der if parsed is None else parsed)
+    except ImportError:
+        return None
+    if read is None:
+        return None
+    return read._replace(role="root" if read.subject == read.issuer else "intermediate")
 
 
 def _read(certificate: dict[str, Any] | bytes) -> Certificate | None:
@@ -123,6 +176,16 @@ def key_information(der: bytes) -> bytes | None:
     return _unless_malformed(information, None)
 
 
+def key_bits(der: bytes) -> int | None:
+    """Return the size of a certificate's key in bits, None where it cannot be read."""
+    try:
+        from cryptography import x509
+    except ImportError:
+        return None
+    key: Any = _unless_malformed(lambda: x509.load_der_x509_certificate(der).public_key(), None)
+    return getattr(key, "key_size", None)
+
+
 def _parsed(parsed: dict[str, Any]) -> Certificate:
     return _made(
         dict(pair for part in parsed["subject"] for pair in part),
@@ -151,6 +214,9 @@ def _made(
         is_early=now < not_before,
         days=int((not_after - now) / DAY),
         days_until_valid=int((not_before - now) / DAY),
+        left=(not_after - now) / DAY,
+        lifetime=(not_after - not_before) / DAY,
+        term=(not_after - not_before) / DAY,
     )
 
 

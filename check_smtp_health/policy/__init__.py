@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.policy.mx import MxSet
-    from check_smtp_health.report import Host
+    from check_smtp_health.report import Host, Report
     from check_smtp_health.stages.state import ProbeState
 
     Scope = Literal["server", "domain"]
@@ -34,7 +34,8 @@ class Row(NamedTuple):
 
     Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile. One
     that ``vouches`` for a server is checked before the server is told a secret.
-    ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one.
+    ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one;
+    ``on_hosts`` one that judges the reports on its hosts by what the policy has turned out to be.
     """
 
     option: str
@@ -42,13 +43,15 @@ class Row(NamedTuple):
     module: str
     on_mx_set: str = ""
     vouches: bool = False
+    on_hosts: str = ""
 
 
 POLICIES = (
     Row("dnsbl", "server", "dnsbl"),
     Row("reverse", "server", "reverse"),
     Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
-    Row("mta-sts", "domain", "mta_sts"),
+    Row("mta-sts", "server", "mta_sts_host"),
+    Row("mta-sts", "domain", "mta_sts", on_hosts="on_hosts"),
 )
 
 
@@ -70,6 +73,7 @@ class Policy(NamedTuple):
     check: Callable[[Any, Any], Procedure[PolicyResult | None]]
     on_mx_set: Callable[[Host, MxSet], PolicyResult] | None
     vouches: bool = False
+    on_hosts: Callable[[PolicyResult, list[Report]], list[Report]] | None = None
 
 
 def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
@@ -86,8 +90,9 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     values = settings.policies.given[row.option]
     prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
     on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
+    on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None
     check = load(f"policy.{row.module}:check")
-    return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches)
+    return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches, on_hosts)
 
 
 def result(

@@ -25,6 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.errors import SessionFault
     from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
@@ -39,10 +40,11 @@ BYTES_SHOWN = 200
 
 
 class Page(NamedTuple):
-    """What came: its media type in lower case, without parameters, and its body."""
+    """What came: its media type in lower case, without parameters, its body, and over what TLS."""
 
     media_type: str
     body: bytes
+    tls: Handshake | None = None
 
 
 def fetch(
@@ -55,7 +57,7 @@ def fetch(
         Expired: the deadline came first.
     """
     yield from _connect((yield from dns.resolve(servers, host, PORT, family)))
-    yield StartTls(trust, host)
+    tls: Handshake = yield StartTls(trust, host)
     lines = (
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -72,7 +74,7 @@ def fetch(
             raise Violation(f"more than {SIZE_LIMIT // 1024} KiB")
         found = page(data, is_over=not more)
         if found is not None:
-            return found
+            return found._replace(tls=tls)
 
 
 def _connect(addresses: tuple[Address, ...]) -> Procedure[None]:

@@ -179,6 +179,9 @@ class _Service:
             ]
         )
         sessions, *results = outcome.value
+        for policy, one in zip(self.of_domain, results):
+            if policy.on_hosts is not None and one is not None:
+                sessions = policy.on_hosts(one, sessions)
         told: list[Report] = [*reports, *sessions]
         found: list[PolicyResult] = [one for one in results if one is not None]
         told[0] = told[0]._replace(policies=(*told[0].policies, *found))
