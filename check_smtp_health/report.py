@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from check_smtp_health.errors import Kind
 
+    Key = Literal["", "RSA", "ECDSA"]
+
 
 MILLISECOND = 0.001
 
@@ -94,7 +96,8 @@ class Certificate(NamedTuple):
     with their fractions; ``term`` is the lifetime of the certificate that the chain is for, where
     that is shorter: once it is renewed, it may have a chain of its own. ``role`` is what it is in
     a chain, empty for the server's own; ``origin`` where it comes from, where the server did not
-    show it, ``host`` whose it is, where that is not the server of the session.
+    show it, ``host`` whose it is, where that is not the server of the session, ``key`` the kind of
+    key by which it was asked for.
     """
 
     subject: str
@@ -112,6 +115,7 @@ class Certificate(NamedTuple):
     role: Literal["", "intermediate", "root"] = ""
     origin: Literal["", "authorities"] = ""
     host: str = ""
+    key: Key = ""
 
     @property
     def expiry(self) -> str:

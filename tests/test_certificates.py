@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import os
 import ssl
 import sys
@@ -19,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests import masking, plugin
 from tests.servers.catalogue import BANNER, EHLO, QUIT
+from tests.servers.name_server import Answer, NameServer
 from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
 NAME = "mx.example.org"
@@ -136,7 +138,7 @@ CHAIN = pytest.mark.skipif(not KNOWS_CHAIN, reason="needs Python 3.10, which can
 
 
 class Due(NamedTuple):
-    """Days that the intermediate has left, options, and what is due."""
+    """Days that a certificate has left, options, and what is due."""
 
     left: float
     arguments: tuple[str, ...]
@@ -399,3 +401,152 @@ def test_old_servers(tmp_path: Path, root: Pair, version: str, minimum: str, cod
         if code == 0
         else (2, "SMTP CRITICAL - tls: the server's TLS is older than --tls-min (after # s)")
     )
+
+
+def _rsa() -> Key:
+    return rsa.generate_private_key(65537, 2048)
+
+
+def both(folder: Path, *leaves: Pair) -> ssl.SSLContext:
+    """Return the context of a server that has all these certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    for leaf in leaves:
+        path = folder / "leaf.pem"
+        path.write_bytes(leaf.key_pem + leaf.pem)
+        context.load_cert_chain(path)
+    return context
+
+
+@pytest.mark.parametrize(
+    "due",
+    [
+        Due(80, (), 0, f"{OK} expires in 80 days, #, RSA and ECDSA certificate"),
+        Due(
+            -3,
+            (),
+            2,
+            "SMTP CRITICAL - all-certificates: the RSA certificate expired 3 days ago, #",
+        ),
+        Due(
+            -3,
+            ("--no-verify",),
+            2,
+            "SMTP CRITICAL - all-certificates: the RSA certificate expired 3 days ago, #",
+        ),
+        Due(
+            2,
+            (),
+            2,
+            "SMTP CRITICAL - all-certificates: the RSA certificate expires in 2 days, # (limit 3)",
+        ),
+        Due(
+            2,
+            ("--tls-min", "1.3"),
+            2,
+            "SMTP CRITICAL - all-certificates: the RSA certificate expires in 2 days, # (limit 3)",
+        ),
+        Due(
+            2,
+            ("--ignore-certificate-expiration",),
+            0,
+            f"{OK} expires in 80 days, #, RSA and ECDSA certificate",
+        ),
+    ],
+    ids=str,
+)
+def test_both_certificates_count(tmp_path: Path, root: Pair, due: Due) -> None:
+    left, arguments, code, said = due
+    ecdsa = issued("ecdsa", root, name=NAME, left=80)
+    other = issued("rsa", root, name=NAME, left=left, key=_rsa())
+    context = both(tmp_path, ecdsa, other)
+    options = (*trusting(tmp_path, root), *arguments)
+    assert check(context, *options, "--all-certificates")[:2] == (code, said)
+    without = check(context, *options)
+    assert without[:2] == (0, f"{OK} expires in 80 days, #")
+
+
+def test_the_other_certificate_is_for_another_name(tmp_path: Path, root: Pair) -> None:
+    ecdsa = issued("ecdsa", root, name=NAME)
+    other = issued("rsa", root, name="old.example.org", key=_rsa())
+    done = check(both(tmp_path, ecdsa, other), *trusting(tmp_path, root), "--all-certificates")
+    assert done[:2] == (
+        2,
+        "SMTP CRITICAL - all-certificates: the RSA certificate is for old.example.org, not "
+        "mx.example.org",
+    )
+
+
+@pytest.mark.parametrize("kind", ["RSA", "ECDSA"])
+def test_there_is_only_one(tmp_path: Path, root: Pair, kind: str) -> None:
+    leaf = issued("leaf", root, name=NAME, key=_rsa() if kind == "RSA" else None)
+    done = check(both(tmp_path, leaf), *trusting(tmp_path, root), "--all-certificates")
+    missing = {"RSA": "ECDSA", "ECDSA": "RSA"}[kind]
+    assert done[:2] == (
+        0,
+        f"{OK} expires in 90 days, #, also all-certificates: there is no {missing} certificate",
+    )
+
+
+def test_there_is_only_tls_1_3(tmp_path: Path, root: Pair) -> None:
+    """What could not be asked is not OK."""
+    context = both(tmp_path, issued("leaf", root, name=NAME))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    done = check(context, *trusting(tmp_path, root), "--all-certificates")
+    assert done[:2] == (
+        3,
+        "SMTP UNKNOWN - all-certificates: nobody can be shown the other certificate where there "
+        "is only TLS 1.3",
+    )
+
+
+@pytest.mark.parametrize("records", ["ecdsa", "both"])
+def test_both_certificates_are_held_against_tlsa(tmp_path: Path, root: Pair, records: str) -> None:
+    ecdsa = issued("ecdsa", root, name=NAME)
+    other = issued("rsa", root, name=NAME, left=-3, key=_rsa())
+    offer = (BANNER, EHLO, b"250-mx.example.org\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"))
+    again = (Handshake(both(tmp_path, ecdsa, other)), EHLO, b"250 mx.example.org\r\n", *QUIT)
+    tlsa = {pair.certificate.subject.rfc4514_string(): _tlsa(pair) for pair in (ecdsa, other)}
+    with ScriptedServer((*offer, b"220 go\r\n", *again)).running() as server:
+        known = {
+            (NAME, "A"): Answer(("A 127.0.0.1",), is_secure=True),
+            (f"_{server.port}._tcp.{NAME}", "TLSA"): Answer(
+                tuple(tlsa.values())[: 2 if records == "both" else 1], is_secure=True
+            ),
+        }
+        with NameServer(known, Answer(is_secure=True)).running() as names:
+            done = plugin.run(
+                *("-H", NAME, "-p", str(server.port), "-F", "me.example", "-S", "--dane", "-v"),
+                *("--nameserver", names.nameserver, "--all-certificates"),
+            )
+    told = masking.masked(done.stdout).replace(str(server.port), "PORT").splitlines()
+    rows = [row for row in told if row.startswith("all-certificates") or "dane " in row]
+    ours, theirs = (f"TLSA {one[5:27]}..." for one in tlsa.values())
+    if records == "ecdsa":
+        problem = (
+            f"dane: the RSA certificate matches no TLSA record at _PORT._tcp.{NAME}: {ours[5:]}"
+        )
+        assert done.code == 2
+        assert rows == [
+            f"all-certificates [CRITICAL] {problem}",
+            "all-certificates [OK] RSA certificate: expired 3 days ago, #",
+            f"all-certificates [OK] RSA certificate: {ours} matches nothing",
+            "all-certificates [OK] ECDSA certificate: expires in 90 days, #",
+            f"all-certificates [OK] ECDSA certificate: {ours} matches",
+        ]
+        return
+    assert done.code == 0
+    assert sorted(row for row in rows if "TLSA" in row) == sorted(
+        [
+            f"all-certificates [OK] RSA certificate: {theirs} matches",
+            f"all-certificates [OK] RSA certificate: {ours} matches nothing",
+            f"all-certificates [OK] ECDSA certificate: {ours} matches",
+            f"all-certificates [OK] ECDSA certificate: {theirs} matches nothing",
+        ]
+    )
+
+
+def _tlsa(pair: Pair) -> str:
+    der = pair.key.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return f"TLSA 3 1 1 {hashlib.sha256(der).hexdigest()}"

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 # Which connections the options about TLS are about: that of the session, those to the mailboxes as
 # well, that to the policy host as well.
-_SESSION_TLS = ("sni",)
+_SESSION_TLS = ("sni", "all-certificates")
 _MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expiration")
 _POLICY_TLS = ("ca-file", "ca-path")
 
 # HELO is left out: check_smtp is given its options, too, where it sends none.
 _AFTER_BANNER = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
 
-_SWITCHES = ("no-verify", "ignore-certificate-expiration")
+_SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
 
 def build(  # noqa: PLR0913
@@ -171,6 +171,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         keyfile=options.last("key"),
         minimum=parsers.tls_min(options.last("tls-min") or "1.2"),
         judge_expiry=not options.count("ignore-certificate-expiration"),
+        all_certificates=bool(options.count("all-certificates")),
     )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Literal, TypeVar
 
+    from check_smtp_health.report import Key
+
     _T = TypeVar("_T")
 
 DAY = 86400
@@ -49,8 +51,12 @@ class Handshake(NamedTuple):
     chain: tuple[bytes, ...] = ()
     authorities: tuple[bytes, ...] = ()
 
-    def facts(self, host: str = "") -> TlsFacts:
-        """Return it as it is reported; ``host`` is who showed it, unless the session's server."""
+    def facts(self, host: str = "", key: Key = "") -> TlsFacts:
+        """Return it as it is reported.
+
+        ``host`` is who showed it, unless the session's server, ``key`` the kind of key that was
+        asked for.
+        """
         # OpenSSL calls 1.0 so, for there was no other.
         version = "TLS 1.0" if self.version == "TLSv1" else self.version.replace("TLSv", "TLS ")
         read, unread = None, None
@@ -61,28 +67,31 @@ class Handshake(NamedTuple):
             except ImportError:
                 unread = NO_PACKAGE
         if read is not None:
-            read = read._replace(host=host)
+            read = read._replace(host=host, key=key)
         return TlsFacts(
             version=version,
             cipher=self.cipher[0] if self.cipher else "",
             certificate=read,
             unread=unread,
             is_pinned=False,
-            issuers=tuple(self._issuers(host, read.lifetime if read is not None else _INFINITE)),
+            issuers=tuple(
+                one._replace(host=host, key=key)
+                for one in self._issuers(read.lifetime if read is not None else _INFINITE)
+            ),
         )
 
-    def certificates(self, host: str) -> tuple[Certificate, ...]:
+    def certificates(self, host: str = "", key: Key = "") -> tuple[Certificate, ...]:
         """Return all that it stands on and that can be read, its own first."""
-        facts = self.facts(host)
+        facts = self.facts(host, key)
         return (() if facts.certificate is None else (facts.certificate,)) + facts.issuers
 
-    def _issuers(self, host: str, term: float) -> Iterator[Certificate]:
+    def _issuers(self, term: float) -> Iterator[Certificate]:
         shown = tuple(one for one in dict.fromkeys(self.chain[1:]) if one != self.chain[0])
         for der, read in zip(shown + self.authorities, issuers(shown + self.authorities)):
             if read is not None:
                 origin: Literal["", "authorities"] = "authorities" if der not in shown else ""
                 term = min(term, read.lifetime)
-                yield read._replace(term=term, origin=origin, host=host)
+                yield read._replace(term=term, origin=origin)
 
 
 def issuers(chain: Sequence[bytes]) -> list[Certificate | None]:

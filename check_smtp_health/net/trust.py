@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.errors import Why
     from check_smtp_health.net.transport import Transport
+    from check_smtp_health.report import Key
 
 VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -35,7 +36,7 @@ SECURITY_LEVELS = {"1.0": 0, "1.1": 0}
 """OpenSSL's levels where they are lower than 2 (112 bits), for lack of a better signature: below
 TLS 1.2 it is made by MD5 and SHA-1, which levels above 0 refuse (SSL_CTX_set_security_level)."""
 
-KEYS = {"RSA": "!aECDSA", "ECDSA": "!aRSA"}
+KEYS: dict[Key, str] = {"RSA": "!aECDSA", "ECDSA": "!aRSA"}
 """Kinds of keys that a certificate may have, and the ciphers that leave only such ones to choose
 from, in TLS 1.2: the ciphers of TLS 1.3 do not say."""
 
@@ -68,7 +69,7 @@ class TlsOptions(NamedTuple):
     minimum: str = "1.2"
     judge_expiry: bool = True
     tells_chain: bool = False
-    key: str = ""
+    key: Key = ""
 
 
 class Trust:
@@ -115,7 +116,7 @@ class Trust:
         """Return a trust that ignores what the certificate was rejected for."""
         return Trust(self._options, why)
 
-    def limited_to(self, key: str) -> Trust:
+    def limited_to(self, key: Key) -> Trust:
         """Return the same trust in a server's certificate with a key of that kind."""
         return Trust(self._options._replace(key=key))
 

@@ -50,6 +50,7 @@ POLICIES = (
     Row("dnsbl", "server", "dnsbl"),
     Row("reverse", "server", "reverse"),
     Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
+    Row("all-certificates", "server", "all_certificates"),
     Row("mta-sts", "server", "mta_sts_host"),
     Row("mta-sts", "domain", "mta_sts", on_hosts="on_hosts"),
 )
@@ -82,12 +83,24 @@ def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
     Raises:
         UsageFault: one cannot be asked about in this run.
     """
-    asked = [row for row in POLICIES if settings.policies.asks(row.option)]
+    asked = [row for row in POLICIES if _asks(settings, row.option)]
     return tuple(_prepared(row, settings, servers) for row in asked)
 
 
+def prepared(option: str, settings: Settings, servers: Servers | None) -> Policy:
+    """Return the one policy of an option that another one goes by."""
+    (row,) = (row for row in POLICIES if row.option == option)
+    return _prepared(row, settings, servers)
+
+
+def _asks(settings: Settings, option: str) -> bool:
+    if option == "all-certificates":  # which is about TLS, and needs nothing of DNS
+        return settings.tls.all_certificates
+    return settings.policies.asks(option)
+
+
 def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
-    values = settings.policies.given[row.option]
+    values = settings.policies.given.get(row.option, ())
     prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
     on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
     on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None

@@ -119,7 +119,9 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
         return PolicyResult("dane", notes=tuple(f"TLSA {record}" for record in published.records))
     chain = [Shown(der, key_information(der)) for der in tls.chain or (tls.certificate,)]
     verify = functools.partial(verify_again, state)
-    return (yield from judge(published, chain, verify, is_whole=bool(tls.chain)))
+    result = yield from judge(published, chain, verify, is_whole=bool(tls.chain))
+    # Where all certificates are looked at, each is said to match what it matches.
+    return result._replace(notes=()) if state.settings.tls.all_certificates else result
 
 
 def look_up(servers: Servers, host: str, port: int) -> Procedure[Published]:

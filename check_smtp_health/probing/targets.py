@@ -58,7 +58,7 @@ def prepare(settings: Settings) -> ProbePlan:
     make_room(settings)
     prepared = stages.prepare(settings)
     policies: tuple[Policy, ...] = ()
-    if settings.policies.given:
+    if settings.policies.given or settings.tls.all_certificates:
         from check_smtp_health import policy
 
         policies = policy.prepare(settings, prepared.servers)

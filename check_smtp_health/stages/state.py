@@ -226,12 +226,16 @@ def require_code(reply: Reply, code: int) -> None:
 def named(certificate: Certificate, tls: Tls) -> str:
     """Return which certificate it is: the server's own needs no more words."""
     if not certificate.role:
+        if certificate.key:
+            return f"the {certificate.key} certificate"
         return f"the certificate of {certificate.host}" if certificate.host else "certificate"
     name = f"{certificate.role} {printable(certificate.subject, 80)}"
     if certificate.origin:
         options = {"--ca-file": tls.ca_file, "--ca-path": tls.ca_path}
         given = [option for option, value in options.items() if value]
         name += f" (from {' or '.join(given) or 'the system'})"
+    if certificate.key:
+        return f"{name} of the {certificate.key} certificate"
     return f"{name} of {certificate.host}" if certificate.host else name
 
 
