@@ -8,6 +8,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Union
@@ -20,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests import masking, plugin
 from tests.servers.catalogue import BANNER, EHLO, QUIT
+from tests.servers.loopback import free_port
 from tests.servers.name_server import Answer, NameServer
 from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
@@ -550,3 +552,35 @@ def _tlsa(pair: Pair) -> str:
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return f"TLSA 3 1 1 {hashlib.sha256(der).hexdigest()}"
+
+
+def test_which_hosts_certificate_differs(tmp_path: Path, root: Pair) -> None:
+    """One of three is told apart; the others, which are alike, need no word."""
+    new, old = issued("New CA", root), issued("Old CA", root)
+    served = [issued("leaf", by, name=NAME, left=left) for by, left in ((new, 90), (old, 60))]
+    with ExitStack() as stack:
+        port = free_port()
+        for address, leaf, by in (
+            ("127.0.0.1", served[0], new),
+            ("127.0.0.2", served[1], old),
+            ("127.0.0.3", served[0], new),
+        ):
+            folder = tmp_path / address
+            folder.mkdir()
+            offer = (BANNER, EHLO, b"250-mx.example.org\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"))
+            again = (Handshake(shown(folder, leaf, by)), EHLO, b"250 x\r\n", *QUIT)
+            script = (*offer, b"220 go\r\n", *again)
+            server = ScriptedServer(script, address=address, port=port)
+            stack.enter_context(server.running())
+        hosts = [word for end in (1, 2, 3) for word in ("-H", f"127.0.0.{end}")]
+        done = plugin.run(
+            *hosts,
+            *("-p", str(port), "-F", "me.example", "-S", "--sni", NAME, "-v"),
+            *trusting(tmp_path, root),
+        )
+    assert (done.code, done.stderr) == (0, "")
+    rows = [row for row in masking.undated(done.stdout).splitlines() if row.startswith("certif")]
+    assert rows == [
+        "certificate [OK] of 127.0.0.2: issuer Old CA instead of New CA, expires in 60 days, # "
+        "instead of #"
+    ]

@@ -334,7 +334,9 @@ def _judging(
     tempfail = options.last("tempfail")
     verbose = options.count("verbose")
     return Judging(
-        limits=thresholds.limits(options, stages, has_tls=bool(tls.mode)),
+        limits=thresholds.limits(
+            options, stages, has_tls=bool(tls.mode or options.count("mailbox"))
+        ),
         timeout_state=parsers.timeout_state(options.last("timeout")),
         tempfail=parsers.state("tempfail", "warning" if tempfail is None else tempfail),
         verbose=verbose,

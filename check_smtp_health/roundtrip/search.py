@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure, TimedProcedure
     from check_smtp_health.net.trust import Trust
+    from check_smtp_health.report import Certificate
     from check_smtp_health.roundtrip.mailbox import Reader
     from check_smtp_health.roundtrip.matching import MessageQuery
 
@@ -63,6 +64,7 @@ class Arrival(NamedTuple):
     header: bytes
     notes: tuple[str, ...]
     left: tuple[tuple[str, bytes], ...]
+    certificates: tuple[Certificate, ...] = ()
 
 
 class Search:
@@ -117,6 +119,7 @@ class Search:
             arrivals[0].header,
             tuple(note for one in arrivals for note in one.notes),
             tuple(problem for one in arrivals for problem in one.left),
+            tuple(found for one in arrivals for found in one.certificates),
         )
 
 
@@ -158,6 +161,7 @@ def _through(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
         reader.copies[0].message.header,
         (_times(reader), *reader.notes),
         tuple(reader.left),
+        () if reader.tls is None else reader.tls.certificates(reader.home.host.given),
     )
     return Timestamped(arrival, moment)
 
