@@ -339,6 +339,8 @@ def test_a_reason_that_no_option_helps_against(
     tmp_path: Path, root: Pair, made: Callable[[Pair], tuple[Pair, ...]], said: str
 ) -> None:
     code, line, _ = check(shown(tmp_path, *made(root)), *trusting(tmp_path, root))
+    if "issuer whose" in said and not KNOWS_CHAIN:
+        said = said.partition(" (")[0]
     assert (code, line) == (2, f"SMTP CRITICAL - tls: {said} (after # s)")
 
 

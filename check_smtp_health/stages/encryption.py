@@ -243,7 +243,7 @@ def wrong(state: ProbeState, fault: Untrusted, seen: Handshake | None, name: str
         "unknown issuer": f"issuer unknown: {printable(certificate.issuer, 80)}",
         "bad authority": f"issuer is not an authority: {printable(certificate.issuer, 80)}",
         "wrong name": f"is for {_names(certificate.names)}, not {name}",
-        "weak key": _PROBLEMS["weak key"] + _bits(seen.chain[:1]),
+        "weak key": _PROBLEMS["weak key"] + _bits(seen.chain[:1] or (seen.certificate,)),
         "weak authority": _PROBLEMS["weak authority"] + _bits(seen.chain[1:]),
     }
     problem = problems.get(fault.why, _PROBLEMS.get(fault.why, fault.words))
