@@ -118,6 +118,20 @@ FINE = "1 of 1 healthy, slowest: #"
         ("other name", ("--dane",), 2, f"{NAMED}, 0 of 1 healthy"),
         ("other name", ("--no-verify",), 2, f"{NAMED}, 0 of 1 healthy"),
         (
+            "2 days",
+            ("--dane",),
+            2,
+            "mx.example.org:PORT mta-sts: certificate expires in 2 days, # (limit 3) [127.0.0.1], "
+            "0 of 1 healthy",
+        ),
+        (
+            "2 days",
+            ("--no-verify",),
+            2,
+            "mx.example.org:PORT certificate: expires in 2 days, # (limit 3) [127.0.0.1], "
+            "0 of 1 healthy",
+        ),
+        (
             "expired",
             ("--ignore-certificate-expiration",),
             2,

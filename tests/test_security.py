@@ -177,9 +177,7 @@ CANNOT_TELL = "certificate: its dates cannot be read"
 
 FINE = "answered in # s (slowest: banner # s), TLS 1.3, certificate expires in 90 days, #"
 
-MISDATED = (
-    "tls: certificate format error in certificate's notAfter field, try --ca-file or --no-verify"
-)
+MISDATED = "tls: certificate format error in certificate's notAfter field"
 
 ODDITIES: dict[str, tuple[str, str]] = {
     **dict.fromkeys(ODD, (FINE, CANNOT_TELL)),

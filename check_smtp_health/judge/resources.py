@@ -72,6 +72,7 @@ class MailServer(Resource):  # type: ignore[misc]
         """
         if not self._judges_expiry:
             return
+        judged = []
         tls = self.report.tls
         failed = [seen.stage for seen in self.report.observations if seen.failure is not None]
         if tls is not None and TLS not in failed:
@@ -80,10 +81,12 @@ class MailServer(Resource):  # type: ignore[misc]
             if not tls.is_pinned:
                 own = () if tls.certificate is None else (tls.certificate,)
                 for certificate in (*own, *tls.issuers):
+                    judged.append(_identity(certificate))
                     yield Metric("certificate", certificate, context=DAYS)
         for result in self.report.policies:
             for certificate in result.certificates:
-                yield Metric(result.name, certificate, context=DAYS)
+                if _identity(certificate) not in judged:
+                    yield Metric(result.name, certificate, context=DAYS)
         if self.report.delivery is not None:
             for certificate in self.report.delivery.certificates:
                 yield Metric(DELIVERY, certificate, context=DAYS)
@@ -106,6 +109,11 @@ class MailService(Resource):  # type: ignore[misc]
         counted = [target for target in self._targets if target.is_counted]
         healthy = sum(id(target) not in failing for target in counted)
         yield Metric(HEALTHY, healthy, max=len(counted))
+
+
+def _identity(certificate: Certificate) -> Certificate:
+    """Return what tells certificates apart: the time left depends on when it was read."""
+    return certificate._replace(left=0.0)
 
 
 def _matters(seen: Observation) -> bool:

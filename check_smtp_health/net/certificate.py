@@ -100,13 +100,21 @@ def issuers(chain: Sequence[bytes]) -> list[Certificate | None]:
     OpenSSL itself reads those that may issue others, which all do that a verified one stands on.
     Only for the rest is the package cryptography needed, and they are left out where it is missing.
     """
-    if not chain:
-        return []
+    read = _read_by_openssl(chain) if chain else {}
+    return [_issuer(der, read.get(der)) for der in chain]
+
+
+def _read_by_openssl(chain: Sequence[bytes]) -> dict[bytes, Any]:
+    """Return what OpenSSL reads of those that may issue others: its only way to be shown one."""
     store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for der in chain:
         _unless_malformed(functools.partial(store.load_verify_locations, None, None, der), None)
-    read = dict(zip(store.get_ca_certs(binary_form=True), store.get_ca_certs()))
-    return [_issuer(der, read.get(der)) for der in chain]
+    try:
+        return dict(zip(store.get_ca_certs(binary_form=True), store.get_ca_certs()))
+    except (ValueError, OSError):
+        # One has a malformed name, and hides the others.
+        alone = map(_read_by_openssl, ((der,) for der in chain)) if len(chain) > 1 else ()
+        return {der: read for one in alone for der, read in one.items()}
 
 
 def _issuer(der: bytes, parsed: dict[str, Any] | None) -> Certificate | None:

@@ -188,7 +188,7 @@ def _by_mode(result: PolicyResult, mode: str) -> PolicyResult:
         return result._replace(findings=tuple(map(_tested, result.findings)))
     # Nobody goes by it, so that it is no more than worth knowing.
     notes = tuple(finding.problem for finding in result.findings)
-    return result._replace(findings=(), notes=(*result.notes, *notes))
+    return result._replace(findings=(), notes=(*result.notes, *notes), certificates=())
 
 
 def _hosts(domain: Domain) -> Procedure[Sequence[Host]]:

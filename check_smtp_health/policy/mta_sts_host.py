@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import SessionFault
+    from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import TlsOptions, Trust
@@ -54,7 +55,9 @@ def check(trust: Trust, state: ProbeState) -> Procedure[PolicyResult | None]:
     settings, name = state.settings, state.target.host.dns_name
     if not settings.endpoint.mx or state.connection.address is None or is_known(settings, name):
         return None
-    return PolicyResult(NAME, (yield from _findings(trust, state, name)))
+    findings, tls = yield from _seen(trust, state, name)
+    # Where TLSA records vouch for the certificate, its dates count here only.
+    return PolicyResult(NAME, findings, certificates=() if tls is None else tls.certificates())
 
 
 def is_known(settings: Settings, name: str) -> bool:
@@ -80,25 +83,26 @@ def look_up(
         return (_unanswered(fault),)
     for address in addresses:
         state.connection.address = address
-        found = yield from _findings(trust, state, name)
+        found, _ = yield from _seen(trust, state, name)
         if not any(one.kind == "unanswered" for one in found):
             break
     return found
 
 
-def _findings(trust: Trust, state: ProbeState, name: str) -> Procedure[tuple[Finding, ...]]:
-    """Shake hands as a sender does, and return what is wrong."""
+def _seen(
+    trust: Trust, state: ProbeState, name: str
+) -> Procedure[tuple[tuple[Finding, ...], Handshake | None]]:
+    """Shake hands as a sender does, and return what is wrong, or what was agreed on."""
     try:
-        yield from look(state, trust, name)
+        return (), (yield from look(state, trust, name))
     except Untrusted as fault:
         seen = yield from without_checking(state, trust, name, fault)
         problem = wrong(state, fault, seen, name)
-        return (Finding(fault.kind, problem),)
+        return (Finding(fault.kind, problem),), None
     except (HandshakeFailed, NotOffered, Violation, TimedOut) as fault:
-        return (Finding(fault.kind, fault.sentence, fault.said),)
+        return (Finding(fault.kind, fault.sentence, fault.said),), None
     except (PeerFault, LocalFault) as fault:
-        return (_unanswered(fault),)
-    return ()
+        return (_unanswered(fault),), None
 
 
 def _unanswered(fault: SessionFault) -> Finding:
