@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from check_smtp_health.net.certificate import issuers
 from tests import masking, plugin
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.loopback import free_port
@@ -585,4 +586,22 @@ def test_which_hosts_certificate_differs(tmp_path: Path, root: Pair) -> None:
     assert rows == [
         "certificate [OK] of 127.0.0.2: issuer Old CA instead of New CA, expires in 60 days, # "
         "instead of #"
+    ]
+
+
+def test_a_malformed_issuer_hides_no_other() -> None:
+    """OpenSSL gives all that it was shown, or nothing."""
+    good = issued("Good CA", left=2)
+    bad = issued("Bad CA", name="abcde.example", is_authority=True)
+    whole, other = (one.certificate.public_bytes(serialization.Encoding.DER) for one in (good, bad))
+    malformed = other.replace(b"abcde.example", b"\xff\xfe\xff\xfe\xff.example")
+    store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    store.load_verify_locations(cadata=malformed)
+    with pytest.raises(UnicodeDecodeError):
+        store.get_ca_certs()
+    found = issuers([malformed, whole, b"nothing"])
+    assert [one and (one.subject, one.days) for one in found] == [
+        ("Bad CA", 90),
+        ("Good CA", 2),
+        None,
     ]
