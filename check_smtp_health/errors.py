@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         "uncovered",
         "undeleted",
         "undelivered",
-        "unenforced",
         "unmatched",
         "unreachable",
         "unresolvable",
@@ -185,7 +184,7 @@ class NoPolicy(PeerFault):
 class UntestedPolicy(NoPolicy):
     """The policy is malformed, but says that it is only being tested."""
 
-    kind = "unenforced"
+    kind = "misconfigured"
 
 
 class Insecure(PeerFault):

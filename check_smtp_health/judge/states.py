@@ -52,7 +52,6 @@ FAILURES: dict[Kind, Rule] = {
     "no_policy": "critical",
     "insecure": "critical",
     "uncovered": "critical",
-    "unenforced": "warning",
     "listed": "-c",
     "misconfigured": "warning",
     "noted": "ok",

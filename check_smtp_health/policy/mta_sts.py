@@ -119,12 +119,12 @@ def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
         *(f"mx {pattern}" for pattern in policy.patterns),
         reporting(report.sentence if isinstance(report, PeerFault) else texts(report)),
     )
-    held = "" if any(one.kind != "noted" for one in findings) else f"MTA-STS {policy.mode}"
+    is_held = policy.mode == "enforce" and all(one.kind == "noted" for one in findings)
     return PolicyResult(
         "mta-sts",
         tuple(findings),
         notes,
-        held=held if policy.mode == "enforce" else "",
+        held="MTA-STS enforce" if is_held else "",
         certificates=tls.certificates(f"mta-sts.{name}"),
         mode=policy.mode,
     )
@@ -165,7 +165,7 @@ _ENFORCED: tuple[Kind, ...] = ("untrusted", "uncovered", "handshake_failed", "no
 
 
 def _tested(finding: Finding) -> Finding:
-    return finding._replace(kind="unenforced") if finding.kind in _ENFORCED else finding
+    return finding._replace(kind="misconfigured") if finding.kind in _ENFORCED else finding
 
 
 def on_hosts(result: PolicyResult, reports: list[Report]) -> list[Report]:
