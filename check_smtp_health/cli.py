@@ -177,22 +177,33 @@ class _Run:
             return _say(parser().format_help())
         if options.count("version"):
             return _say(f"{PROGRAM} {__version__}\n")
+        if options.count("explain"):
+            from check_smtp_health.judge import explain
+
+            return _say(explain.told(options.last("explain") or ""))
         if options.count("print-definition"):
             from check_smtp_health import definitions
 
             return _say(definitions.read(options.last("print-definition") or ""))
         form = output.find(options.last("output-format"))
         passwords: tuple[str | None, str | None] = (None, None)
+        key: str | None = None
         if options.count("authuser") or options.count("mailbox"):
             from check_smtp_health.config import credentials
 
             passwords = credentials.read(options, os.environ)
+        if options.count("dnsbl"):
+            from check_smtp_health.config import credentials
+
+            key = credentials.dnsbl_key(options, os.environ)
         settings = build.build(
             options,
             stages.NAMES,
             os.uname().nodename,
             *passwords,
+            dnsbl_key=key,
             keeps_transcript=form.has_transcript,
+            causes=causes() if options.count("state") else (),
         )
         from check_smtp_health.probing import targets
 
@@ -270,6 +281,14 @@ def parser() -> ArgumentParser:
                 action = "count" if option.repeatable else "store_true"
                 group.add_argument(*option.flags, action=action, help=text)
     return made
+
+
+def causes() -> tuple[str, ...]:
+    """Return what ``--state`` may name: causes, and kinds of failures."""
+    from check_smtp_health.judge.cause_table import CAUSES
+    from check_smtp_health.judge.states import FAILURES
+
+    return (*CAUSES, *FAILURES)
 
 
 def _glyphs() -> Glyphs:

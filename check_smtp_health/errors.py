@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         "transient",
         "unanswered",
         "unauthenticated",
+        "unauthorised",
         "uncovered",
         "undeleted",
         "undelivered",
@@ -61,10 +62,24 @@ if TYPE_CHECKING:
         "",
         "client certificate rejected",
         "client certificate wanted",
+        "controls silent",
+        "masked",
+        "mechanism",
+        "more replies",
         "name unknown",
+        "no route",
         "nothing shared",
+        "null mx",
+        "other ports only",
+        "partly refused",
+        "prohibited",
+        "proxy answered",
+        "refused",
+        "reset",
         "tls spoken",
         "tls too old",
+        "unanswered",
+        "various",
     ]
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
@@ -100,8 +115,8 @@ class SessionFault(CheckFault):
     """Something stopped a session.
 
     ``problem`` is our sentence, ``said`` what the server said. ``subject`` is what the problem is
-    about, where that is not the session's own server. ``reason`` is set where the remedy depends
-    on it, for whoever knows the options.
+    about, where that is not the session's own server. ``reason`` is set where the remedy or the
+    cause depends on it, for whoever knows the options, and for ``judge.causes``.
     """
 
     kind: ClassVar[Kind]
@@ -127,6 +142,10 @@ class LocalFault(SessionFault):
     kind = "local"
 
 
+class NotValidating(LocalFault):
+    """The name servers that this run asks do not validate DNSSEC, so that nothing is secure."""
+
+
 class Interrupted(SessionFault):
     """A signal asked this process to end."""
 
@@ -141,6 +160,12 @@ class Unresolvable(PeerFault):
     """The host name leads to no address."""
 
     kind = "unresolvable"
+
+
+class Misdirected(PeerFault):
+    """An MX host leads back to whoever asks, or to nobody: it is not to be probed."""
+
+    kind = "misconfigured"
 
 
 class Unreachable(PeerFault):
@@ -173,6 +198,10 @@ class DnsUnanswered(PeerFault):
     """No name server answers a question, or all refuse to; the question is the ``subject``."""
 
     kind = "unanswered"
+
+
+class DnsFailed(DnsUnanswered):
+    """A name server answers that it cannot find out (SERVFAIL), as where DNSSEC is broken."""
 
 
 class NoPolicy(PeerFault):
@@ -274,6 +303,15 @@ class NotOffered(PeerFault):
     """The EHLO reply lacks an extension that the run needs."""
 
     kind = "not_offered"
+
+
+UNANSWERED: tuple[Reason, ...] = ("no route", "prohibited", "unanswered", "various")
+"""Reasons for a failure to resolve or to connect in which nobody else had a word."""
+
+
+def is_unanswered(kind: Kind, reason: Reason) -> bool:
+    """Whether resolving or connecting has failed without an answer; a refusal is one."""
+    return reason in UNANSWERED or (kind == "timed_out" and not reason)
 
 
 def deciding(faults: Sequence[SessionFault]) -> SessionFault:

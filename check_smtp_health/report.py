@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    from check_smtp_health.errors import Kind
+    from check_smtp_health.errors import Kind, Reason
 
     Key = Literal["", "RSA", "ECDSA"]
 
@@ -33,13 +33,15 @@ class Failure(NamedTuple):
     """Why a stage did not complete.
 
     ``kind`` is the fault's (see ``errors``), ``problem`` our sentence, ``said`` the server's own
-    words, raw, ``code`` the reply code where a complete reply was the reason.
+    words, raw, ``code`` the reply code where a complete reply was the reason, ``reason`` what else
+    is known of the fault.
     """
 
     kind: Kind
     problem: str
     said: bytes = b""
     code: int | None = None
+    reason: Reason = ""
 
 
 class Finding(NamedTuple):
@@ -48,6 +50,7 @@ class Finding(NamedTuple):
     kind: Kind
     problem: str
     said: bytes = b""
+    reason: Reason = ""
 
 
 class Observation(NamedTuple):
@@ -66,8 +69,9 @@ class PolicyResult(NamedTuple):
     ``name`` is that of the option that asked for it; ``notes`` are what is worth knowing beside the
     findings, ``listings`` how many DNSBLs list the server, where one was asked, ``is_pinned``
     whether the records of the server vouch for its certificate, whatever that says itself. ``held``
-    is what was seen to hold, in a few words, where nothing is wrong; ``certificates`` are those
-    that were met on the way, whose dates count, too; ``mode`` is how far a policy is enforced.
+    is what was seen to hold, in a few words, where nothing is wrong; ``measures`` are further
+    metrics, by label; ``certificates`` are those that were met on the way, whose dates count, too;
+    ``mode`` is how far a policy is enforced.
     """
 
     name: str
@@ -76,6 +80,7 @@ class PolicyResult(NamedTuple):
     listings: int | None = None
     is_pinned: bool = False
     held: str = ""
+    measures: tuple[tuple[str, int], ...] = ()
     certificates: tuple[Certificate, ...] = ()
     mode: Literal["", "enforce", "testing", "none"] = ""
 
@@ -187,7 +192,9 @@ class Report(NamedTuple):
     ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
     the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
     ``label`` what its metrics are told apart by, empty where the run has but one target; ``held``
-    what the session has shown to hold, in a few words each.
+    what the session has shown to hold, in a few words each; ``elsewhere`` who else was asked when
+    it did not answer, and what came of that; ``is_alone`` whether its domain has no other host that
+    could take mail.
     """
 
     host: Host
@@ -202,6 +209,13 @@ class Report(NamedTuple):
     label: str = ""
     is_domain: bool = False
     held: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    is_alone: bool = False
+
+    @property
+    def is_misdirected(self) -> bool:
+        """Whether it is an MX host that leads back to whoever asks, or to nobody: not probed."""
+        return self.failure is not None and self.failure.kind == "misconfigured"
 
     @property
     def failure(self) -> Failure | None:

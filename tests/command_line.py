@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from check_smtp_health import definitions, output, stages
+from check_smtp_health import cli, definitions, output, stages
 from check_smtp_health.config import build, credentials, getopt, ini
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.probing import targets
@@ -24,7 +24,9 @@ def settings(
     options = getopt.read(list(arguments))
     if options.fault is not None:
         raise options.fault
-    return build.build(options, stages.NAMES, "here", password, mailbox_password)
+    return build.build(
+        options, stages.NAMES, "here", password, mailbox_password, causes=cli.causes()
+    )
 
 
 def problem(*arguments: str) -> str:
@@ -51,4 +53,7 @@ def _prepare(options: getopt.Options) -> None:
         definitions.read(options.last("print-definition") or "")
     output.find(options.last("output-format"))
     passwords = credentials.password(options, {}), credentials.mailbox_password(options, {})
-    targets.prepare(build.build(options, stages.NAMES, "here", *passwords))
+    key = credentials.dnsbl_key(options, {}) if options.count("dnsbl") else None
+    targets.prepare(
+        build.build(options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes())
+    )

@@ -17,6 +17,7 @@ settings.load_profile("suite")
 LONGEST = (
     *("test_packages.py", "test_catalogue.py", "test_delivery.py", "test_docs.py"),
     *("test_zones.py", "test_outage.py", "test_startup.py", "test_random_server.py"),
+    "test_dane_as_postfix.py",
 )
 """Files that take longest, in this order: begun last, they would leave a worker without work."""
 

@@ -63,19 +63,27 @@ LMTP = (
 OFFERED = "250-SIZE 30000000\r\n", "250-STARTTLS\r\n", "250 AUTH PLAIN LOGIN\r\n"
 """What follows the host's name in the reply to EHLO; the second ends with TLS."""
 
-SECOND, SECOND_ADDRESS = "mx2.example.org", "127.0.0.2"
+FIRST_ADDRESS = "127.0.0.25"
+"""That of the other hosts where name servers are asked, which 127.0.0.1 would not be for an MX."""
+
+SECOND, SECOND_ADDRESS = "mx2.example.org", "127.0.0.26"
 """The host that refuses everybody; its address where it stands beside the other one."""
 
 PASSWORD = "s3cret"
 
-PASSWORD_FILES = {"smtp-password": 0o640, "mailbox-password": 0o640, "password.txt": 0o644}
+PASSWORD_FILES = {
+    "smtp-password": 0o640,
+    "mailbox-password": 0o640,
+    "dnsbl-key": 0o640,
+    "password.txt": 0o644,
+}
 """What is in the folders of the engines, and who may read it."""
 
 USER, LOST = "monitor", "lost@example.org"
 """Who can log in; whose mail is accepted and never seen again."""
 
 TLS = {"-S", "--ssl"}
-ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts"}
+ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts", "--sender"}
 
 
 class World(NamedTuple):
@@ -223,19 +231,23 @@ def samples(text: str) -> list[tuple[str, str]]:
 @contextlib.contextmanager
 def published(words: list[str], world: World, port: int, pem: str) -> Iterator[str]:
     """Publish what a command asks DNS and the web for; yield the resolver's address."""
-    domain, host, address, policy = "example.org", "mx.example.org", "127.0.0.1", "127.0.0.43"
+    domain, host, policy = "example.org", "mx.example.org", "127.0.0.43"
     (certificate,) = x509.load_pem_x509_certificates(Path(pem).read_bytes())
     digest = certificate.fingerprint(hashes.SHA256()).hex()
     answers = {
         (domain, "MX"): f"MX 10 {host}.",
-        (host, "A"): f"A {address}",
-        ("1.0.0.127.in-addr.arpa", "PTR"): f"PTR {host}.",
+        (host, "A"): f"A {FIRST_ADDRESS}",
+        ("25.0.0.127.in-addr.arpa", "PTR"): f"PTR {host}.",
         (f"_{port}._tcp.{host}", "TLSA"): f"TLSA 3 0 1 {digest}",
         (f"_mta-sts.{domain}", "TXT"): 'TXT "v=STSv1; id=1"',
         (f"mta-sts.{domain}", "A"): f"A {policy}",
+        (domain, "TXT"): 'TXT "v=spf1 ip4:192.0.2.0/24 -all"',
+        (f"_dmarc.{domain}", "TXT"): f'TXT "v=DMARC1; p=reject; rua=mailto:dmarc@{domain}"',
+        (f"mail2026._domainkey.{domain}", "TXT"): f'TXT "k=ed25519; p={"A" * 43}="',
         **{
-            (f"2.0.0.127.{zone.partition('/')[0]}", "A"): "A 127.0.0.2"
+            (f"{point}.{re.split('[=/]', zone)[0].replace('KEY', PASSWORD)}", "A"): "A 127.0.0.2"
             for option, zone in zip(words, words[1:])
+            for point in ("2.0.0.127", "test")
             if option == "--dnsbl"
         },
     }
@@ -262,6 +274,11 @@ def seen_as(said: str, words: list[str], port: int) -> str:
     return re.sub(rf"(?<=\w):{port}\b", f":{theirs}", said)
 
 
+def in_folder(line: str, world: World) -> str:
+    """Return a command line with the files of the engines where ours are."""
+    return re.sub(r"/etc/(nagios|icinga2)(?=/)", shlex.quote(str(world.folder)), line)
+
+
 def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> plugin.Outcome:
     """Run a documented command line in a shell, with a server of ours in place of its host.
 
@@ -277,7 +294,7 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
     names = () if path else ("mx.example.org",) if is_address else (host,)
     certificate = certificate or world.authority.serving(*names, days=59)
     line = re.sub(r"(?<=-H )(\S+)", path or ("127.0.0.1" if is_address else "localhost"), line)
-    line = re.sub(r"/etc/(nagios|icinga2)(?=/)", shlex.quote(str(world.folder)), line)
+    line = in_folder(line, world)
     is_theirs = line.startswith("check_smtp ")
     if is_theirs:
         line = line.replace("check_smtp", shlex.quote(needs.program("check_smtp")), 1)
@@ -303,11 +320,11 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
 def run_with_names(line: str, words: list[str], world: World) -> plugin.Outcome:
     """Run a command line that is about what name servers say: with one of ours."""
     host = "mx.example.org"
-    line = line.replace("check_smtp_health", '"$0"', 1)
+    line = in_folder(line.replace("check_smtp_health", '"$0"', 1), world)
     pem = world.authority.written(world.folder / "mx.pem", host)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    server = ScriptedServer(script(words, host, context))
+    server = ScriptedServer(script(words, host, context), address=FIRST_ADDRESS)
     with contextlib.ExitStack() as stack:
         stack.enter_context(server.running())
         if "--min-healthy" in words:

@@ -166,7 +166,7 @@ class Due(NamedTuple):
         Due(-3, ("--no-verify",), 2, "certificate: {} expired 3 days ago, #"),
         Due(-3, ("--no-verify", "-D", "0"), 2, "certificate: {} expired 3 days ago, #"),
         Due(-3, ("--ignore-certificate-expiration",), 0, ""),
-        Due(-3, (), 2, "tls: {} expired 3 days ago, # (after # s)"),
+        Due(-3, (), 2, "tls: {} expired 3 days ago, # (after # s), cause: certificate"),
     ],
     ids=str,
 )
@@ -201,7 +201,7 @@ def test_the_root_has_expired(tmp_path: Path) -> None:
     said = "root Old Root (from --ca-file) expired 1 day ago, #"
     if not KNOWS_CHAIN:
         said = "certificate chain expired, although its last certificate is valid"
-    assert (code, line) == (2, f"SMTP CRITICAL - tls: {said} (after # s)")
+    assert (code, line) == (2, f"SMTP CRITICAL - tls: {said} (after # s), cause: certificate")
 
 
 @CHAIN
@@ -296,7 +296,7 @@ def test_a_stranger_is_not_trusted_for_all_that(tmp_path: Path, root: Pair) -> N
     assert done[:2] == (
         2,
         "SMTP CRITICAL - tls: certificate issuer unknown: Issuing CA, try --ca-file or "
-        "--no-verify (after # s)",
+        "--no-verify (after # s), cause: certificate",
     )
 
 
@@ -342,7 +342,7 @@ def test_a_reason_that_no_option_helps_against(
     code, line, _ = check(shown(tmp_path, *made(root)), *trusting(tmp_path, root))
     if "issuer whose" in said and not KNOWS_CHAIN:
         said = said.partition(" (")[0]
-    assert (code, line) == (2, f"SMTP CRITICAL - tls: {said} (after # s)")
+    assert (code, line) == (2, f"SMTP CRITICAL - tls: {said} (after # s), cause: certificate")
 
 
 def test_a_server_without_a_certificate_for_the_name(tmp_path: Path, root: Pair) -> None:
@@ -404,7 +404,11 @@ def test_old_servers(tmp_path: Path, root: Pair, version: str, minimum: str, cod
     assert done[:2] == (
         (0, f"{OK.replace('1.3', version)} expires in 90 days, #")
         if code == 0
-        else (2, "SMTP CRITICAL - tls: the server's TLS is older than --tls-min (after # s)")
+        else (
+            2,
+            "SMTP CRITICAL - tls: the server's TLS is older than --tls-min (after # s), "
+            "cause: tls broken",
+        )
     )
 
 
@@ -430,7 +434,8 @@ def both(folder: Path, *leaves: Pair) -> ssl.SSLContext:
             -3,
             (),
             2,
-            "SMTP CRITICAL - all-certificates: the RSA certificate expired 3 days ago, #",
+            "SMTP CRITICAL - all-certificates: the RSA certificate expired 3 days ago, #, "
+            "cause: certificate",
         ),
         Due(
             -3,
@@ -477,7 +482,7 @@ def test_the_other_certificate_is_for_another_name(tmp_path: Path, root: Pair) -
     assert done[:2] == (
         2,
         "SMTP CRITICAL - all-certificates: the RSA certificate is for old.example.org, not "
-        "mx.example.org",
+        "mx.example.org, cause: certificate",
     )
 
 

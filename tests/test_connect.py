@@ -111,7 +111,7 @@ def test_unix_socket_with_a_full_backlog_is_tried_again(tmp_path: Path) -> None:
         done = plugin.run("-H", path, *ME)
     assert (done.code, done.line, labels(done), done.stderr) == (
         2,
-        f"SMTP CRITICAL - {path} connect: no answer within 1 s",
+        f"SMTP CRITICAL - {path} connect: no answer within 1 s, cause: silent",
         "time",
         "",
     )
@@ -126,7 +126,7 @@ def test_syn_never_answered(state: str, code: int, word: str) -> None:
         done = plugin.run("-H", "127.0.0.1", "-p", str(port), "-t", f"0.5{state}")
     assert (done.code, done.line, labels(done), done.stderr) == (
         code,
-        f"SMTP {word} - 127.0.0.1:{port} connect: no answer within 0.5 s",
+        f"SMTP {word} - 127.0.0.1:{port} connect: no answer within 0.5 s, cause: silent",
         "time",
         "",
     )
@@ -207,7 +207,7 @@ def test_no_address_of_a_name_answers(tmp_path: Path) -> None:
     assert (done.code, done.line, labels(done), done.stderr) == (
         2,
         f"SMTP CRITICAL - mx.example:{port} connect: 127.0.0.9 connection refused, "
-        "127.0.0.8 connection refused (after # s)",
+        "127.0.0.8 connection refused (after # s), cause: refused",
         "time resolve",
         "",
     )
@@ -223,7 +223,8 @@ def test_sixty_dead_addresses_leave_room_for_the_rest(tmp_path: Path) -> None:
     line = re.sub(r"127\.0\.1\.\d+", "127.0.1.#", done.line)
     assert (done.code, line, done.stderr) == (
         2,
-        f"SMTP CRITICAL - mx.example:{port} connect: {refused}, and 56 more (after # s)",
+        f"SMTP CRITICAL - mx.example:{port} connect: {refused}, and 56 more (after # s), "
+        "cause: refused",
         "",
     )
 
@@ -234,7 +235,8 @@ def test_no_address_of_that_family(tmp_path: Path) -> None:
         done = plugin.run("-H", "mx.example", "-6", *ME, prefix=prefix)
     assert (done.code, done.line, labels(done), done.stderr) == (
         2,
-        "SMTP CRITICAL - mx.example:25 resolve: no such host name (for IPv6) (after # s)",
+        "SMTP CRITICAL - mx.example:25 resolve: no such host name (for IPv6) (after # "
+        "s), cause: unresolvable",
         "",
         "",
     )

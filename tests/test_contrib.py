@@ -184,7 +184,7 @@ def test_basket_offers_the_words_that_an_option_takes() -> None:
     assert {name: sorted(labels) for name, (_, labels) in LISTS.items()} == {
         flag[2:].replace("-", "_"): sorted(words[flag])
         for flag in words
-        if flag not in ("--output-format", "--print-definition")
+        if flag not in ("--explain", "--output-format", "--print-definition")
     }
 
 

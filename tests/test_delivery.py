@@ -106,14 +106,14 @@ def sends(script: Script, *arguments: str) -> plugin.Checked:
         ),
         (
             (*ONE, *GO, Message(), b"452 4.2.2 mailbox full\r\n", *QUIT),
-            1,
-            "SMTP WARNING - data: 452 4.2.2 mailbox full (after # s)",
+            2,
+            "SMTP CRITICAL - data: 452 4.2.2 mailbox full (after # s), cause: mailbox full",
             "mail rcpt quit",
         ),
         (
             (*ONE, *GO, Message(), b"554 5.7.1 looks like spam\r\n", *QUIT),
             2,
-            "SMTP CRITICAL - data: 554 5.7.1 looks like spam (after # s)",
+            "SMTP CRITICAL - data: 554 5.7.1 looks like spam (after # s), cause: content",
             "mail rcpt quit",
         ),
         (
@@ -137,14 +137,14 @@ def sends(script: Script, *arguments: str) -> plugin.Checked:
         (
             (*ONE, *GO, Hang()),
             2,
-            "SMTP CRITICAL - data: no answer within 1 s",
+            "SMTP CRITICAL - data: no answer within 1 s, cause: silent",
             "mail rcpt",
         ),
         # Greylisted: there is nobody to send it to.
         (
             (*BEGUN, Expect(b"RCPT"), b"450 4.2.0 Greylisted\r\n", *RSET, *QUIT),
             1,
-            "SMTP WARNING - rcpt: a@x: 450 4.2.0 Greylisted (after # s)",
+            "SMTP WARNING - rcpt: a@x: 450 4.2.0 Greylisted (after # s), cause: greylisted",
             "mail quit",
         ),
         # What the server does once it has the message is no more of its business.
@@ -192,13 +192,13 @@ def test_nobody_else_gets_it() -> None:
         (
             b"250 a\r\n552 5.2.2 full\r\n",
             2,
-            "SMTP CRITICAL - data: b@x: 552 5.2.2 full (after # s)",
+            "SMTP CRITICAL - data: b@x: 552 5.2.2 full (after # s), cause: mailbox full",
             "mail rcpt quit",
         ),
         (
             b"452 4.2.2 full\r\n450-4.2.1 not\r\n450 4.2.1 now\r\n",
-            1,
-            "SMTP WARNING - data: a@x: 452 4.2.2 full (after # s), also "
+            2,
+            "SMTP CRITICAL - data: a@x: 452 4.2.2 full (after # s), cause: mailbox full, also "
             "data: b@x: 450 4.2.1 not / 4.2.1 now (after # s)",
             "mail rcpt quit",
         ),
@@ -342,7 +342,7 @@ def test_a_list_has_no_say_in_where_the_mailbox_is(tmp_path: Path) -> None:
     ("greeted", "said"),
     [
         ((HI, POOR, Tagged(b"LOGIN", b"TAG NO [AUTHENTICATIONFAILED] no way\r\n")),
-         "login refused: 'NO (AUTHENTICATIONFAILED) no way' (after # s)"),
+         "login refused: 'NO (AUTHENTICATIONFAILED) no way' (after # s), cause: login rejected"),
         ((HI, CAPABLE, Tagged(b"AUTHENTICATE PLAIN", b"TAG NO s3cret\r\n")),
          "login refused: 'NO ***' (after # s)"),
         ((b"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 AUTH=PLAIN] hi\r\n",
@@ -509,7 +509,8 @@ def test_untrusted(names: tuple[str, ...], days: int, said: str, code: int, tmp_
     authority = Authority.made(tmp_path, "CA")
     script = (Handshake(authority.serving(*names, days=days)), *WHOLE)
     run = trip(script, "--ca-file", authority.path, scheme="imaps")
-    assert (run.code, run.line) == (2, f"delivery: BOX/INBOX: {said} (after # s)")
+    line = f"delivery: BOX/INBOX: {said} (after # s), cause: certificate"
+    assert (run.code, run.line) == (2, line)
     run = trip(script, "--no-verify", scheme="imaps")
     assert (run.code, run.box.faults) == (code, [])
     expired = f"delivery: the certificate of 127.0.0.1 expired 3 days ago, {after(-3):%Y-%m-%d}"
@@ -544,7 +545,7 @@ def test_unreachable() -> None:
         where = ("--mailbox", f"imaps://me@127.0.0.1:{port}")
         done = asked(smtp, "--deliver", "--rcpt", "a@x", *where)
     assert done.line.partition(" delivery: ")[2] == (
-        "me@127.0.0.1/INBOX: connection refused (after # s)"
+        "me@127.0.0.1/INBOX: connection refused (after # s), cause: refused"
     )
     assert done.code == 2
 
@@ -724,8 +725,12 @@ def test_what_is_learned_on_the_way() -> None:
             "answered in # s (slowest: banner # s), 1 recipient accepted, SPF pass, "
             "delivered in # s",
         ),
-        ("spf,dkim", "delivery: dkim is fail"),
-        ("DKIM,dmarc", "delivery: dkim is fail, also delivery: dmarc is none"),
+        ("spf,dkim", "delivery: dkim is fail, cause: unauthenticated"),
+        (
+            "DKIM,dmarc",
+            "delivery: dkim is fail, "
+            "cause: unauthenticated, also delivery: dmarc is none, cause: unauthenticated",
+        ),
     ],
 )
 def test_required_results(required: str, said: str) -> None:
@@ -756,13 +761,14 @@ def test_nobody_else_s_results() -> None:
     run = trip(script, *INSECURE, "--require-auth-results", "spf,dkim,dmarc")
     assert (run.code, run.line) == (
         1,
-        "delivery: no result of spf, also delivery: no result of dmarc",
+        "delivery: no result of spf, "
+        "cause: unauthenticated, also delivery: no result of dmarc, cause: unauthenticated",
     )
 
 
 def test_no_results_at_all() -> None:
     run = trip(WHOLE, *INSECURE, "--require-auth-results", "spf", "-w", "delivery=9")
-    assert (run.code, run.line) == (1, "delivery: no result of spf")
+    assert (run.code, run.line) == (1, "delivery: no result of spf, cause: unauthenticated")
     assert run.done.perfdata.endswith("delivery=#s;9;;0")
 
 

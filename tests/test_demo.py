@@ -41,8 +41,10 @@ quit # s █ [OK]
 This one takes connections, but never says a word:
 
 $ check_smtp_health -H 127.0.0.1 -p # -v -t 2
-SMTP CRITICAL - 127.0.0.1:# banner: no answer within 2 s
+SMTP CRITICAL - 127.0.0.1:# banner: no answer within 2 s, cause: silent
 [CRITICAL] banner: no answer within 2 s
+cause    silent (network): See whether the server is up and not stuck, and whether a firewall on \
+the way drops packets.
 connect # s █ [OK]
 banner # s █ [CRITICAL] no answer within 2 s
 | time=#s;;;0;2 connect=#s;;;0
@@ -62,8 +64,10 @@ quit # s █ [OK]
 
 NO_ANSWER = """\
 $ check_smtp_health -H 127.0.0.1 -p # -v
-SMTP CRITICAL - 127.0.0.1:# connect: connection refused (after # s)
+SMTP CRITICAL - 127.0.0.1:# connect: connection refused (after # s), cause: refused
 [CRITICAL] connect: connection refused (after # s)
+cause    refused (network): See whether the mail service runs and listens on this port \
+(Postfix: master.cf and inet_interfaces; Exim: daemon_smtp_ports), and whether a firewall rejects.
 connect # s █ [CRITICAL] connection refused
 | time=#s;;;0;10
 (exit code 2)

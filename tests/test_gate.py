@@ -125,7 +125,10 @@ TOLD: dict[str, tuple[tuple[str, ...], Answers, Answer]] = {
     "an MX": (("--mx",), {("mx.test", "MX"): records(f"MX 1 {NAMED}")}, NXDOMAIN),
     "an MX beside a good one": (
         ("--mx",),
-        {("mx.test", "MX"): records(f"MX 1 {NAMED}", "MX 2 mx.test."), ("mx.test", "A"): A},
+        {
+            ("mx.test", "MX"): records(f"MX 1 {NAMED}", "MX 2 mx.test."),
+            ("mx.test", "A"): records("A 127.0.0.2"),
+        },
         NXDOMAIN,
     ),
     "a PTR": (

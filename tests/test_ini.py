@@ -104,7 +104,7 @@ def test_the_command_line_comes_after_the_file(tmp_path: Path) -> None:
     done = plugin.run("-p", "2", f"--extra-opts=@{file}", "127.0.0.1")
     assert (done.code, done.line, done.perfdata, done.stderr) == (
         2,
-        "SMTP CRITICAL - 127.0.0.1:2 connect: connection refused (after # s)",
+        "SMTP CRITICAL - 127.0.0.1:2 connect: connection refused (after # s), cause: refused",
         "time=#s;;;0;1",
         "",
     )

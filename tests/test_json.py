@@ -16,6 +16,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from check_smtp_health import __version__
+from check_smtp_health.judge.cause_table import CAUSES
 from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
 from tests import harmless, masking, plugin
@@ -123,7 +124,7 @@ CASES = (
     ),
     Case(
         "message refused",
-        1,
+        2,
         (
             *(*BEGUN, Expect(b"RCPT"), b"250 ok\r\n", Expect(b"DATA"), b"354 go\r\n"),
             *(Message(), b"452 4.2.2 full\r\n", *QUIT),
@@ -193,7 +194,7 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
 def test_the_schema_is_strict_and_describes_every_member() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     objects = list(parts(SCHEMA))
-    assert len(objects) == 13
+    assert len(objects) == 14
     for one in objects:
         assert one["additionalProperties"] is False
         assert one["required"] == list(one["properties"])
@@ -246,6 +247,7 @@ def test_a_healthy_server() -> None:
                 "seconds": "#",
                 "stages": [stage("connect"), stage("banner"), stage("helo"), stage("quit")],
                 "tls": None,
+                "elsewhere": [],
                 "delivery": None,
                 "verdicts": [],
                 "transcript": said(
@@ -289,10 +291,11 @@ def test_a_refusal() -> None:
         "status": "SMTP CRITICAL - 127.0.0.1:25 helo: 550 5.7.1 No / way (after # s), also "
         "banner: does not contain 'Postfix': '220 mx.example ESMTP'",
         "problems": [
-            {"state": "CRITICAL", "text": "helo: 550 5.7.1 No / way (after # s)"},
+            {"state": "CRITICAL", "text": "helo: 550 5.7.1 No / way (after # s)", "cause": None},
             {
                 "state": "WARNING",
                 "text": "banner: does not contain 'Postfix': '220 mx.example ESMTP'",
+                "cause": None,
             },
         ],
         "targets": [
@@ -335,6 +338,7 @@ def test_a_refusal() -> None:
                     stage("quit"),
                 ],
                 "tls": None,
+                "elsewhere": [],
                 "delivery": None,
                 "verdicts": [],
                 "transcript": said(
@@ -402,9 +406,20 @@ def test_a_connection_refused() -> None:
         "version": __version__,
         "state": "CRITICAL",
         "exit_code": 2,
-        "status": "SMTP CRITICAL - 127.0.0.1:25 connect: connection refused (after # s)",
+        "status": "SMTP CRITICAL - 127.0.0.1:25 connect: connection refused (after # s), "
+        "cause: refused",
         "problems": [
-            {"state": "CRITICAL", "text": "connect: connection refused (after # s)"},
+            {
+                "state": "CRITICAL",
+                "text": "connect: connection refused (after # s)",
+                "cause": {
+                    "name": "refused",
+                    "group": "network",
+                    "advice": CAUSES["refused"].advice,
+                    "list": "",
+                    "listed": "",
+                },
+            },
         ],
         "targets": [
             {
@@ -431,6 +446,7 @@ def test_a_connection_refused() -> None:
                     )
                 ],
                 "tls": None,
+                "elsewhere": [],
                 "delivery": None,
                 "verdicts": [],
                 "transcript": said("*: connection refused"),
@@ -649,7 +665,10 @@ def test_a_round_trip() -> None:
                 {"kind": "unauthenticated", "problem": "dkim is none", **silent},
                 {"kind": "unauthenticated", "problem": "no result of dmarc", **silent},
             ],
-            problems=["delivery: dkim is none", "delivery: no result of dmarc"],
+            problems=[
+                "delivery: dkim is none",
+                "delivery: no result of dmarc",
+            ],
         ),
     ]
     assert delivery["began"] <= last["began"]

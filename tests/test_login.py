@@ -96,7 +96,11 @@ def test_the_best_of_both(offered: bytes, arguments: tuple[str, ...], chosen: by
         *(Expect(chosen), b"535 5.7.8 no\r\n", *QUIT),
     )
     got = logs_in(script, *arguments)
-    assert got == (2, "SMTP CRITICAL - auth: 535 5.7.8 no (after # s)", f"{ASKED} quit")
+    assert got == (
+        2,
+        "SMTP CRITICAL - auth: 535 5.7.8 no (after # s), cause: login rejected",
+        f"{ASKED} quit",
+    )
 
 
 @pytest.mark.usefixtures("uncovered")

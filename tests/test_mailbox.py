@@ -16,9 +16,10 @@ from check_smtp_health.errors import LocalFault, SessionFault, Violation
 from check_smtp_health.net import driver
 from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Watch, untimed
+from check_smtp_health.net.way import Way
 from check_smtp_health.roundtrip.imap import Imap
 from check_smtp_health.roundtrip.lines import LINE_LIMIT, LINES_LIMIT, REPLY_LIMIT, LineParser
-from check_smtp_health.roundtrip.mailbox import Access, Reader, Way
+from check_smtp_health.roundtrip.mailbox import Access, Reader
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
 from check_smtp_health.roundtrip.pop3 import HEADERS_LIMIT, Pop3

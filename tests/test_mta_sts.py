@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from check_smtp_health.errors import NoPolicy
 from check_smtp_health.policy import mta_sts
 from check_smtp_health.policy.mta_sts import Policy
+from check_smtp_health.report import Finding
 from tests import masking, needs, plugin
 from tests.plugin import Outcome
 from tests.servers.authority import Authority, after
@@ -37,7 +38,7 @@ POLICY = (
 
 RECORD = 'TXT "v=STSv1; id=20260101T00"'
 
-HTTPS = "127.0.0.43"
+HTTPS, SMTP = "127.0.0.43", "127.0.0.44"
 """Where the policy is served, on port 443."""
 
 
@@ -194,6 +195,34 @@ def test_reporting(texts: Sequence[bytes], said: str) -> None:
     assert mta_sts.reporting(texts) == said
 
 
+RUA = "the rua of the TLSRPT record is not mailto: or https:"
+
+
+@pytest.mark.parametrize(
+    ("texts", "wrong"),
+    [
+        ([b"v=TLSRPTv1; rua=mailto:tls@mail.test"], None),
+        ([b"v=TLSRPTv1;rua=https://a.test/x?y , MAILTO:b@c;"], None),
+        ([b"v=TLSRPTv1; rua=tls@mail.test"], b"tls@mail.test"),
+        ([b"v=TLSRPTv1; rua=http://a.test/"], b"http://a.test/"),
+        ([b"v=TLSRPTv1; rua=mailto:a@b,c@d"], b"c@d"),
+        ([b"v=TLSRPTv1; rua=mailto:"], b"mailto:"),
+        ([b"v=TLSRPTv1; rua=mailto://a@b@c"], b"mailto://a@b@c"),
+        ([b"v=TLSRPTv1; rua=https:a.test"], b"https:a.test"),
+        ([b"v=TLSRPTv1; rua=https:///x"], b"https:///x"),
+        ([b"v=TLSRPTv1; rua="], b""),
+        # None counts, so that none is wrong.
+        ([b"v=TLSRPTv1; rua=a", b"v=TLSRPTv1; rua=b"], None),
+        ([b"v=TLSRPTv1; x=y"], None),
+        ([b"v=TLSRPTv2; rua=a"], None),
+        ([], None),
+    ],
+)
+def test_where_reports_go(texts: Sequence[bytes], wrong: bytes | None) -> None:
+    findings = [] if wrong is None else [Finding("misconfigured", RUA, wrong)]
+    assert mta_sts.misdirected(texts) == findings
+
+
 @dataclass(frozen=True)
 class World:
     """A mail server, who vouches for policy hosts, what these show, and what they were asked."""
@@ -216,9 +245,9 @@ class World:
         server = ScriptedServer(script, address=HTTPS, port=443, received=self.requests)
         known = {
             ("mail.test", "MX"): records("MX 10 mx.mail.test.", "MX 20 b.pool.test."),
-            ("mail.test", "A"): records("A 127.0.0.1"),
-            ("mx.mail.test", "A"): records("A 127.0.0.1"),
-            ("b.pool.test", "A"): records("A 127.0.0.1"),
+            ("mail.test", "A"): records(f"A {SMTP}"),
+            ("mx.mail.test", "A"): records(f"A {SMTP}"),
+            ("b.pool.test", "A"): records(f"A {SMTP}"),
             ("_mta-sts.mail.test", "TXT"): records(RECORD),
             ("_smtp._tls.mail.test", "TXT"): records('TXT "v=TLSRPTv1; rua=mailto:t@mail.test"'),
             ("mta-sts.mail.test", "A"): records(f"A {HTTPS}"),
@@ -240,7 +269,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     names = ("mail.test", "mx.mail.test", "b.pool.test")
     offer = (BANNER, EHLO, b"250-mx.mail.test\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"))
     again = (Handshake(authority.serving(*names)), EHLO, b"250 mx.mail.test\r\n", *QUIT)
-    with ScriptedServer((*offer, b"220 go\r\n", *again)).running() as server:
+    with ScriptedServer((*offer, b"220 go\r\n", *again), address=SMTP).running() as server:
         yield World(server, authority, authority.serving("mta-sts.mail.test"), [])
 
 
@@ -307,6 +336,45 @@ def test_a_policy_that_enforces_nothing_is_named(world: World, mode: str) -> Non
     assert outcome.line.endswith(f", {after(90):%Y-%m-%d}, also mail.test mta-sts: mode {mode}")
 
 
+@pytest.mark.parametrize(
+    ("texts", "code", "note"),
+    [
+        (["v=TLSRPTv1; rua=tls@<a.test>"], 1, f"[WARNING] {RUA}: 'tls@(a.test)'"),
+        (["v=TLSRPTv1; rua=http://a.test/"], 1, f"[WARNING] {RUA}: 'http://a.test/'"),
+        (["v=TLSRPTv1; rua=a", "v=TLSRPTv1; rua=b"], 0, "[OK] 2 TLSRPT records, so none counts"),
+    ],
+)
+def test_reports_that_go_nowhere(world: World, texts: list[str], code: int, note: str) -> None:
+    answer = records(*(f'TXT "{text}"' for text in texts))
+    outcome = world.run(page(), answers={("_smtp._tls.mail.test", "TXT"): answer})
+    assert (outcome.code, note in said(outcome)) == (code, True)
+    if code:
+        assert outcome.line == (
+            f"SMTP WARNING - mail.test mta-sts: {note.partition(' ')[2]}, 2 of 2 healthy"
+        )
+
+
+def test_the_source_and_the_family_are_those_of_the_run(world: World) -> None:
+    """Of everything that is connected to or asked: the domain, its hosts and the policy's."""
+    server = ScriptedServer((Handshake(world.good), Swallow(), page()), address=HTTPS, port=443)
+    answers = {
+        ("mail.test", "MX"): records("MX 10 mx.mail.test."),
+        ("mx.mail.test", "A"): records(f"A {SMTP}"),
+        ("_mta-sts.mail.test", "TXT"): records(RECORD),
+        ("mta-sts.mail.test", "A"): records(f"A {HTTPS}"),
+    }
+    with server.running(), NameServer(answers).running() as names:
+        outcome = plugin.run(
+            *("-H", "mail.test", "-p", str(world.smtp.port), "-F", "me.example", "--mx"),
+            *("--mta-sts", "--nameserver", names.nameserver, "--source", "127.0.0.9"),
+            *("-S", "--ca-file", world.authority.path),
+        )
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert (server.peers, world.smtp.peers[-1]) == (["127.0.0.9"], "127.0.0.9")
+    assert names.peers == {"127.0.0.9"}
+    assert not [kind for _, _, kind in names.asked if kind == "AAAA"]
+
+
 def test_a_host_that_is_not_covered(world: World) -> None:
     outcome = world.run(page(POLICY.replace(b"mx.mail", b"old.mail")), arguments=("--mx",))
     assert (outcome.code, outcome.line) == (
@@ -320,7 +388,7 @@ def test_a_host_that_is_its_own_domain(world: World) -> None:
     outcome = world.run(page(policy), answers={("mail.test", "MX"): Answer()}, arguments=())
     assert outcome.code == 0
     assert masking.masked(outcome.line) == (
-        f"SMTP OK - mail.test:{world.smtp.port} [127.0.0.1] answered in # s (slowest: # # s), "
+        f"SMTP OK - mail.test:{world.smtp.port} [{SMTP}] answered in # s (slowest: # # s), "
         "TLS 1.3, certificate expires in 90 days, #, MTA-STS enforce"
     )
 
@@ -330,7 +398,7 @@ def test_the_mx_set_is_looked_up_where_it_is_not_known(world: World) -> None:
     assert (outcome.code, outcome.line) == (
         2,
         f"SMTP CRITICAL - mail.test:{world.smtp.port} mta-sts: the policy does not cover "
-        "b.pool.test [127.0.0.1]",
+        f"b.pool.test [{SMTP}]",
     )
 
 

@@ -23,6 +23,9 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step, Swal
 HTTPS = "127.0.0.44"
 """Where the policy is served, on port 443."""
 
+SMTP = "127.0.0.45"
+"""Where the domain and its MX host are."""
+
 OFFER = (EHLO, b"250-mx.example.org\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"), b"220 go\r\n")
 AGAIN = (EHLO, b"250 mx.example.org\r\n", *QUIT)
 PLAIN = (EHLO, b"250 mx.example.org\r\n", *QUIT)
@@ -61,13 +64,13 @@ class World:
         web = (Handshake(host or self.contexts["policy host"]), Swallow(), page)
         smtp = script or (*GREETED, Handshake(self.contexts[kind]), *AGAIN)
         with ExitStack() as stack:
-            server = ScriptedServer(smtp)
+            server = ScriptedServer(smtp, address=SMTP)
             stack.enter_context(server.running())
             stack.enter_context(ScriptedServer(web, address=HTTPS, port=443).running())
             known = {
                 ("example.org", "MX"): "MX 10 mx.example.org.",
-                ("example.org", "A"): "A 127.0.0.1",
-                ("mx.example.org", "A"): "A 127.0.0.1",
+                ("example.org", "A"): f"A {SMTP}",
+                ("mx.example.org", "A"): f"A {SMTP}",
                 (f"_{server.port}._tcp.mx.example.org", "TLSA"): self.tlsa[kind],
                 ("_mta-sts.example.org", "TXT"): 'TXT "v=STSv1; id=1"',
                 ("mta-sts.example.org", "A"): f"A {HTTPS}",
@@ -103,10 +106,11 @@ def told(outcome: Outcome) -> tuple[int, str]:
     return outcome.code, masking.masked(line)
 
 
-EXPIRED = "mx.example.org:PORT mta-sts: certificate expired 3 days ago, # [127.0.0.1]"
+TOO_OLD = "mx.example.org:PORT mta-sts: certificate expired 3 days ago, #"
+EXPIRED = f"{TOO_OLD}, cause: certificate [127.0.0.45]"
 NAMED = (
-    "mx.example.org:PORT mta-sts: certificate is for old.example.net, not mx.example.org "
-    "[127.0.0.1]"
+    "mx.example.org:PORT mta-sts: certificate is for old.example.net, not mx.example.org, "
+    "cause: certificate [127.0.0.45]"
 )
 FINE = "1 of 1 healthy, slowest: #"
 
@@ -121,14 +125,14 @@ FINE = "1 of 1 healthy, slowest: #"
             "2 days",
             ("--dane",),
             2,
-            "mx.example.org:PORT mta-sts: certificate expires in 2 days, # (limit 3) [127.0.0.1], "
+            "mx.example.org:PORT mta-sts: certificate expires in 2 days, # (limit 3) [127.0.0.45], "
             "0 of 1 healthy",
         ),
         (
             "2 days",
             ("--no-verify",),
             2,
-            "mx.example.org:PORT certificate: expires in 2 days, # (limit 3) [127.0.0.1], "
+            "mx.example.org:PORT certificate: expires in 2 days, # (limit 3) [127.0.0.45], "
             "0 of 1 healthy",
         ),
         (
@@ -155,8 +159,8 @@ FINE = "1 of 1 healthy, slowest: #"
             "expired",
             (),
             2,
-            "mx.example.org:PORT tls: certificate expired 3 days ago, # (after # s) [127.0.0.1], "
-            "0 of 1 healthy",
+            "mx.example.org:PORT tls: certificate expired 3 days ago, # (after # s), cause: "
+            "certificate [127.0.0.45], 0 of 1 healthy",
         ),
     ],
 )
@@ -191,7 +195,7 @@ TESTING = "mode: testing\nmx: mx.example.org\nmax_age: 604800\n"
         (
             TESTING,
             1,
-            f"{EXPIRED}, also example.org mta-sts: mode testing, 1 of 1 healthy",
+            f"{TOO_OLD} [127.0.0.45], also example.org mta-sts: mode testing, 1 of 1 healthy",
         ),
         (
             "mode: none\nmax_age: 60\n",
@@ -284,7 +288,7 @@ def test_an_mx_host_without_tls(world: World) -> None:
     outcome = world.run("good", "--mx", "-S", script=script)
     assert told(outcome) == (
         2,
-        "SMTP CRITICAL - mx.example.org:PORT starttls: STARTTLS is not offered [127.0.0.1], "
+        "SMTP CRITICAL - mx.example.org:PORT starttls: STARTTLS is not offered [127.0.0.45], "
         "0 of 1 healthy",
     )
 

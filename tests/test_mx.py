@@ -101,33 +101,36 @@ def test_what_fails_comes_first_when_verbose(port: int) -> None:
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
-        pytest.param({}, "no such domain (after # s)", id="no domain"),
+        pytest.param({}, "no such domain (after # s), cause: unresolvable", id="no domain"),
         pytest.param(
             {(DOMAIN, "MX"): records("MX 0 .")},
-            "the domain takes no mail (null MX) (after # s)",
+            "the domain takes no mail (null MX) (after # s), cause: not accepting",
             id="null MX",
         ),
         pytest.param(
             {(DOMAIN, "MX"): records("MX 10 192.0.2.1.")},
-            "the MX is 192.0.2.1, which is not a host name (after # s)",
+            "the MX is 192.0.2.1, which is not a host name (after # s), cause: unresolvable",
             id="an address",
         ),
         pytest.param(
             {(DOMAIN, "MX"): records(r"MX 10 a\124b\010<i>.example.org.")},
-            "the MX is a\\x7cb\\010(i).example.org, which is not a host name (after # s)",
+            "the MX is a\\x7cb\\010(i).example.org, which is not a host name (after # s), "
+            "cause: unresolvable",
             id="hostile",
         ),
         pytest.param(
             {(DOMAIN, "MX"): fails("SERVFAIL")},
-            f"MX of {DOMAIN}: SERVFAIL from 127.0.0.1 (after # s)",
+            f"MX of {DOMAIN}: SERVFAIL from 127.0.0.1 (after # s), cause: unresolvable",
             id="SERVFAIL",
         ),
         pytest.param(
             {(DOMAIN, "MX"): fails("REFUSED")},
-            f"MX of {DOMAIN}: REFUSED from 127.0.0.1 (after # s)",
+            f"MX of {DOMAIN}: REFUSED from 127.0.0.1 (after # s), cause: unresolvable",
             id="REFUSED",
         ),
-        pytest.param({(DOMAIN, "MX"): SILENCE}, "no answer within 3 s", id="silence"),
+        pytest.param(
+            {(DOMAIN, "MX"): SILENCE}, "no answer within 3 s, cause: unresolvable", id="silence"
+        ),
     ],
 )
 def test_a_domain_that_leads_nowhere(port: int, answers: Answers, said: str) -> None:
@@ -184,7 +187,7 @@ def test_a_host_that_does_not_resolve(port: int) -> None:
     assert (done.code, done.line) == (
         2,
         f"SMTP CRITICAL - gone.example.org:{port} resolve: no such host name (after # s), "
-        "1 of 2 healthy",
+        "cause: unresolvable, 1 of 2 healthy",
     )
 
 
@@ -194,7 +197,7 @@ def test_a_host_without_address_of_that_family(port: int) -> None:
     assert (done.code, done.line) == (
         2,
         f"SMTP CRITICAL - {ONE}:{port} resolve: the name has no address (for IPv6) (after # s), "
-        "0 of 1 healthy",
+        "cause: unresolvable, 0 of 1 healthy",
     )
 
 
@@ -209,16 +212,16 @@ def test_every_address_of_every_host(port: int) -> None:
     )
 
 
-def test_two_domains_together(port: int) -> None:
+def test_a_host_of_two_domains_is_probed_once(port: int) -> None:
     other = "example.net"
-    answers = {**published(f"MX 10 {ONE}."), (other, "MX"): records(f"MX 5 {ONE}.")}
-    done = asked(port, answers, "-H", other)
+    answers = {**published(*BOTH), (TWO, "A"): records(f"A {GOOD}")}
+    done = asked(port, {**answers, (other, "MX"): records(f"MX 5 {TWO.upper()}.")}, "-H", other)
     assert done.code == 0
     assert done.line.startswith(f"SMTP OK - {DOMAIN}, {other}: 2 of 2 healthy, slowest: ")
     stages = ("time", "resolve", "connect", "banner", "helo", "quit")
-    shared = metrics(ONE, *stages).replace(";0;1", ";0;3")
+    first, second = (metrics(one, *stages).replace(";0;1", ";0;3") for one in (ONE, TWO))
     assert done.perfdata == (
-        f"healthy=2;;;0;2 '{DOMAIN}::resolve'=#s;;;0 {shared} '{other}::resolve'=#s;;;0 {shared}"
+        f"healthy=2;;;0;2 '{DOMAIN}::resolve'=#s;;;0 {first} {second} '{other}::resolve'=#s;;;0"
     )
 
 
@@ -232,7 +235,8 @@ def test_the_systems_name_server_is_asked_where_none_is_given(tmp_path: Path) ->
         )
     assert (done.code, done.line, done.stderr, len(asked)) == (
         2,
-        f"SMTP CRITICAL - {DOMAIN} resolve: no such domain (after # s), 0 of 1 healthy",
+        f"SMTP CRITICAL - {DOMAIN} resolve: no such domain (after # s), cause: unresolvable, "
+        "0 of 1 healthy",
         "",
         1,
     )
@@ -262,10 +266,10 @@ def test_against_real_name_servers() -> None:
         none = plugin.run("-H", "gone.mail.test", *common)
     assert re.sub(r"slowest.*", "", whole.line) == "SMTP OK - mail.test: 2 of 2 healthy, "
     assert re.findall(r"'(\S+)::time'", whole.perfdata) == ["mx1.mail.test", "mx2.mail.test"]
-    said = "SMTP CRITICAL - {} resolve: {} (after # s), 0 of 1 healthy"
+    said = "SMTP CRITICAL - {} resolve: {} (after # s), cause: {}, 0 of 1 healthy"
     assert [null.line, none.line] == [
-        said.format("null.mail.test", "the domain takes no mail (null MX)"),
-        said.format("gone.mail.test", "no such domain"),
+        said.format("null.mail.test", "the domain takes no mail (null MX)", "not accepting"),
+        said.format("gone.mail.test", "no such domain", "unresolvable"),
     ]
 
 

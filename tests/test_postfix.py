@@ -187,5 +187,8 @@ def test_refusal_followed_by_a_farewell() -> None:
 def test_stopped() -> None:
     with postfix.running() as server:
         assert answer(server)[0] == 0
-    line = f"SMTP CRITICAL - 127.0.0.1:{server.port} connect: connection refused (after # s)"
+    line = (
+        f"SMTP CRITICAL - 127.0.0.1:{server.port} connect: connection refused (after # s), "
+        "cause: refused"
+    )
     assert answer(server) == (2, line, "time=#s;;;0;10", "")

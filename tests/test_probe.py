@@ -144,7 +144,7 @@ def test_no_address_answers() -> None:
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
             (Connect(FIRST, None, 0.5), TimedOut(5), 5),
-            (Connect(SECOND, None, 1.0), Unreachable("connection refused"), 1),
+            (Connect(SECOND, None, 1.0), Unreachable("connection refused", reason="refused"), 1),
         ],
     )
     assert (report.address, report.observations[-1]) == (
@@ -156,6 +156,7 @@ def test_no_address_answers() -> None:
             Failure(
                 "unreachable",
                 "192.0.2.1 no answer, 192.0.2.2 connection refused",
+                reason="partly refused",
             ),
         ),
     )

@@ -105,7 +105,7 @@ def test_bars_are_a_waterfall(encoding: str, bar: str, filler: str) -> None:
 def test_a_partial_line_is_in_the_transcript() -> None:
     with ScriptedServer((b"220-a\r\n22", Hang())).running() as server:
         done = plugin.run(*plugin.at(server.port), "-vv", "-t", "1")
-    assert [line[10:] for line in done.stdout.splitlines()[4:8]] == [
+    assert [line[10:] for line in done.stdout.splitlines()[5:9]] == [
         "*: connected to 127.0.0.1",
         "S: 220-a",
         "S: 22",

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from check_smtp_health import __version__, errors
+from check_smtp_health.judge.cause_table import ADVICE, CAUSES
 from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
-from tests import command_line, documented
+from tests import command_line, documented, plugin
 from tests.documented import (
     ICINGA,
     README,
@@ -33,6 +34,7 @@ from tests.servers.authority import Authority, self_signed
 
 pytestmark = pytest.mark.usefixtures("uncovered")
 
+CAUSES_PAGE = (ROOT / "docs" / "causes.md").read_text()
 FAULTS = (ROOT / "docs" / "faults.md").read_text()
 NRPE = (ROOT / "contrib" / "nrpe.cfg").read_text()
 MRPE = (ROOT / "contrib" / "mrpe.cfg").read_text()
@@ -57,12 +59,32 @@ def test_states() -> None:
 
 
 def test_the_option_that_changes_a_state_is_named() -> None:
-    named = {
-        kind.strip("`"): [words.split()[0] for words in coded(todo)]
-        for kind, _, _, todo in table(README, "States")
-    }
+    named = {kind.strip("`"): todo.split() for kind, _, _, todo in table(README, "States")}
     changed = {kind: word for kind, word in FAILURES.items() if word.startswith("-")}
     assert [kind for kind, option in changed.items() if option not in named[kind]] == []
+
+
+def test_what_to_do() -> None:
+    told = {kind.strip("`"): todo for kind, _, _, todo in table(README, "States")}
+    assert told == ADVICE
+
+
+def test_causes() -> None:
+    assert table(CAUSES_PAGE, "What there is") == [
+        (f"`{cause.name}`", cause.group, (cause.state or "").upper(), cause.advice)
+        for cause in CAUSES.values()
+    ]
+
+
+EXPLAINED = re.findall(
+    r"^\$ check_smtp_health --explain '(.*)'\n((?:.+\n)+?)```$", README + CAUSES_PAGE, re.MULTILINE
+)
+
+
+@pytest.mark.parametrize(("given", "answer"), EXPLAINED)
+def test_explained(given: str, answer: str) -> None:
+    outcome = plugin.run("--explain", given)
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (3, answer, "")
 
 
 def test_faults() -> None:
@@ -122,7 +144,7 @@ def test_certificates(world: World, tmp_path: Path) -> None:
     assert [row[0] for row in rows] == list(contexts)
     for certificate, state, said in rows:
         outcome = run("check_smtp_health -H mx.example.org -S", world, contexts[certificate])
-        after = " (after # s)" if "tls: " in said else ""
+        after = " (after # s), cause: certificate" if "tls: " in said else ""
         assert masked(outcome.line) == masked(
             f"SMTP {state} - mx.example.org:25 {said.strip('`')}{after} [127.0.0.1]"
         )

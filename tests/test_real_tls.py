@@ -278,7 +278,7 @@ def test_certificate_rejected(files: Files, sasl: Dovecot, way: Way, case: Case)
             *(server.port, way.option, "--ca-file", files.authority, "-A", "PLAIN"),
             password=PASSWORD,
         )
-        text = f"tls: certificate {case.text} (after # s)"
+        text = f"tls: certificate {case.text} (after # s), cause: certificate"
         assert told(outcome) == due(2, server.port, text, way.began, days=case.days)
         assert used(outcome) == []
         assert farewells(server, 2) == sorted([way.rejected, way.looked])
@@ -292,7 +292,7 @@ def test_old_tls(files: Files, way: Way) -> None:
         text = fine(90, "1.2")
         assert told(run(server.port, *trust)) == due(0, server.port, text, way.stages)
         assert server.sessions() == clean(way.counts)
-        text = "tls: the server's TLS is older than --tls-min (after # s)"
+        text = "tls: the server's TLS is older than --tls-min (after # s), cause: tls broken"
         outcome = run(server.port, *trust, "--tls-min", "1.3")
         assert told(outcome) == due(2, server.port, text, way.began, days="")
         assert farewells(server, 2) == sorted([way.counts, way.rejected])
@@ -306,7 +306,7 @@ def test_ancient_tls(files: Files, way: Way) -> None:
         "tls_medium_cipherlist": "ALL:@SECLEVEL=0",
     }
     with serving(files.certificates["good"], way, **settings) as server:
-        text = "tls: the server's TLS is older than --tls-min (after # s)"
+        text = "tls: the server's TLS is older than --tls-min (after # s), cause: tls broken"
         outcome = run(server.port, way.option, "--ca-file", files.authority)
         assert told(outcome) == due(2, server.port, text, way.began, days="")
         assert farewells(server, 1) == [way.rejected]
@@ -322,7 +322,10 @@ def test_tls_not_offered() -> None:
 
 def test_tls_offered_but_not_available(files: Files) -> None:
     with serving(files.certificates["missing"]) as server:
-        text = "starttls: 454 4.7.0 TLS not available due to local problem (after # s)"
+        text = (
+            "starttls: 454 4.7.0 TLS not available due to local problem (after # s), "
+            "cause: tls broken"
+        )
         stages = "connect banner helo quit"
         assert told(run(server.port, "-S")) == due(1, server.port, text, stages, days="")
         assert farewells(server, 1) == ["ehlo=1 starttls=0/1 quit=1 commands=2/3"]
@@ -423,7 +426,10 @@ def test_wrong_password(files: Files, sasl: Dovecot, mechanism: str) -> None:
         outcome = run(
             *(server.port, "-S", "--ca-file", files.authority, "-A", mechanism), password=WRONG
         )
-        text = "auth: 535 5.7.8 Error: authentication failed: (reason unavailable) (after # s)"
+        text = (
+            "auth: 535 5.7.8 Error: authentication failed: (reason unavailable) (after # s), "
+            "cause: login rejected"
+        )
         assert told(outcome) == due(2, server.port, text, STARTTLS.stages)
         assert used(outcome) == [mechanism]
         connected, warned, left = server.sessions()
@@ -552,7 +558,7 @@ def test_dovecot(files: Files, sasl: Dovecot, way: Way, mechanism: str) -> None:
 def test_dovecot_wrong_password(files: Files, sasl: Dovecot) -> None:
     before = len(sasl.log())
     outcome = run(sasl.port, "-S", "--ca-file", files.authority, password=WRONG)
-    text = "auth: 535 5.7.8 Authentication failed. (after # s)"
+    text = "auth: 535 5.7.8 Authentication failed. (after # s), cause: login rejected"
     assert told(outcome) == due(2, sasl.port, text, STARTTLS.stages)
     *_, logout = _dovecot_log(sasl, before, "logging out")
     assert logout.startswith(
@@ -596,7 +602,7 @@ def test_exim_wrong_password(files: Files, mechanism: str) -> None:
         outcome = run(
             *(server.port, "-S", "--ca-file", files.authority, "-A", mechanism), password=WRONG
         )
-        text = "auth: 535 Incorrect authentication data (after # s)"
+        text = "auth: 535 Incorrect authentication data (after # s), cause: login rejected"
         assert told(outcome) == due(2, server.port, text, STARTTLS.stages)
         _, failed, left, last = server.session()
     authenticator = mechanism.partition("-")[0].lower()
@@ -615,7 +621,10 @@ def test_exim_wants_a_client_certificate(files: Files, way: Way) -> None:
         outcome = run(port, way.option, "--ca-file", files.authority)
         # TLS 1.3: our side of the handshake is done before theirs has found out.
         stage = "helo" if way is STARTTLS else "banner"
-        text = f"{stage}: the server wants a client certificate, give --cert and --key (after # s)"
+        text = (
+            f"{stage}: the server wants a client certificate, give --cert and --key (after # "
+            "s), cause: certificate"
+        )
         stages = "connect tls banner starttls" if way is STARTTLS else "connect tls"
         assert told(outcome) == due(2, port, text, stages)
 

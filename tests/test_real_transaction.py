@@ -118,7 +118,7 @@ def test_unknown_recipient() -> None:
         assert answer(server, "--rcpt", UNKNOWN) == (
             2,
             f"SMTP CRITICAL rcpt: {UNKNOWN}: 550 5.1.1 ({UNKNOWN}): Recipient address "
-            "rejected: User unknown in local recipient table (after # s)",
+            "rejected: User unknown in local recipient table (after # s), cause: unknown recipient",
             stages("mail"),
         )
         what = f"550 5.1.1 <{UNKNOWN}>: Recipient address rejected: User unknown in local "
@@ -201,7 +201,7 @@ def test_greylisting(arguments: tuple[str, ...], code: int, state: str) -> None:
         assert answer(server, "--rcpt", KNOWN, *arguments) == (
             code,
             f"SMTP {state} rcpt: {KNOWN}: 450 4.2.0 ({KNOWN}): Recipient address rejected: "
-            "Greylisted (after # s)",
+            "Greylisted (after # s), cause: greylisted",
             stages("mail"),
         )
         assert session(server) == [
@@ -227,7 +227,8 @@ def test_too_large_a_message() -> None:
     with postfix.running(**STRICT, message_size_limit="20000") as server:
         assert answer(server, "--size", "20001", "--rcpt", KNOWN) == (
             2,
-            "SMTP CRITICAL mail: 552 5.3.4 Message size exceeds fixed limit (after # s)",
+            "SMTP CRITICAL mail: 552 5.3.4 Message size exceeds fixed limit (after # s), "
+            "cause: message too big",
             stages(),
         )
         assert session(server) == [
@@ -240,8 +241,9 @@ def test_full_disk() -> None:
     with postfix.running(**STRICT, queue_minfree=str(1 << 60), notify_classes="") as server:
         code, line, labels = answer(server, "--size", "1000")
         assert (code, line, labels) == (
-            1,
-            "SMTP WARNING mail: 452 4.3.1 Insufficient system storage (after # s)",
+            2,
+            "SMTP CRITICAL mail: 452 4.3.1 Insufficient system storage (after # s), "
+            "cause: disk full",
             stages(),
         )
         *_, counts = session(server)
@@ -255,7 +257,8 @@ def test_sender_refused() -> None:
     with postfix.running(**settings) as server:
         assert answer(server, "-f", "me@bad.example", "--rcpt", KNOWN) == (
             2,
-            f"SMTP CRITICAL mail: 550 5.7.1 (me@bad.example): {what} (after # s)",
+            f"SMTP CRITICAL mail: 550 5.7.1 (me@bad.example): {what} (after # s), "
+            "cause: sender rejected",
             stages(),
         )
         assert session(server) == [
@@ -396,7 +399,7 @@ def test_lmtp(way: str) -> None:
         assert answer(server, "--lmtp", "--rcpt", UNKNOWN, host=host) == (
             2,
             f"SMTP CRITICAL rcpt: {UNKNOWN}: 550 5.1.1 ({UNKNOWN}) User doesn't exist: "
-            f"{UNKNOWN} (after # s)",
+            f"{UNKNOWN} (after # s), cause: unknown recipient",
             stages("mail"),
         )
         client = "127.0.0.1" if way == "TCP" else "local"
@@ -452,7 +455,7 @@ def exim_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exi
         (
             ("--rcpt", FOREIGN),
             2,
-            f"CRITICAL rcpt: {FOREIGN}: 550 relay not permitted (after # s)",
+            f"CRITICAL rcpt: {FOREIGN}: 550 relay not permitted (after # s), cause: relay denied",
             [f"H={EXIM_CLIENT} F=<> rejected RCPT <{FOREIGN}>: relay not permitted"],
         ),
         (
@@ -470,7 +473,8 @@ def exim_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exi
         (
             ("--size", "20001", "--rcpt", KNOWN),
             2,
-            "CRITICAL mail: 552 Message size exceeds maximum permitted (after # s)",
+            "CRITICAL mail: 552 Message size exceeds maximum permitted (after # s), "
+            "cause: message too big",
             [f"rejected MAIL FROM:<> H={EXIM_CLIENT}: message too big: size=20001 max=20000"],
         ),
     ],

@@ -120,7 +120,9 @@ def test_disagreement(
     ("banner", "helo", "problems"),
     [
         (b"-other.test ESMTP\r\n220 mx.test", b" mx.test", ["banner says 'other.test'"]),
-        (b" mx.test", b" [127.0.0.1]", ["helo says '(127.0.0.1)'"]),
+        (b" mx.test", b" other.test Hello", ["helo says 'other.test'"]),
+        (b" mx.test", b" other.test, pleased to meet you", ["helo says 'other.test'"]),
+        (b" mx.test", b" me.example.org", ["helo says 'me.example.org'"]),
         (b"", b" mx.test", ["banner says no name"]),
         (b" m\xff|x<\x1b> y", b" mx.TEST.", ["banner says 'm\ufffd\\x7cx(\\x1b)'"]),
     ],

@@ -224,7 +224,7 @@ def test_no_password_for_a_stranger(tmp_path: Path) -> None:
     assert (done.code, done.line, server.received) == (
         2,
         f"SMTP CRITICAL - 127.0.0.1:{server.port} tls: certificate self-signed, "
-        "try --ca-file or --no-verify (after # s)",
+        "try --ca-file or --no-verify (after # s), cause: certificate",
         [*(b"EHLO me.example\r\n", b"STARTTLS\r\n") * 2, b"QUIT\r\n"],
     )
 

@@ -173,11 +173,11 @@ def test_what_a_certificate_says(tmp_path: Path, what: str) -> None:
     assert (document["targets"][0]["tls"] or {"certificate": None})["certificate"] is not None
 
 
-CANNOT_TELL = "certificate: its dates cannot be read"
+CANNOT_TELL = "certificate: its dates cannot be read, cause: certificate"
 
 FINE = "answered in # s (slowest: banner # s), TLS 1.3, certificate expires in 90 days, #"
 
-MISDATED = "tls: certificate format error in certificate's notAfter field"
+MISDATED = "tls: certificate format error in certificate's notAfter field, cause: certificate"
 
 ODDITIES: dict[str, tuple[str, str]] = {
     **dict.fromkeys(ODD, (FINE, CANNOT_TELL)),
@@ -189,7 +189,7 @@ ODDITIES: dict[str, tuple[str, str]] = {
         ("a date that is none", "a date in words", "a date without a zone"), (MISDATED, CANNOT_TELL)
     ),
     "a date in the year 0": (CANNOT_TELL, CANNOT_TELL),
-    "an end in the year 0": ("tls: certificate expired", CANNOT_TELL),
+    "an end in the year 0": ("tls: certificate expired, cause: certificate", CANNOT_TELL),
 }
 """What is said of each odd certificate that OpenSSL has verified, and that nobody has."""
 
@@ -288,7 +288,7 @@ ASKED = b"\xc0\x0c"
 
 LOCALHOST = socket.inet_aton("127.0.0.1")
 
-NO_ADDRESS = "resolve: the name has no address (for IPv4) (after # s)"
+NO_ADDRESS = "resolve: the name has no address (for IPv4) (after # s), cause: unresolvable"
 
 REFUSED = ", ".join(["127.9.#.# connection refused"] * 4)
 
@@ -315,11 +315,11 @@ LIES: dict[str, tuple[Lie, str]] = {
         lambda question: answered(
             question, *(record(ASKED, 1, bytes([127, 9, n // 250, n % 250])) for n in range(1000))
         ),
-        f"connect: {REFUSED}, and 996 more (after # s)",
+        f"connect: {REFUSED}, and 996 more (after # s), cause: refused",
     ),
     "nonsense": (
         lambda question: question[:2] + b"\x81\x80" + RAW * 5,
-        "resolve: no answer within 1 s",
+        "resolve: no answer within 1 s, cause: unresolvable",
     ),
     "half an answer": (
         lambda question: answered(question, record(ASKED, 1, LOCALHOST))[:-3],
@@ -327,7 +327,8 @@ LIES: dict[str, tuple[Lie, str]] = {
     ),
     "more by TCP, where nobody listens": (
         lambda question: answered(question, flags=0x8380),
-        "resolve: the name servers gave no answer (temporary failure) (after # s)",
+        "resolve: the name servers gave no answer (temporary failure) (after # s), "
+        "cause: unresolvable",
     ),
 }
 

@@ -11,7 +11,7 @@ from nagiosplugin import Range
 
 from check_smtp_health.config import build, getopt
 from check_smtp_health.config.option_table import OPTIONS
-from check_smtp_health.config.parsers import Expect, Keyword
+from check_smtp_health.config.parsers import Control, Expect, Keyword
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.report import Host
 from tests import command_line
@@ -58,6 +58,8 @@ def test_defaults() -> None:
         "endpoint.mx": False,
         "endpoint.min_healthy": None,
         "endpoint.nameservers": (),
+        "endpoint.controls": (),
+        "endpoint.expect_mx": (),
         "greeting.verb": "HELO",
         "greeting.expect": Expect(220, ""),
         "greeting.fqdn": None,
@@ -80,10 +82,12 @@ def test_defaults() -> None:
         "transaction.no_relay": (),
         "transaction.commands": (),
         "policies.given": {},
+        "policies.dnsbl_key": None,
         "judging.timeout_state": "critical",
         "judging.tempfail": "warning",
         "judging.verbose": 0,
         "judging.keeps_transcript": False,
+        "judging.states": {},
         "warning": {},
         "critical": {},
     }
@@ -144,6 +148,35 @@ def test_defaults() -> None:
         (("-t", "7:unknown"), {"endpoint.timeout": 7.0, "judging.timeout_state": "unknown"}),
         (("-t", "7:1"), {"endpoint.timeout": 7.0, "judging.timeout_state": "warning"}),
         (("--tempfail", "CRITICAL"), {"judging.tempfail": "critical"}),
+        (
+            ("--state", "greylisted=ok,blocklisted=1", "--state", "timed_out=UNKNOWN"),
+            {
+                "judging.states": {
+                    "greylisted": "ok",
+                    "blocklisted": "warning",
+                    "timed_out": "unknown",
+                }
+            },
+        ),
+        (
+            ("--control", "a.example", "--control", "a.example:25", "--control", "192.0.2.1:443"),
+            {
+                "endpoint.controls": (
+                    Control(Host("a.example", "a.example", "name"), 25),
+                    Control(Host("192.0.2.1", "192.0.2.1", "address"), 443),
+                )
+            },
+        ),
+        (
+            ("--control", "::1", "--control", "[::1]:26", "--control=[::1]", "-p", "587"),
+            {
+                "endpoint.port": 587,
+                "endpoint.controls": (
+                    Control(Host("::1", "::1", "address"), 587),
+                    Control(Host("::1", "::1", "address"), 26),
+                ),
+            },
+        ),
         (("-q",), {}),
         (("-q", "true"), {}),
         (("-q", "0", "-p", "1"), {"endpoint.port": 1}),

@@ -132,6 +132,11 @@ def test_what_starttls_adds(environment: Environment, plain: set[str], tmp_path:
     assert "ssl" in modules - plain
 
 
+def test_controls_cost_a_healthy_run_nothing(environment: Environment, plain: set[str]) -> None:
+    with ScriptedServer((BANNER, *HELO, *QUIT)).running() as server:
+        assert loaded_by_check(environment, server, "--control", "192.0.2.1") == plain
+
+
 def test_what_a_recipient_adds(environment: Environment, plain: set[str]) -> None:
     ok = b"250 ok\r\n"
     script = (*HELO, Expect(b"MAIL"), ok, Expect(b"RCPT"), ok, Expect(b"RSET"), ok, *QUIT)

@@ -69,7 +69,7 @@ def test_a_hanging_target_delays_nobody_and_blurs_nobodys_times() -> None:
         done = probed(port, *hosts(BAD, GOOD, DEAD), "-t1")
     assert (done.code, done.line) == (
         2,
-        f"SMTP CRITICAL - {BAD}:{port} banner: no answer within 1 s, 2 of 3 healthy",
+        f"SMTP CRITICAL - {BAD}:{port} banner: no answer within 1 s, cause: silent, 2 of 3 healthy",
     )
     assert done.seconds < 1 + plugin.SLACK
     times = dict(re.findall(r"'([\d.]+)::time'=([\d.]+)s", done.stdout))
@@ -152,7 +152,9 @@ def test_a_line_too_long_says_how_many_are_left_out() -> None:
     port = free_port()
     addresses = [f"127.0.1.{number}" for number in range(1, 41)]
     done = probed(port, *hosts(*addresses))
-    shown = [f"{one}:{port} connect: connection refused (after # s)" for one in addresses]
+    shown = [
+        f"{one}:{port} connect: connection refused (after # s), cause: refused" for one in addresses
+    ]
     assert done.code == 2
     *named, rest = done.line.removeprefix("SMTP CRITICAL - ").split(", also ")
     assert named == shown[: len(named)]
@@ -170,7 +172,7 @@ def test_all_addresses_of_a_name(tmp_path: Path) -> None:
     assert (done.code, done.stderr) == (2, "")
     said = done.line.removeprefix("SMTP CRITICAL - ").removesuffix(", 1 of 3 healthy")
     assert sorted(said.split(", also ")) == [
-        f"mx.example:{port} connect: connection refused (after # s) [::1]",
+        f"mx.example:{port} connect: connection refused (after # s), cause: refused [::1]",
         f"mx.example:{port} helo: 550 5.7.1 no (after # s) [127.0.0.3]",
     ]
     assert set(re.findall(r"'(\S+)::time'", done.perfdata)) == {GOOD, BAD, "[::1]"}

@@ -122,7 +122,10 @@ def test_the_name_is_that_of_the_host(pki: Certificates) -> None:
     said = f"answered in # s (slowest: banner # s), TLS 1.3, {expires(90)}"
     assert (code, line) == (0, f"SMTP OK - {said}")
     code, line, _ = meets(pki, (Handshake(pki.context("good")),), "--ssl", sni="")
-    said = "tls: certificate is for mx.example, not 127.0.0.1, try --sni or --no-verify (after # s)"
+    said = (
+        "tls: certificate is for mx.example, not 127.0.0.1, try --sni or --no-verify "
+        "(after # s), cause: certificate"
+    )
     assert (code, line) == (2, f"SMTP CRITICAL - {said}")
 
 
@@ -156,7 +159,7 @@ def test_client_certificate(pki: Certificates, version: ssl.TLSVersion) -> None:
         ssl.TLSVersion.TLSv1_2: "tls: the server found no common cipher, or wants a client "
         "certificate (after # s)",
         ssl.TLSVersion.TLSv1_3: "helo: the server wants a client certificate, give --cert and "
-        "--key (after # s)",
+        "--key (after # s), cause: certificate",
     }
     assert (code, line) == (2, f"SMTP CRITICAL - {said[version]}")
 
@@ -172,7 +175,7 @@ def test_client_certificate_of_a_stranger(pki: Certificates, version: ssl.TLSVer
     code, line, _ = meets(pki, (*GO, Handshake(context)), "-S", "--cert", str(own))
     stage = "tls" if version == ssl.TLSVersion.TLSv1_2 else "helo"
     said = "the server rejects the client certificate of --cert"
-    assert (code, line) == (2, f"SMTP CRITICAL - {stage}: {said} (after # s)")
+    assert (code, line) == (2, f"SMTP CRITICAL - {stage}: {said} (after # s), cause: certificate")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +243,10 @@ def test_the_second_look_ends_with_the_deadline(pki: Certificates) -> None:
     """What there is no time left to find out is left unsaid."""
     slow = (Sleep(0.6), *GO, Handshake(pki.context("unknown issuer")), *QUIT)
     got = meets(pki, slow, "-S")
-    said = "tls: certificate unknown issuer, try --ca-file or --no-verify (after # s)"
+    said = (
+        "tls: certificate unknown issuer, try --ca-file or --no-verify (after # s), "
+        "cause: certificate"
+    )
     assert got == (2, f"SMTP CRITICAL - {said}", BEGUN)
 
 
@@ -248,7 +254,7 @@ def test_the_second_look_is_announced_to_a_proxy_too(pki: Certificates) -> None:
     before = (Expect(b"PROXY TCP4 127.0.0.1 127.0.0.1 "), *GO)
     got = meets(pki, (*before, Handshake(pki.context("other name")), *QUIT), "-S", "-r")
     said = "certificate is for www.example.org, not mx.example, try --sni or --no-verify"
-    expected = f"SMTP CRITICAL - tls: {said} (after # s)"
+    expected = f"SMTP CRITICAL - tls: {said} (after # s), cause: certificate"
     assert got == (2, expected, f"{BEGUN} certificate_days")
 
 
@@ -293,7 +299,7 @@ def test_without_cryptography_the_reason_alone(pki: Certificates, tmp_path: Path
             2,
             "",
             f"SMTP CRITICAL - 127.0.0.1:{server.port} tls: certificate self-signed, "
-            "try --ca-file or --no-verify (after # s)",
+            "try --ca-file or --no-verify (after # s), cause: certificate",
         )
         seen = server.connections
         done = plugin.run(*where, *base, "--no-verify", environment=environment)

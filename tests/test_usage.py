@@ -80,6 +80,35 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         ("--print-definition", ""),
         "--print-definition: '' is not one of icinga2, director, nagios, nrpe",
     ),
+    *(
+        (("--control", given), f"--control: '{given}' is not HOST or HOST:PORT")
+        for given in ("", "a b", "a.example:", "a.example:0", "a.example:x", "a:1:2", "/run/smtp")
+    ),
+    *(
+        (("--control", given), f"--control: '{given}' is not HOST or HOST:PORT")
+        for given in ("[::1]25", "[::1", "[::1]:99999", "256.1.1.1")
+    ),
+    (("--state", ""), "--state: '' is not NAME=STATE"),
+    (("--state", "greylisted"), "--state: 'greylisted' is not NAME=STATE"),
+    (("--state", "=ok"), "--state: '=ok' is not NAME=STATE"),
+    (
+        ("--state", "greylisted=fine"),
+        "--state: 'fine' is not a state (ok, warning, critical, unknown)",
+    ),
+    (
+        ("--state", "grey-listed=ok"),
+        "--state: 'grey-listed' is not a cause or kind of failure, did you mean greylisted?",
+    ),
+    (
+        ("--state", "disk_full=ok"),
+        "--state: 'disk_full' is not a cause or kind of failure, did you mean disk-full?",
+    ),
+    (
+        ("--state", "timeout=ok"),
+        "--state: 'timeout' is not a cause or kind of failure, did you mean timed_out?",
+    ),
+    (("--state", "xyzzy=ok"), "--state: 'xyzzy' is not a cause or kind of failure"),
+    (("--state", "silent=ok,silent=ok"), "--state: silent is given twice"),
     (("--tempfail", "4"), "--tempfail: '4' is not a state (ok, warning, critical, unknown)"),
     (("--tempfail", ""), "--tempfail: '' is not a state (ok, warning, critical, unknown)"),
     (
@@ -94,9 +123,65 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--nameserver", "192.0.2.1:0"), "--nameserver: '0' is not a port (1 to 65535)"),
     (("--nameserver", "[::1"), "--nameserver: '[::1' is not ADDRESS or ADDRESS:PORT"),
     (("--dnsbl", "a..b"), "--dnsbl: 'a..b' is not a zone of DNS"),
-    (("--dnsbl", "zen.example/here"), "--dnsbl: 'here' is not an IP address"),
-    (("--dnsbl", "zen.example/"), "--dnsbl: '' is not an IP address"),
-    (("--dnsbl", "zen.example/fe80::1%eth0"), "--dnsbl: 'fe80::1%eth0' is not an IP address"),
+    (("--dnsbl", "zen.example/here"), "--dnsbl: 'here' is neither an IP address nor a domain"),
+    (("--dnsbl", "zen.example/"), "--dnsbl: '' is neither an IP address nor a domain"),
+    (
+        ("--dnsbl", "zen.example/example..org"),
+        "--dnsbl: 'example..org' is neither an IP address nor a domain",
+    ),
+    (
+        ("--dnsbl", "zen.example/192.0.2.256"),
+        "--dnsbl: '192.0.2.256' is neither an IP address nor a domain",
+    ),
+    (("--dnsbl", "zen.example="), "--dnsbl: '' are not codes, as in 127.0.0.[2;4..11]"),
+    *(
+        (
+            ("--dnsbl", f"zen.example={codes}/192.0.2.1"),
+            f"--dnsbl: '{codes}' are not codes, as in 127.0.0.[2;4..11]",
+        )
+        for codes in (
+            "127.0.0",
+            "127.0.0.256",
+            "127.0.0.[]",
+            "127.0.0.[4..2]",
+            "127.0.0.[2;]",
+            "127.0.0.[2...4]",
+            "127.0.0.2.3",
+            "127.0.0.[2",
+            "127.0.0.x",
+            "127.0.0.2, 127.0.0.3",
+        )
+    ),
+    (
+        ("--dnsbl", "zen.example=127.0.0.2*3"),
+        "--dnsbl: 'zen.example=127.0.0.2*3' has a weight, which is postscreen's: leave it out",
+    ),
+    (
+        ("--dnsbl", "KEY.zen.example"),
+        "--dnsbl: 'KEY.zen.example' needs a key, use --dnsbl-key-file FILE",
+    ),
+    (
+        ("--dnsbl", "zen.example", "--dnsbl-key-file", "x"),
+        "--dnsbl-key-file: cannot read 'x': No such file or directory",
+    ),
+    (("--dnsbl-key-file", "x"), "--dnsbl-key-file: needs --dnsbl with the label KEY in its zone"),
+    (("--expect-mx", "mx.example"), "--expect-mx: needs --mx"),
+    (
+        ("--dnsbl", "q7xk3m5n.zen.dq.spamhaus.net=127.0.0.999"),
+        "--dnsbl: '127.0.0.999' are not codes, as in 127.0.0.[2;4..11]",
+    ),
+    (
+        ("--dnsbl", "q7xk3m5n..zen.dq.spamhaus.net"),
+        "--dnsbl: '***..zen.dq.spamhaus.net' is not a zone of DNS",
+    ),
+    (
+        ("Q7xk3m5n.zen.dq.Spamhaus.net",),
+        "'***.zen.dq.Spamhaus.net' is one word too many",
+    ),
+    (
+        ("--dnsbl", "zen.example/fe80::1%eth0"),
+        "--dnsbl: 'fe80::1%eth0' is neither an IP address nor a domain",
+    ),
     (("--dane",), "--dane: needs TLS, add -S or --ssl"),
     (("--dane", "-S", "--no-verify"), "--dane: cannot be combined with --no-verify"),
     (
@@ -329,6 +414,12 @@ UNMEASURED = (
 """What a run that only says HELO to an address does not measure."""
 
 HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("-H", "example.org", "--mx", "--expect-mx", "a b"), "--expect-mx: 'a b' is not a host name"),
+    (("-H", "example.org", "--mx", "--expect-mx", ""), "--expect-mx: '' is not a host name"),
+    (
+        ("-H", "example.org", "--mx", "--expect-mx", "::1"),
+        "--expect-mx: '::1' is not a name that DNS knows",
+    ),
     ((), "no host given, use -H HOST"),
     (("-H", ""), "-H: '' is not a host name, IP address or socket path"),
     (("-H", "a b"), "-H: 'a b' is not a host name, IP address or socket path"),

@@ -26,11 +26,12 @@ from check_smtp_health.escaping import has_controls, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Literal, TypeVar
 
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.mailbox_url import Mailbox
+    from check_smtp_health.config.parsers import Control, State
     from check_smtp_health.report import Host
 
     _T = TypeVar("_T")
@@ -54,12 +55,14 @@ def build(  # noqa: PLR0913
     password: str | None = None,
     mailbox_password: str | None = None,
     *,
+    dnsbl_key: str | None = None,
     keeps_transcript: bool = False,
+    causes: Sequence[str] = (),
 ) -> Settings:
     """Return the settings that the options make.
 
-    ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords are
-    what ``credentials`` found.
+    ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords and
+    the key are what ``credentials`` found, ``causes`` are what ``--state`` may name.
 
     Raises:
         UsageFault: the first thing that is wrong.
@@ -74,8 +77,14 @@ def build(  # noqa: PLR0913
         login=_login(options, tls, password),
         transaction=transaction,
         roundtrip=_roundtrip(options, mailbox_password, endpoint),
-        policies=Policies({name: options.all(name) for name in POLICIES if options.count(name)}),
-        judging=_judging(options, stages, tls, keeps_transcript=keeps_transcript),
+        policies=_policies(options, dnsbl_key),
+        judging=_judging(
+            options,
+            stages,
+            tls,
+            keeps_transcript=keeps_transcript,
+            states=parsers.states(options.all("state"), causes),
+        ),
     )
 
 
@@ -85,9 +94,10 @@ def _endpoint(options: Options) -> Endpoint:
         raise UsageFault("", "no host given, use -H HOST")
     source = options.last("source")
     port = parsers.port(options.last("port"))
+    port = port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT)
     return Endpoint(
         hosts=hosts,
-        port=port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT),
+        port=port,
         timeout=parsers.timeout(options.last("timeout")),
         family=_family(options, hosts, source),
         source=source,
@@ -96,7 +106,16 @@ def _endpoint(options: Options) -> Endpoint:
         mx=_is_about_names(options, "mx", hosts),
         min_healthy=_min_healthy(options, hosts),
         nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
+        controls=_controls(options, hosts, port),
+        expect_mx=_expect_mx(options),
     )
+
+
+def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Control, ...]:
+    given = options.all("control")
+    if given and all(host.kind == "socket" for host in hosts):
+        raise UsageFault("control", "has no effect on a Unix socket")
+    return tuple(dict.fromkeys(parsers.control(one, port) for one in given))
 
 
 def _once(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:
@@ -135,6 +154,12 @@ def _is_about_names(options: Options, option: str, hosts: tuple[Host, ...]) -> b
         return False
     parsers.need_names(option, hosts)
     return True
+
+
+def _expect_mx(options: Options) -> tuple[Host, ...]:
+    if options.count("expect-mx") and not options.count("mx"):
+        raise UsageFault("expect-mx", "needs --mx")
+    return _once(map(parsers.mx_host, options.all("expect-mx")), parsers.identity)
 
 
 def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
@@ -328,8 +353,28 @@ def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
     return mailboxes
 
 
+def _policies(options: Options, dnsbl_key: str | None) -> Policies:
+    keyed = [one for one in options.all("dnsbl") if parsers.has_key(one)]
+    if options.count("dnsbl-key-file") and not keyed:
+        label = parsers.KEY_LABEL
+        raise UsageFault("dnsbl-key-file", f"needs --dnsbl with the label {label} in its zone")
+    if keyed and not dnsbl_key:
+        raise UsageFault("dnsbl", f"{quoted(keyed[0])} needs a key, use --dnsbl-key-file FILE")
+    if keyed and dnsbl_key and not parsers.is_label(dnsbl_key):
+        raise UsageFault("dnsbl", "the key is not a label of DNS: letters, digits and hyphens")
+    return Policies(
+        {name: options.all(name) for name in POLICIES if options.count(name)},
+        dnsbl_key=Secret(dnsbl_key) if keyed and dnsbl_key else None,
+    )
+
+
 def _judging(
-    options: Options, stages: tuple[str, ...], tls: Tls, *, keeps_transcript: bool
+    options: Options,
+    stages: tuple[str, ...],
+    tls: Tls,
+    *,
+    keeps_transcript: bool,
+    states: Mapping[str, State],
 ) -> Judging:
     tempfail = options.last("tempfail")
     verbose = options.count("verbose")
@@ -341,4 +386,5 @@ def _judging(
         tempfail=parsers.state("tempfail", "warning" if tempfail is None else tempfail),
         verbose=verbose,
         keeps_transcript=keeps_transcript or verbose > 1,
+        states=states,
     )

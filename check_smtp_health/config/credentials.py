@@ -16,6 +16,8 @@ ENVIRONMENT = "CHECK_SMTP_HEALTH_AUTHPASS"
 
 MAILBOX_ENVIRONMENT = "CHECK_SMTP_HEALTH_MAILBOXPASS"
 
+DNSBL_ENVIRONMENT = "CHECK_SMTP_HEALTH_DNSBLKEY"
+
 FILE_LIMIT = 16 * 1024
 """Bytes read of a password file; OAuth tokens are long, but not that long."""
 
@@ -50,10 +52,21 @@ def password(options: Options, environment: Mapping[str, str]) -> str | None:
 
 def mailbox_password(options: Options, environment: Mapping[str, str]) -> str | None:
     """Return the password for the mailboxes, or None where nobody gave one; as ``password``."""
-    path = options.last("mailbox-pass-file")
+    return _from_file(options, "mailbox-pass-file", environment, MAILBOX_ENVIRONMENT)
+
+
+def dnsbl_key(options: Options, environment: Mapping[str, str]) -> str | None:
+    """Return the key of DNS blocklists, or None where nobody gave one; as ``password``."""
+    return _from_file(options, "dnsbl-key-file", environment, DNSBL_ENVIRONMENT)
+
+
+def _from_file(
+    options: Options, option: str, environment: Mapping[str, str], variable: str
+) -> str | None:
+    path = options.last(option)
     if path is not None:
-        return _kept(_first_line("mailbox-pass-file", path))
-    return _kept(environment.get(MAILBOX_ENVIRONMENT) or None)
+        return _kept(_first_line(option, path))
+    return _kept(environment.get(variable) or None)
 
 
 def _kept(found: str | None) -> str | None:

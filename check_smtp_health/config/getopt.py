@@ -72,9 +72,13 @@ class Options:
 
         Of values that must not be repeated, nothing is: a password may stand in the wrong place.
         """
-        if not fault.option:
-            return fault.problem
         problem = fault.problem
+        if "spamhaus" in problem.lower():
+            from check_smtp_health.masking import without_key
+
+            problem = without_key(problem)
+        if not fault.option:
+            return problem
         flag = self.flag(fault.option)
         if any(one.is_hidden for one in self._given.get(fault.option, ())):
             flag += " of --extra-opts"

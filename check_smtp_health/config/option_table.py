@@ -50,6 +50,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             ),
             Option(("--mx",), "", "HOST is a mail domain: probe every host of its MX set"),
             Option(
+                ("--expect-mx",),
+                "HOST",
+                "host that the MX set must have: these, and no other",
+                repeatable=True,
+            ),
+            Option(
                 ("--min-healthy",),
                 "N",
                 "with several targets: fewer than N OK or WARNING are CRITICAL, N or more but not "
@@ -62,6 +68,14 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 repeatable=True,
             ),
             Option(("--source",), "ADDRESS", "local IP address to connect from"),
+            Option(
+                ("--control",),
+                "HOST[:PORT]",
+                "server elsewhere that answers whenever our own network is well: asked for a "
+                "connection when a target gives no answer; if it does not answer either, the state "
+                "is UNKNOWN",
+                repeatable=True,
+            ),
             Option(
                 ("-r", "--proxy"),
                 "VERSION",
@@ -254,15 +268,23 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         (
             Option(
                 ("--dnsbl",),
-                "ZONE[/ADDRESS]",
-                "DNS blocklist in which the server's address, or another, must not be listed",
+                "ZONE[=CODES][/ADDRESS|/DOMAIN]",
+                "DNS blocklist in which the server's addresses, or another, or a domain must not "
+                "be listed; CODES are those that count, as in 127.0.0.[2;4..11] (default: all but "
+                "127.0.0.1)",
                 repeatable=True,
+            ),
+            Option(
+                ("--dnsbl-key-file",),
+                "FILE",
+                "file whose first line stands for the label KEY in ZONE; or the environment "
+                "variable CHECK_SMTP_HEALTH_DNSBLKEY",
             ),
             Option(
                 ("--reverse",),
                 "",
-                "the server's address must have a name that leads back to it and that banner and "
-                "HELO reply agree with",
+                "each of the server's addresses must have a name that leads back to it and that "
+                "banner and HELO reply agree with",
             ),
             Option(
                 ("--dane",),
@@ -275,6 +297,19 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "",
                 "HOST is a mail domain: its MTA-STS policy must be there and cover its MX set, and "
                 "each MX host's certificate must be good by the authorities; needs TLS",
+            ),
+            Option(
+                ("--sender",),
+                "DOMAIN[/ADDRESS]",
+                "mail must be able to leave as DOMAIN: SPF works and authorises ADDRESS, and there "
+                "is a DMARC record",
+                repeatable=True,
+            ),
+            Option(
+                ("--dkim",),
+                "SELECTOR[:DOMAIN]",
+                "with --sender: the DKIM key of that selector must be published and usable",
+                repeatable=True,
             ),
         ),
     ),
@@ -306,6 +341,13 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "STATE",
                 "state for a transient (4yz) reply (default: warning)",
             ),
+            Option(
+                ("--state",),
+                "NAME=STATE",
+                "state of a cause, such as greylisted, or of a kind of failure, such as "
+                "timed_out; several separated by commas",
+                repeatable=True,
+            ),
         ),
     ),
     (
@@ -334,6 +376,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "ENGINE",
                 "print the definitions for icinga2, director, nagios or nrpe and exit with 3",
             ),
+            Option(
+                ("--explain",),
+                "TEXT",
+                "print cause and advice for a reply from a mail log or a bounce and exit with 3; "
+                "asks no server",
+            ),
             Option(("-V", "--version"), "", "print the version and exit with 3"),
             Option(("-h", "--help"), "", "print this help and exit with 3"),
         ),
@@ -343,5 +391,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
 OPTIONS = tuple(option for _, options in GROUPS for option in options)
 """All rows."""
 
-POLICIES = tuple(option.name for option in dict(GROUPS)[POLICY_TITLE])
-"""The names of the options about what is published."""
+POLICIES = tuple(
+    option.name for option in dict(GROUPS)[POLICY_TITLE] if not option.name.endswith("-file")
+)
+"""The names of the options about what is published; a file only serves one of them."""

@@ -14,7 +14,7 @@ from check_smtp_health.report import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Literal
 
     State = Literal["ok", "warning", "critical", "unknown"]
@@ -38,6 +38,9 @@ SIZE_DIGITS = 20
 """Digits of a message size (RFC 1870 section 3)."""
 
 DNS_PORT = 53
+
+KEY_LABEL = "KEY"
+"""The label of a DNSBL's zone that stands for the customer's key."""
 
 LABEL_LIMIT = 63
 """Octets between two dots of a host name (RFC 1035 section 2.3.4)."""
@@ -75,6 +78,17 @@ class Keyword(NamedTuple):
         return self.name if self.parameter is None else f"{self.name}={self.parameter}"
 
 
+class Control(NamedTuple):
+    """A server elsewhere, by which our own network is told from a target's."""
+
+    host: Host
+    port: int
+
+    def __str__(self) -> str:
+        given = self.host.given
+        return f"[{given}]:{self.port}" if ":" in given else f"{given}:{self.port}"
+
+
 def host(given: str) -> Host:
     """Return the host that ``-H`` names."""
     if given.startswith("/"):
@@ -89,12 +103,22 @@ def host(given: str) -> Host:
     name, colon, port = given.rpartition(":")
     if colon and is_digits(port) and is_name(name):
         raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
-    text = given if given.isascii() else _to_ascii(given)
+    text = given if given.isascii() else to_ascii(given)
     if not is_name(text):
         raise UsageFault(
             "hostname", f"{quoted(given)} is not a host name, IP address or socket path"
         )
     return Host(given if given.isprintable() else text, text, "name")
+
+
+def mx_host(given: str) -> Host:
+    """Return the host that ``--expect-mx`` names."""
+    try:
+        expected = host(given)
+    except UsageFault as fault:
+        raise UsageFault("expect-mx", f"{quoted(given)} is not a host name") from fault
+    need_names("expect-mx", (expected,))
+    return expected
 
 
 def identity(given: Host) -> str:
@@ -119,7 +143,7 @@ def need_names(option: str, hosts: Iterable[Host]) -> None:
             raise UsageFault(option, f"{quoted(one.given)} is not a name that DNS knows")
 
 
-def _to_ascii(name: str) -> str:
+def to_ascii(name: str) -> str:
     """Return the name as DNS has it (IDNA), empty where it has none."""
     try:
         # The codec's import takes longer than a check of a near server: only where it is needed.
@@ -168,6 +192,52 @@ def nameserver(given: str) -> tuple[str, int]:
     if len(digits) > 5 or not 1 <= int(digits) <= 65535:
         raise UsageFault("nameserver", f"{quoted(digits)} is not a port (1 to 65535)")
     return address, int(digits)
+
+
+def control(given: str, default: int) -> Control:
+    """Return the server of ``--control``; ``default`` is the port where none is given."""
+    name, digits = given, str(default)
+    if given.startswith("[") and "]" in given:
+        name, _, rest = given[1:].partition("]")
+        if rest:
+            digits = rest[1:] if rest.startswith(":") else ""
+    elif given.count(":") == 1:
+        name, _, digits = given.partition(":")
+    is_port = is_digits(digits) and len(digits) <= 5 and 1 <= int(digits) <= 65535
+    try:
+        found = host(name)
+    except UsageFault:
+        found = None
+    if found is None or found.kind == "socket" or not is_port:
+        raise UsageFault("control", f"{quoted(given)} is not HOST or HOST:PORT")
+    return Control(found, int(digits))
+
+
+def states(given: Iterable[str], names: Sequence[str]) -> dict[str, State]:
+    """Return the states of ``--state`` by the cause or kind that they are for, one of ``names``."""
+    found: dict[str, State] = {}
+    for part in [part for one in given for part in one.split(",")]:
+        name, equals, word = part.partition("=")
+        if not (equals and name):
+            raise UsageFault("state", f"{quoted(part)} is not NAME=STATE")
+        if name not in names:
+            raise UsageFault(
+                "state", f"{quoted(name)} is not a cause or kind of failure{_nearest(name, names)}"
+            )
+        if name in found:
+            raise UsageFault("state", f"{name} is given twice")
+        found[name] = state("state", word)
+    return found
+
+
+def _nearest(given: str, names: Sequence[str]) -> str:
+    """Return which of the names may have been meant, as the end of a sentence."""
+    import difflib
+
+    # The two tables spell their names differently: timed_out, disk-full.
+    plain = {name.replace("_", "-"): name for name in names}
+    close = difflib.get_close_matches(given.lower().replace("_", "-").replace(" ", "-"), plain, 1)
+    return f", did you mean {plain[close[0]]}?" if close else ""
 
 
 def count(option: str, given: str) -> int:
@@ -331,6 +401,16 @@ def is_name(text: str) -> bool:
         and not any(label[0] == "-" or label[-1] == "-" for label in labels)
         and not labels[-1].isdigit()
     )
+
+
+def is_label(text: str) -> bool:
+    """Whether ``text`` can be one label of a host name."""
+    return "." not in text and is_name(f"{text}.test")
+
+
+def has_key(given: str) -> bool:
+    """Whether the zone of a ``--dnsbl`` needs the customer's key."""
+    return KEY_LABEL in given.partition("/")[0].partition("=")[0].split(".")
 
 
 def is_digits(text: str) -> bool:

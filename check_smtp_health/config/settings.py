@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Literal, NoReturn
 
     from check_smtp_health.config.mailbox_url import Mailbox
-    from check_smtp_health.config.parsers import Expect, Keyword, State
+    from check_smtp_health.config.parsers import Control, Expect, Keyword, State
     from check_smtp_health.config.thresholds import Limits
     from check_smtp_health.report import Host
 
@@ -46,7 +46,8 @@ class Endpoint(NamedTuple):
     """Which servers, and how to reach them. ``family`` is 4, 6 or None for both.
 
     ``timeout`` is the deadline of the whole run, in seconds; ``proxy`` the version of the PROXY
-    protocol, empty where no header is sent.
+    protocol, empty where no header is sent; ``controls`` are asked when a target does not answer;
+    ``expect_mx`` are the hosts that an MX set must have, none where any will do.
     """
 
     hosts: tuple[Host, ...]
@@ -59,6 +60,8 @@ class Endpoint(NamedTuple):
     mx: bool = False
     min_healthy: int | None = None
     nameservers: tuple[tuple[str, int], ...] = ()
+    controls: tuple[Control, ...] = ()
+    expect_mx: tuple[Host, ...] = ()
 
     @property
     def has_several(self) -> bool:
@@ -150,9 +153,13 @@ class RoundTrip(NamedTuple):
 
 
 class Policies(NamedTuple):
-    """The options about what is published, by name, with their words: ``policy`` reads them."""
+    """The options about what is published, by name, with their words: ``policy`` reads them.
+
+    ``dnsbl_key`` is the customer's key that some lists want in their zone.
+    """
 
     given: Mapping[str, tuple[str, ...]]
+    dnsbl_key: Secret | None = None
 
     def asks(self, option: str) -> bool:
         """Whether the option was given."""
@@ -160,13 +167,17 @@ class Policies(NamedTuple):
 
 
 class Judging(NamedTuple):
-    """How the outcome is judged and shown. States are words in lower case."""
+    """How the outcome is judged and shown. States are words in lower case.
+
+    ``states`` has those of causes and kinds of failures that the user wants to be different.
+    """
 
     limits: Limits
     timeout_state: State
     tempfail: State
     verbose: int = 0
     keeps_transcript: bool = False
+    states: Mapping[str, State] = {}  # nobody changes it
 
 
 class Settings(NamedTuple):

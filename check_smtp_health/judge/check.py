@@ -128,6 +128,11 @@ class _Perfdata:
             for result in target.report.policies
             if result.listings is not None
         ]
+        items += [
+            _quoted(f"{target.prefix}{label}") + f"={value};;;0"
+            for result in target.report.policies
+            for label, value in result.measures
+        ]
         return items
 
     def _days(self, certificate: Certificate) -> str:
@@ -142,6 +147,10 @@ class _Perfdata:
     def of_service(self, healthy: int, count: int) -> str:
         """Return the item for all targets together: how many of them are healthy."""
         return f"{HEALTHY}={healthy}{self._limits[HEALTHY]};0;{count}"
+
+
+def _quoted(label: str) -> str:
+    return f"'{label}'" if "::" in label else label
 
 
 def _text(limit: Range | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.escaping import harmless, printable
 from check_smtp_health.judge.nagios import Context, Critical, Ok, Result, Warn
-from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_of
+from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_with
 from check_smtp_health.report import duration
 from check_smtp_health.stages import NAMES, OUTSIDE
 from check_smtp_health.stages.state import named
@@ -108,9 +108,11 @@ class _FailureContext(Context):  # type: ignore[misc]
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         seen = metric.value
         kind = kind_of(seen.failure)
-        state = state_of(kind, self._judging)
+        state = state_with(resource.diagnosis(metric), kind, self._judging)
         if state == Ok and kind == "transient" and resource.lacks_tls:
             state = Warn  # who puts up with "not now" has still asked to see the certificate
+        if kind == "misconfigured" and resource.report.is_alone:
+            state = Critical  # nobody else takes the domain's mail
         return Result(state, describe(seen), metric)
 
 
@@ -120,7 +122,8 @@ class _FindingContext(_FailureContext):
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         seen, finding = metric.value
         text = f"{metric.name}: {_of_stage(seen, finding)}"
-        return Result(state_of(finding.kind, self._judging), text, metric)
+        state = state_with(resource.diagnosis(metric), finding.kind, self._judging)
+        return Result(state, text, metric)
 
 
 class _PolicyContext(_FailureContext):
@@ -133,9 +136,10 @@ class _PolicyContext(_FailureContext):
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         finding = metric.value
         text = f"{metric.name}: {sentence(finding)}"
-        if finding.kind == "listed":
+        diagnosis = resource.diagnosis(metric)
+        if finding.kind == "listed" and not {"listed", "blocklisted"} & self._judging.states.keys():
             return Result(self._listings.state(resource), text, metric)
-        return Result(state_of(finding.kind, self._judging), text, metric)
+        return Result(state_with(diagnosis, finding.kind, self._judging), text, metric)
 
 
 class _ListingsContext(_RangeContext):
@@ -147,10 +151,9 @@ class _ListingsContext(_RangeContext):
         return Ok if violated is None else violated[0]
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
-        # Without a finding there is nobody else to say it.
-        text = None if metric.value else "dnsbl: no listing"
-        state = self.state(resource)
-        return Result(state, None if state == Ok else text, metric)
+        # Each listing is judged by its finding; without one there is nobody else to say it.
+        state = Ok if metric.value else self.state(resource)
+        return Result(state, None if state == Ok else "dnsbl: no listing", metric)
 
 
 class _HealthyContext(_RangeContext):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
-from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown
-from check_smtp_health.judge.states import is_failed
+from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown, Warn
+from check_smtp_health.judge.states import FAILURES, REFUSALS, is_failed, kind_of
 from check_smtp_health.stages import DELIVERY, QUIT, TLS
 
 TYPE_CHECKING = False
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.judge.causes import Diagnosis
     from check_smtp_health.judge.nagios import Results
-    from check_smtp_health.report import Certificate, Observation, Report
+    from check_smtp_health.report import Certificate, Failure, Finding, Observation, Report
 
 
 class MailServer(Resource):  # type: ignore[misc]
@@ -37,6 +38,35 @@ class MailServer(Resource):  # type: ignore[misc]
             self.certificate = report.tls.certificate
         self.lacks_tls = bool(settings.tls.mode) and report.tls is None
         self._limits = settings.judging.limits
+        self._settings = settings
+        self._diagnoses: dict[int, Diagnosis | None] | None = None  # of who failed only
+
+    def diagnosis(self, metric: Metric) -> Diagnosis | None:
+        """Return why something failed, by one of the metrics given below; None if nobody knows."""
+        key = id(metric)
+        if self._diagnoses is None:
+            self._diagnoses = {}
+        if key not in self._diagnoses:
+            seen, problem = _observed(metric)
+            diagnosis = None
+            if problem is not None and FAILURES[problem.kind] != "ok":
+                from check_smtp_health.judge.causes import diagnose
+
+                diagnosis = diagnose(seen, problem, self._settings)
+            self._diagnoses[key] = diagnosis
+        return self._diagnoses[key]
+
+    def advice(self, metric: Metric) -> str:
+        """Return what to do about a failure or finding whose cause is unknown, else nothing.
+
+        Where a server has refused, its own words are the advice.
+        """
+        _, problem = _observed(metric)
+        if problem is None or (problem.kind in REFUSALS and problem.kind != "open_relay"):
+            return ""
+        from check_smtp_health.judge.cause_table import ADVICE
+
+        return ADVICE[kind_of(problem)]
 
     @property
     def is_counted(self) -> bool:
@@ -104,7 +134,10 @@ class MailService(Resource):  # type: ignore[misc]
     def probe(self) -> Iterator[Metric]:
         """Give the number of targets that are OK or WARNING, of how many."""
         failing = {
-            id(result.resource) for result in self._results if result.state in (Critical, Unknown)
+            id(result.resource)
+            for result in self._results
+            if result.state in (Critical, Unknown)
+            or (result.state == Warn and result.resource.report.is_misdirected)
         }
         counted = [target for target in self._targets if target.is_counted]
         healthy = sum(id(target) not in failing for target in counted)
@@ -114,6 +147,16 @@ class MailService(Resource):  # type: ignore[misc]
 def _identity(certificate: Certificate) -> Certificate:
     """Return what tells certificates apart: the time left depends on when it was read."""
     return certificate._replace(left=0.0)
+
+
+def _observed(metric: Metric) -> tuple[Observation | None, Failure | Finding | None]:
+    """Return the stage, and the failure or finding, that a metric stands for, if it does."""
+    if metric.context == "failure":
+        return metric.value, metric.value.failure
+    if metric.context == "finding":
+        seen, finding = metric.value
+        return seen, finding
+    return None, metric.value if metric.context == "policy" else None
 
 
 def _matters(seen: Observation) -> bool:

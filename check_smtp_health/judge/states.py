@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from check_smtp_health.config import parsers
     from check_smtp_health.config.settings import Judging
     from check_smtp_health.errors import Kind
-    from check_smtp_health.report import Failure, Observation
+    from check_smtp_health.judge.causes import Diagnosis
+    from check_smtp_health.report import Failure, Finding, Observation
 
     State = Any  # nagiosplugin has no types
     Rule = Literal[parsers.State, "-t", "--tempfail", "-c"]
@@ -48,6 +49,7 @@ FAILURES: dict[Kind, Rule] = {
     "duplicated": "warning",
     "misplaced": "warning",
     "unauthenticated": "warning",
+    "unauthorised": "critical",
     "undeleted": "warning",
     "no_policy": "critical",
     "insecure": "critical",
@@ -75,16 +77,26 @@ _RANK = {Ok: 0, Unknown: 1, Warn: 2, Critical: 3}
 
 def state_of(kind: Kind, judging: Judging) -> State:
     """Return the state of a kind of failure or finding."""
-    rule = FAILURES[kind]
+    rule = judging.states.get(kind) or FAILURES[kind]
     chosen = {"-t": judging.timeout_state, "--tempfail": judging.tempfail}
     return STATES[chosen.get(rule, rule)]
 
 
-def kind_of(failure: Failure) -> Kind:
-    """Return the kind by which a failure is judged."""
-    if failure.kind == "rejected" and failure.code is not None and is_transient(failure.code):
+def state_with(diagnosis: Diagnosis | None, kind: Kind, judging: Judging) -> State:
+    """Return the state of a failure or finding: its cause decides, where that has a state."""
+    if diagnosis is not None:
+        chosen = judging.states.get(diagnosis.cause.name) or diagnosis.cause.state
+        if chosen:
+            return STATES[chosen]
+    return state_of(kind, judging)
+
+
+def kind_of(problem: Failure | Finding) -> Kind:
+    """Return the kind by which a failure or finding is judged."""
+    code = getattr(problem, "code", None)  # a finding has none, for its kind says it
+    if problem.kind == "rejected" and code is not None and is_transient(code):
         return "transient"
-    return failure.kind
+    return problem.kind
 
 
 def worst(states: Iterable[State]) -> State:

@@ -89,9 +89,9 @@ class HealthSummary(Summary):  # type: ignore[misc]
         for target in self._worst_first():
             problems = self._problems(target)
             if problems:
-                said = SEPARATOR.join(map(str, problems))
-                report = target.report
-                texts.append(f"{_where(report, NAME_LIMIT)} {said}{_address(report)}")
+                where, address = _where(target.report, NAME_LIMIT), _address(target.report)
+                room = STATUS_LIMIT - len(f"{where} {address}")
+                texts.append(f"{where} {_with_causes(target, problems, room)}{address}")
         return texts
 
     def _worst_first(self) -> list[MailServer]:
@@ -119,7 +119,9 @@ class HealthSummary(Summary):  # type: ignore[misc]
             if self._check.count is not None or _is_long(report):
                 lines.append(f"{_mark(self._state(target))} {named(report)}")
             lines += [f"{_mark(result.state)} {result}" for result in self._problems(target)]
+            lines += dict.fromkeys(_advice(target, self._problems(target)))
             lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
+            lines += [f"{'control':<8} {harmless(one)}" for one in report.elsewhere]
             lines += _way(report)
             lines += _differing(report, usual)
             for policy in report.policies:
@@ -143,6 +145,26 @@ class HealthSummary(Summary):  # type: ignore[misc]
         # Behind the bar: front ends make balls of the marks, and all of one width.
         line = f"{seen.stage:<8} {seen.seconds:9.6f} s {chart} {_mark(state)}"
         return f"{line} {reason(seen.failure)}" if seen.failure is not None else line
+
+
+def _with_causes(target: MailServer, problems: Sequence[Result], room: int) -> str:
+    """Return the problems, each with its cause where there is room for all of that."""
+    diagnoses = [target.diagnosis(result.metric) for result in problems]
+    causes = [harmless(f", cause: {one.words}") if one else "" for one in diagnoses]
+    said = SEPARATOR.join(f"{result}{cause}" for result, cause in zip(problems, causes))
+    return said if len(said) <= room else SEPARATOR.join(map(str, problems))
+
+
+def _advice(target: MailServer, problems: Sequence[Result]) -> Iterator[str]:
+    """Give what to do about each problem: by its cause, or where nobody knows it by its kind."""
+    for result in problems:
+        diagnosis = target.diagnosis(result.metric)
+        if diagnosis is not None:
+            listed = f", {diagnosis.address} is listed" if diagnosis.address else ""
+            about = f"{diagnosis.words} ({diagnosis.cause.group}){listed}"
+            yield f"{'cause':<8} {harmless(about)}: {diagnosis.advice}"
+        elif advice := target.advice(result.metric):
+            yield f"{'advice':<8} {advice}"
 
 
 def named(report: Report) -> str:
@@ -190,7 +212,9 @@ def _held(report: Report) -> list[str]:
 
 
 def _healthy_all(reports: Sequence[Report], count: Result) -> str:
-    domains = ", ".join(report.host.given for report in reports if report.is_domain)
+    # Those that have led to targets, not those that were asked about beside them.
+    led = [report for report in reports if report.is_domain and report.observations]
+    domains = ", ".join(report.host.given for report in led)
     last = max(reports, key=lambda report: report.seconds or 0.0)
     took = duration(last.seconds or 0.0)
     text = f"{count}, slowest: {named(last)} {took} ({slowest(last)})"

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
+_MAPPED = bytes(10) + b"\xff\xff"
+"""How an IPv6 address begins that stands for one of IPv4 (RFC 4291 section 2.5.5.2)."""
+
 _PROBLEMS = {
     socket.EAI_NONAME: "no such host name",
     socket.EAI_AGAIN: "the name servers gave no answer (temporary failure)",
@@ -58,7 +61,8 @@ def resolve(host: str, port: int, family: int | None) -> tuple[Address, ...]:
         problem = _PROBLEMS.get(error.errno or 0) or str(error.strerror)
         if family is not None and error.errno in (socket.EAI_NONAME, -5, -9):
             problem += f" (for IPv{family})"
-        raise Unresolvable(problem) from error
+        is_known = error.errno in (socket.EAI_NONAME, -5, -9)
+        raise Unresolvable(problem, reason="" if is_known else "unanswered") from error
     except OSError as error:
         fault = LocalFault if error.errno in EXHAUSTED else Unresolvable
         raise fault(os.strerror(error.errno or 0).lower()) from error
@@ -83,6 +87,13 @@ def _need_descriptors() -> None:
 def plain_name(name: str) -> str:
     """Return a name of DNS as it is compared: lower case, without final dot."""
     return name.rstrip(".").lower()
+
+
+def plain_address(host: str) -> str:
+    """Return an IP address without its scope, and the IPv4 one that an IPv6 one stands for."""
+    host = host.partition("%")[0]
+    mapped = packed(host).startswith(_MAPPED) if ":" in host else False
+    return socket.inet_ntop(socket.AF_INET, packed(host)[-4:]) if mapped else host
 
 
 def with_shares(addresses: Sequence[Address]) -> Iterator[tuple[Address, float]]:

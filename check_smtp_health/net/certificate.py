@@ -11,6 +11,7 @@ import ssl
 import time
 
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.report import Certificate, Finding, TlsFacts
 
 TYPE_CHECKING = False
@@ -32,6 +33,9 @@ NO_PACKAGE = Finding("local", "its dates cannot be read without the package cryp
 
 NAMES = ("DNS", "IP Address")
 """Kinds of names, as OpenSSL calls them, that a server can be verified by (RFC 9525)."""
+
+_VERSION = 0xA0
+"""The tag of a certificate's version."""
 
 TITLES = ("commonName", "organizationName", "organizationalUnitName")
 """Parts of a distinguished name as OpenSSL calls them, the most telling first."""
@@ -180,15 +184,20 @@ def _unless_malformed(part: Callable[[], _T], otherwise: _T) -> _T:
 
 
 def key_information(der: bytes) -> bytes | None:
-    """Return the SubjectPublicKeyInfo in a certificate, None where it cannot be read."""
+    """Return the SubjectPublicKeyInfo in a certificate, None where it cannot be read.
+
+    It is cut out as it is there: written anew, a key of RSASSA-PSS would be one of plain RSA.
+    """
     from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
 
     def information() -> bytes:
-        key = x509.load_der_x509_certificate(der).public_key()
-        return key.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        body = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+        at, _ = _bounds(body, 0)
+        # RFC 5280 section 4.1: before it come serial number, algorithm, issuer, dates and subject,
+        # and ahead of these the version, where it is not 1.
+        for _ in range(6 if body[at] == _VERSION else 5):
+            _, at = _bounds(body, at)
+        return body[at : _bounds(body, at)[1]]
 
     return _unless_malformed(information, None)
 
@@ -201,6 +210,42 @@ def key_bits(der: bytes) -> int | None:
         return None
     key: Any = _unless_malformed(lambda: x509.load_der_x509_certificate(der).public_key(), None)
     return getattr(key, "key_size", None)
+
+
+def _bounds(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of a value in DER begins, and where it ends."""
+    begin, length = at + 2, data[at + 1]
+    if length & 0x80:
+        begin += length & 0x7F
+        length = int.from_bytes(data[at + 2 : begin], "big")
+    return begin, begin + length
+
+
+def host_names(handshake: Handshake) -> tuple[str, ...]:
+    """Return the names of hosts that a verified certificate is for, as OpenSSL reads them.
+
+    Without any, that is its common names (RFC 6125 section 6.4.4).
+    """
+    certificate = handshake.certificate
+    if isinstance(certificate, bytes):  # a name in it is malformed
+        read = read_certificate(certificate)
+        return () if read is None else read.names
+    names = tuple(name for kind, name in certificate.get("subjectAltName", ()) if kind == "DNS")
+    return names or tuple(
+        value for part in certificate["subject"] for key, value in part if key == "commonName"
+    )
+
+
+def is_for(names: Sequence[str], host: str) -> bool:
+    """Whether a host is among a certificate's names, as OpenSSL has it.
+
+    A star stands for one whole label, the first (RFC 6125 section 6.4.3), and not for a domain
+    right below the root.
+    """
+    host = plain_name(host)
+    above = host.partition(".")[2]
+    wanted = {host, f"*.{above}"} if "." in above else {host}
+    return any(plain_name(name) in wanted for name in names)
 
 
 def _parsed(parsed: dict[str, Any]) -> Certificate:

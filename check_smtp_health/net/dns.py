@@ -13,6 +13,7 @@ import dns.resolver
 
 from check_smtp_health.config.parsers import DNS_PORT
 from check_smtp_health.errors import (
+    DnsFailed,
     DnsUnanswered,
     Expired,
     LocalFault,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns_answer import Answer
     from check_smtp_health.net.operations import Procedure
 
+KINDS: dict[int | None, tuple[str, ...]] = {4: ("A",), 6: ("AAAA",), None: ("AAAA", "A")}
+"""Which records have the addresses of each family, IPv6 first."""
+
 ROUNDS = (1.0, 2.0, 4.0)
 """Seconds that a server may take, each time that it is asked: a datagram may get lost."""
 
@@ -50,10 +54,14 @@ STRAYS = 16
 
 
 class Servers(NamedTuple):
-    """Whom to ask, in this order; ``are_trusted`` where their word on DNSSEC counts."""
+    """Whom to ask, in this order; ``are_trusted`` where their word on DNSSEC counts.
+
+    ``source`` is the local address to ask from, where that is possible.
+    """
 
     addresses: tuple[Address, ...]
     are_trusted: bool
+    source: str | None = None
 
 
 class Records(NamedTuple):
@@ -69,14 +77,14 @@ class Records(NamedTuple):
     canonical: str
 
 
-def servers(given: tuple[tuple[str, int], ...]) -> Servers:
-    """Return the given servers, or those that this host is configured to ask.
+def servers(given: tuple[tuple[str, int], ...], source: str | None = None) -> Servers:
+    """Return the given servers, or those that this host is configured to ask, in its own way.
 
     Raises:
         LocalFault: it is configured to ask none.
     """
     if given:
-        return Servers(tuple(literal(*one) for one in given), are_trusted=True)
+        return Servers(tuple(literal(*one) for one in given), are_trusted=True, source=source)
     try:
         hosts = [str(host) for host in dns.resolver.Resolver().nameservers]
     except dns.exception.DNSException:
@@ -85,17 +93,40 @@ def servers(given: tuple[tuple[str, int], ...]) -> Servers:
         raise LocalFault("this host has no name server in /etc/resolv.conf")
     addresses = tuple(literal(host, DNS_PORT) for host in hosts)
     # RFC 8310 and resolv.conf(5): only over a way that nobody else is on does the bit count.
-    is_loopback = all(host == "::1" or host.startswith("127.") for host in hosts)
-    return Servers(addresses, are_trusted=is_loopback)
+    return Servers(addresses, are_trusted=all(map(_is_loopback, hosts)))
 
 
-def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) -> Procedure[Records]:
+def _is_loopback(host: str) -> bool:
+    return host == "::1" or host.startswith("127.")
+
+
+def _source(servers: Servers, server: Address) -> str | None:
+    """Return the address to ask from, where it is of the server's family.
+
+    A server on this host knows its clients by their loopback address; from there no other is
+    reached.
+    """
+    source = servers.source
+    if source is None or (":" in source) != (":" in server.host):
+        return None
+    return source if _is_loopback(source) == _is_loopback(server.host) else None
+
+
+def query(
+    servers: Servers,
+    name: str,
+    kind: str,
+    *,
+    unchecked: bool = False,
+    rounds: tuple[float, ...] = ROUNDS,
+) -> Procedure[Records]:
     """Return the records of a name; ``kind`` as in ``MX``.
 
     With ``unchecked`` the server is to tell even what DNSSEC shows to be forged.
 
     Raises:
         DnsUnanswered: no server gives an answer.
+        DnsFailed: all of them say that they cannot find out.
         Expired: the deadline came first.
     """
     try:
@@ -106,11 +137,12 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
     question.flags |= dns.flags.CD if unchecked else dns.flags.AD
     wire = question.to_wire()
     problems: dict[Address, str] = {}
+    failed: set[Address] = set()
     silent = list(servers.addresses)
-    for seconds in ROUNDS:
+    for seconds in rounds:
         for server in tuple(silent):
             try:
-                answer = yield from _exchange(server, wire, seconds)
+                answer = yield from _exchange(server, _source(servers, server), wire, seconds)
             except Expired:
                 raise
             except TimedOut:
@@ -126,22 +158,32 @@ def query(servers: Servers, name: str, kind: str, *, unchecked: bool = False) ->
                         is_secure=servers.are_trusted and answer.is_authentic,
                         canonical=answer.canonical,
                     )
+                if answer.rcode == dns.rcode.SERVFAIL:
+                    failed.add(server)
                 code = dns.rcode.to_text(dns.rcode.Rcode.make(answer.rcode))
                 problems[server] = f"{code} from {server.host}"
             silent.remove(server)
         if not silent:
             break
-    raise DnsUnanswered(", ".join(problems.values()), subject=f"{kind} of {name}")
+    unanswered = DnsFailed if len(failed) == len(problems) else DnsUnanswered
+    raise unanswered(", ".join(problems.values()), subject=f"{kind} of {name}")
 
 
-def ask(servers: Servers, name: str, kind: str, *, unchecked: bool = False) -> Procedure[Records]:
+def ask(
+    servers: Servers,
+    name: str,
+    kind: str,
+    *,
+    unchecked: bool = False,
+    rounds: tuple[float, ...] = ROUNDS,
+) -> Procedure[Records]:
     """Return the records of a name, as ``query`` does; the deadline is no fault of its own.
 
     Raises:
         DnsUnanswered: no server gives an answer, or not before the deadline.
     """
     try:
-        return (yield from query(servers, name, kind, unchecked=unchecked))
+        return (yield from query(servers, name, kind, unchecked=unchecked, rounds=rounds))
     except Expired as fault:
         raise DnsUnanswered(fault.problem, subject=f"{kind} of {name}") from fault
 
@@ -159,9 +201,11 @@ def together(procedures: Iterable[Procedure[Any]]) -> Procedure[list[Any]]:
     return results
 
 
-def _exchange(server: Address, query: bytes, seconds: float) -> Procedure[Answer]:
+def _exchange(
+    server: Address, source: str | None, query: bytes, seconds: float
+) -> Procedure[Answer]:
     """Return a server's answer, by UDP, or by TCP where that takes no more (RFC 7766)."""
-    yield Connect(server, limit=seconds, datagrams=True)
+    yield Connect(server, source, limit=seconds, datagrams=True)
     yield Write(query, limit=seconds)
     for _ in range(STRAYS):
         data = yield Read(limit=seconds)
@@ -172,15 +216,15 @@ def _exchange(server: Address, query: bytes, seconds: float) -> Procedure[Answer
     if len(data) <= PAYLOAD and not dns_answer.is_truncated(data):
         return dns_answer.read(query, data)
     try:
-        return (yield from _by_tcp(server, query, seconds))
+        return (yield from _by_tcp(server, source, query, seconds))
     except Expired:
         raise
     except (PeerFault, LocalFault) as fault:
         raise DnsUnanswered(f"a truncated answer, and by TCP {fault.problem}") from fault
 
 
-def _by_tcp(server: Address, query: bytes, seconds: float) -> Procedure[Answer]:
-    yield Connect(server, limit=seconds)
+def _by_tcp(server: Address, source: str | None, query: bytes, seconds: float) -> Procedure[Answer]:
+    yield Connect(server, source, limit=seconds)
     yield Write(len(query).to_bytes(2, "big") + query, limit=seconds)
     data = b""
     length = 0
@@ -207,8 +251,7 @@ def resolve(
         Unresolvable: there is none, or none of that family, or nobody who knows.
         Expired: the deadline came first.
     """
-    kinds = {4: ("A",), 6: ("AAAA",), None: ("AAAA", "A")}[family]
-    results = yield Together([untimed(query(servers, host, kind)) for kind in kinds])
+    results = yield Together([untimed(query(servers, host, kind)) for kind in KINDS[family]])
     found = [
         literal(value.address, port)
         for records in results
@@ -221,6 +264,6 @@ def resolve(
         if isinstance(result, Expired):
             raise result
         if isinstance(result, SessionFault):
-            raise Unresolvable(result.sentence)
+            raise Unresolvable(result.sentence, reason="unanswered")
     problem = "the name has no address" if results[0].exists else "no such host name"
     raise Unresolvable(problem + (f" (for IPv{family})" if family is not None else ""))

@@ -141,6 +141,7 @@ class _Driver:
         self._selector = selectors.DefaultSelector()
         self._waiting: set[_Task] = set()
         self._outliving: set[_Task] = set()  # those of them that have a deadline of their own
+        self._idle: set[_Task] = set()  # those that only wait for the others to end
         self._limits: list[tuple[float, int, int, _Task]] = []
         self._ready: collections.deque[tuple[_Task, Outcome | None]] = collections.deque()
         self._returned: list[tuple[_Task, int, Any, float]] = []
@@ -163,6 +164,9 @@ class _Driver:
         try:
             self._ready += [(task, None) for task in tasks]
             while self._ready or self._waiting:
+                if self._idle and not self._ready and self._idle == self._waiting:
+                    for task in tuple(self._idle):
+                        self._complete(task, None)
                 self._serve()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -238,6 +242,8 @@ class _Driver:
 
     def _complete(self, task: _Task, value: Any, moment: float | None = None) -> None:
         self._waiting.discard(task)
+        if self._idle:
+            self._idle.discard(task)
         if self._outliving:
             self._outliving.discard(task)
         ended = self._clock() if moment is None else moment
@@ -327,6 +333,8 @@ class _Driver:
         if isinstance(operation, (Read, Write)):  # most are
             return self._attempt(task, operation, is_first=True)
         if isinstance(operation, Pause):
+            if operation.is_idle:
+                self._idle.add(task)
             return False
         if isinstance(operation, Call):
             self._begin_call(task, operation)

@@ -75,9 +75,13 @@ class Call(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Do nothing for ``limit`` seconds."""
+    """Do nothing for ``limit`` seconds.
+
+    One that ``is_idle`` ends as soon as nobody else is served.
+    """
 
     limit: float
+    is_idle: bool = False
 
 
 class Close(NamedTuple):

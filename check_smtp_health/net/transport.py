@@ -17,6 +17,10 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.net.addresses import Address
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.errors import Reason
+
 CHUNK = 16 * 1024
 """Bytes read at once; more than any sane reply, less than a hostile server could make us hold."""
 
@@ -26,6 +30,15 @@ _OURS = {*EXHAUSTED, errno.EADDRNOTAVAIL}
 _MEANT = {
     errno.EACCES: "prohibited by a route, firewall or SELinux",
     errno.EINVAL: "no usable route",  # above all a blackhole route of this host
+}
+
+_REASONS: dict[int | None, Reason] = {
+    errno.ECONNREFUSED: "refused",
+    errno.EHOSTUNREACH: "no route",
+    errno.ENETUNREACH: "no route",
+    errno.EINVAL: "no route",
+    errno.EACCES: "prohibited",
+    errno.ETIMEDOUT: "unanswered",
 }
 
 
@@ -132,11 +145,13 @@ def _not_opened(error: OSError, address: Address) -> SessionFault:
             return LocalFault(reason)  # the socket is not for this user
     elif error.errno in _MEANT:
         reason = f"{_MEANT[error.errno]} ({reason})"
-    return (LocalFault if error.errno in _OURS else Unreachable)(reason)
+    if error.errno in _OURS:
+        return LocalFault(reason)
+    return Unreachable(reason, reason=_REASONS.get(error.errno, ""))
 
 
 def lost(error: OSError) -> Disconnected:
     """Return the fault for a connection that broke."""
     if error.errno in (errno.ECONNRESET, errno.EPIPE):
-        return Disconnected("connection reset by the server")
+        return Disconnected("connection reset by the server", reason="reset")
     return Disconnected(_reason(error))

@@ -90,6 +90,8 @@ class Trust:
         """
         self._options = options
         self._context = _context(options, anchor)
+        if anchor is not None:
+            self._context.check_hostname = False  # there are several names that it may be for
         if not options.verify or unchecked not in (None, *_BEARABLE):
             self._context.check_hostname = False
             self._context.verify_mode = ssl.CERT_NONE
@@ -109,7 +111,10 @@ class Trust:
         )
 
     def anchored(self, anchor: bytes) -> Trust:
-        """Return a trust in what leads up to one certificate (DER), wherever that comes from."""
+        """Return a trust in what leads up to given certificates, wherever they come from.
+
+        ``anchor`` has them in DER, one after the other. No name is verified.
+        """
         return Trust(self._options._replace(verify=True), anchor=anchor)
 
     def without_checking(self, why: Why) -> Trust:

@@ -10,6 +10,7 @@ import json
 from check_smtp_health import __version__
 from check_smtp_health.escaping import MARKS, STATUS_LIMIT, harmless, printable, shortened
 from check_smtp_health.judge.check import of_stage
+from check_smtp_health.judge.resources import MailServer
 from check_smtp_health.judge.states import worst
 from check_smtp_health.judge.text import transcript
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.judge.nagios import Result
-    from check_smtp_health.judge.resources import MailServer
     from check_smtp_health.report import Certificate, Delivery, Finding, Observation, TlsFacts
 
 
@@ -30,7 +30,11 @@ def render(check: HealthCheck, verbose: int) -> str:
         {
             **_head_of(check),
             "problems": [
-                {"state": str(result.state).upper(), "text": str(result)}
+                {
+                    "state": str(result.state).upper(),
+                    "text": str(result),
+                    "cause": _cause(result),
+                }
                 for result in check.results
                 if str(result)
             ],
@@ -79,6 +83,21 @@ def _head(state: str, code: int, line: str) -> dict[str, Any]:
     }
 
 
+def _cause(result: Result) -> dict[str, str] | None:
+    """Return why a problem is there, and what to do about it, where that is known."""
+    server = result.resource
+    found = server.diagnosis(result.metric) if isinstance(server, MailServer) else None
+    if found is None:
+        return None
+    return {
+        "name": found.cause.name,
+        "group": found.cause.group,
+        "advice": found.advice,
+        "list": harmless(found.listing),
+        "listed": found.address,
+    }
+
+
 def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
     report = target.report
     return {
@@ -100,10 +119,12 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
                 "is_pinned": one.is_pinned,
                 "listings": one.listings,
                 "held": harmless(one.held),
+                "measures": dict(one.measures),
                 "certificates": list(map(_certificate, one.certificates)),
             }
             for one in report.policies
         ],
+        "elsewhere": list(map(harmless, report.elsewhere)),
         "delivery": _delivery(report.delivery) if report.delivery is not None else None,
         "transcript": [
             {"seconds": round(moment, 6), "sender": sender, "text": text}

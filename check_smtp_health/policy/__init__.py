@@ -1,4 +1,4 @@
-"""THE POLICY TABLE: what DNS and the web say about a server, or about its domain.
+"""THE POLICY TABLE: what DNS and the web say about a server, its domain, or a sender's.
 
 A policy is a module and its row. The module has ``prepare``, which turns the option's words into
 what ``check`` needs, before anything is sent, and ``check``, a procedure that returns what was
@@ -11,6 +11,8 @@ from check_smtp_health.errors import SessionFault, UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import packed, plain_address
+from check_smtp_health.net.dns import together
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.state import own_fault
 
@@ -26,16 +28,18 @@ if TYPE_CHECKING:
     from check_smtp_health.report import Host, Report
     from check_smtp_health.stages.state import ProbeState
 
-    Scope = Literal["server", "domain"]
+    Scope = Literal["server", "domain", "run"]
 
 
 class Row(NamedTuple):
     """A row. ``option`` asks for it and is its name; ``module`` is the one in this package.
 
-    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile. One
+    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile; one
+    of the ``run`` is about the domains that its option names, prepared as ``Topic``s. One
     that ``vouches`` for a server is checked before the server is told a secret.
-    ``on_mx_set`` is a function of the module that judges a domain's MX set, where it has one;
-    ``on_hosts`` one that judges the reports on its hosts by what the policy has turned out to be.
+    ``on_mx_set`` is a procedure of the module that judges a domain's MX set, ``secrets`` one that
+    gives, of what was prepared, what nobody may be shown, ``on_hosts`` one that judges the reports
+    on a host by what the policies of its domains have turned out to be, where it has them.
     """
 
     option: str
@@ -43,17 +47,27 @@ class Row(NamedTuple):
     module: str
     on_mx_set: str = ""
     vouches: bool = False
+    secrets: str = ""
     on_hosts: str = ""
 
 
 POLICIES = (
-    Row("dnsbl", "server", "dnsbl"),
+    Row("dnsbl", "server", "dnsbl", secrets="secrets"),
     Row("reverse", "server", "reverse"),
     Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
     Row("all-certificates", "server", "all_certificates"),
     Row("mta-sts", "server", "mta_sts_host"),
     Row("mta-sts", "domain", "mta_sts", on_hosts="on_hosts"),
+    Row("sender", "run", "sender"),
+    Row("dkim", "run", "dkim"),
 )
+
+
+class Topic(NamedTuple):
+    """What a policy of the run asks about one domain."""
+
+    domain: str
+    asked: Any
 
 
 class Domain(NamedTuple):
@@ -62,7 +76,6 @@ class Domain(NamedTuple):
     servers: Servers
     host: Host
     hosts: Sequence[Host] | None
-    family: int | None
 
 
 class Policy(NamedTuple):
@@ -72,9 +85,10 @@ class Policy(NamedTuple):
     scope: Scope
     prepared: Any
     check: Callable[[Any, Any], Procedure[PolicyResult | None]]
-    on_mx_set: Callable[[Host, MxSet], PolicyResult] | None
+    on_mx_set: Callable[[Any, Host, MxSet], Procedure[PolicyResult]] | None
     vouches: bool = False
-    on_hosts: Callable[[PolicyResult, list[Report]], list[Report]] | None = None
+    secrets: tuple[bytes, ...] = ()
+    on_hosts: Callable[[Sequence[PolicyResult], list[Report]], list[Report]] | None = None
 
 
 def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
@@ -105,11 +119,13 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
     on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None
     check = load(f"policy.{row.module}:check")
-    return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches, on_hosts)
+    secrets = tuple(load(f"policy.{row.module}:{row.secrets}")(prepared)) if row.secrets else ()
+    functions = (check, on_mx_set, row.vouches, secrets, on_hosts)
+    return Policy(row.option, row.scope, prepared, *functions)
 
 
 def result(
-    policy: Policy, about: ProbeState | Domain, settings: Settings
+    policy: Policy, about: ProbeState | Domain | None, settings: Settings
 ) -> Procedure[PolicyResult | None]:
     """Check a policy; whatever stops it becomes its result."""
     try:
@@ -119,6 +135,22 @@ def result(
     except Exception as bug:
         fault = own_fault(bug, settings)
     return PolicyResult(policy.name, (Finding(fault.kind, fault.sentence, fault.said),))
+
+
+def of_run(
+    policies: Iterable[Policy], settings: Settings
+) -> Procedure[dict[str, list[PolicyResult]]]:
+    """Check the policies of the run, and return what came of them by domain."""
+    asked = [
+        (topic.domain, result(policy._replace(prepared=topic.asked), None, settings))
+        for policy in policies
+        for topic in policy.prepared
+    ]
+    results = yield from together(procedure for _, procedure in asked)
+    found: dict[str, list[PolicyResult]] = {}
+    for (domain, _), one in zip(asked, results):
+        found.setdefault(domain, []).append(one)
+    return found
 
 
 def need_addresses(option: str, hosts: Iterable[Host]) -> None:
@@ -132,7 +164,13 @@ def need_addresses(option: str, hosts: Iterable[Host]) -> None:
             raise UsageFault(option, f"{quoted(host.given)} has no IP address")
 
 
-def server_address(state: ProbeState) -> str:
-    """Return the address of the server that was probed, empty where none was reached."""
-    address = state.connection.address
-    return address.host.partition("%")[0] if address is not None else ""
+def server_addresses(state: ProbeState) -> tuple[str, ...]:
+    """Return all addresses of the server, whichever answered; none where it has not been found."""
+    known = state.connection.addresses if state.target.host.kind != "socket" else ()
+    # In an order of their own: name servers give them in a different one each time.
+    return tuple(sorted({plain_address(one.host) for one in known}, key=_in_order))
+
+
+def _in_order(address: str) -> tuple[int, bytes]:
+    number = packed(address)
+    return len(number), number

@@ -6,20 +6,22 @@ import functools
 import hashlib
 
 from check_smtp_health.errors import (
-    DnsUnanswered,
+    DnsFailed,
     Insecure,
     LocalFault,
     NoPolicy,
+    NotValidating,
     PeerFault,
+    Untrusted,
     UsageFault,
 )
 from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
-from check_smtp_health.net.certificate import key_information
-from check_smtp_health.net.dns import ask, together
+from check_smtp_health.net.certificate import host_names, is_for, key_information
+from check_smtp_health.net.dns import KINDS, ROUNDS, ask, together
 from check_smtp_health.report import Finding, PolicyResult
-from check_smtp_health.stages.encryption import verify_again
+from check_smtp_health.stages.encryption import listed, look_again, verify_again
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Union
 
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Records, Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.policy.mx import MxSet
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from check_smtp_health.stages.state import ProbeState
 
     Answer = Union[Records, PeerFault]
-    Verify = Callable[[bytes, str], Procedure[None]]
+    Verify = Callable[[bytes], Procedure[None]]
 
 TRUST_ANCHOR, END_ENTITY = 2, 3
 """The usages that a mail server's record may have (RFC 7672 section 3.1)."""
@@ -45,6 +48,8 @@ WHOLE, KEY = 0, 1
 _DIGESTS = {1: "sha256", 2: "sha512"}
 
 DIGITS_SHOWN = 16
+
+KEPT_BACK = "senders keep the mail back"
 
 
 class Tlsa(NamedTuple):
@@ -109,108 +114,183 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
 
 def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]:
     """Hold the certificates that the server showed against its TLSA records."""
-    host = state.target.host
-    name = host.dns_name if host.kind == "name" else state.target.server_name
+    host, endpoint, target = state.target.host, state.settings.endpoint, state.target
+    name = host.dns_name if host.kind == "name" else target.server_name
     assert name is not None
-    published = yield from look_up(servers, name, state.settings.endpoint.port)
+    # That a secure MX set led here shows that somebody validates.
+    validates = target.next_hops is not None and not target.is_doubted
+    try:
+        published = yield from look_up(
+            servers, name, endpoint.port, endpoint.family, validates=validates
+        )
+    except NotValidating as fault:
+        if target.is_doubted:
+            return PolicyResult("dane", notes=(fault.sentence,))  # said of the domain already
+        raise
     tls = state.connection.tls
     if tls is None:
         # There was no handshake, which its stage tells.
         return PolicyResult("dane", notes=tuple(f"TLSA {record}" for record in published.records))
+    # Section 8.1: senders ask for the certificate of the name that the records are under.
+    sni = state.settings.tls.sni or published.name
+    if plain_name(sni) != plain_name(target.server_name or "") and state.settings.login is None:
+        (again,) = yield from together([look_again(state, sni)])
+        tls = tls if isinstance(again, PeerFault) else again
     chain = [Shown(der, key_information(der)) for der in tls.chain or (tls.certificate,)]
-    verify = functools.partial(verify_again, state)
+    domains = target.next_hops.judged() if target.next_hops is not None else ((),)
+    names = [(published.name, *names) for names in domains]
+    verify = functools.partial(_verify, state, chain[0].der, sni, names)
     result = yield from judge(published, chain, verify, is_whole=bool(tls.chain))
     # Where all certificates are looked at, each is said to match what it matches.
     return result._replace(notes=()) if state.settings.tls.all_certificates else result
 
 
-def look_up(servers: Servers, host: str, port: int) -> Procedure[Published]:
+def _verify(
+    state: ProbeState, shown: bytes, sni: str, names: Sequence[Sequence[str]], anchors: bytes
+) -> Procedure[None]:
+    """Have the server's certificate verified again, for a name of each domain (section 3.2.2).
+
+    Raises:
+        Untrusted: it was rejected.
+        SessionFault: there was no second handshake.
+    """
+    again: Handshake = yield from verify_again(state, anchors, sni)
+    if state.settings.login is not None and again.chain[:1] != (shown,):
+        # The password goes to whoever showed the first one.
+        raise Untrusted("the server showed another certificate when asked again", "other")
+    own = host_names(again)
+    for several in names:
+        if any(is_for(own, name) for name in several):
+            continue
+        wanted = " or ".join(dict.fromkeys(map(plain_name, several)))
+        raise Untrusted(f"the certificate is for {listed(own)}, not {wanted}", "wrong name")
+
+
+def look_up(
+    servers: Servers, host: str, port: int, family: int | None, *, validates: bool = False
+) -> Procedure[Published]:
     """Return the TLSA records of a server, of those of its name and its alias that count.
+
+    It goes the way of RFC 7672 section 2.2.2 and of Postfix (``tls_dane_resolve``): no sender asks
+    for the records of a host whose addresses are not secure, save those of an alias that is.
+    ``validates`` is whether the name servers are known to.
 
     Raises:
         NoPolicy: there is none.
-        Insecure: DNSSEC does not vouch for them.
+        Insecure: DNSSEC does not vouch for them, or for the host.
+        NotValidating: nobody could tell whether it does.
         DnsUnanswered: nobody tells.
     """
+    owner = _owner(port, host)
     own, *addresses = yield from together(
-        [
-            ask(servers, _owner(port, host), "TLSA"),
-            ask(servers, host, "A"),
-            ask(servers, host, "AAAA"),
-        ]
+        [ask(servers, owner, "TLSA"), *(ask(servers, host, kind) for kind in KINDS[family])]
     )
-    alias = _alias(host, addresses)
-    if alias:
-        # RFC 7672 section 2.2.2: the name that the alias leads to comes first.
-        (other,) = yield from together([ask(servers, _owner(port, alias), "TLSA")])
-        if isinstance(other, PeerFault) or other.values:
-            return (yield from _accepted(servers, other, alias, port))
-    published = yield from _accepted(servers, own, host, port)
-    yield from _need_secure(servers, host, addresses)
-    return published
+    known = [one for one in addresses if not isinstance(one, PeerFault)]
+    if not known:
+        fault, name, kind = addresses[0], host, KINDS[family][0]
+        if isinstance(own, PeerFault):
+            fault, name, kind = own, owner, "TLSA"
+        raise (yield from _explained(servers, fault, name, kind))
+    names = yield from _names(servers, host, known)
+    if not names:
+        if not validates:
+            yield from need_validation(servers, [*known, own])
+        if not isinstance(own, PeerFault) and own.values and not own.is_secure:
+            raise Insecure(f"the TLSA records at {printable(owner)} are not DNSSEC-secure")
+        raise Insecure(
+            f"the addresses of {printable(host)} are not DNSSEC-secure, so that no TLSA record "
+            "counts"
+        )
+    loose = ""
+    for name in names:
+        owner, answer = _owner(port, name), own
+        if name != host:
+            (answer,) = yield from together([ask(servers, owner, "TLSA")])
+        if isinstance(answer, PeerFault):
+            fault = yield from _explained(servers, answer, owner, "TLSA")
+            if isinstance(fault, DnsFailed) and any(one.values for one in known):
+                # Section 2.1.2: firewalls that let no question for TLSA through, for one.
+                problem = f"{fault.sentence}, although the host has addresses: {KEPT_BACK}"
+                raise Insecure(problem) from fault
+            raise fault
+        if answer.values and answer.is_secure:
+            records = [Tlsa(one.usage, one.selector, one.mtype, one.cert) for one in answer.values]
+            return Published(name, port, tuple(sorted(records)))
+        if answer.values:
+            loose = loose or owner
+    if loose:
+        raise Insecure(f"the TLSA records at {printable(loose)} are not DNSSEC-secure")
+    raise NoPolicy(f"no TLSA record at {printable(owner)}")
 
 
-def of_domain(domain: Host, found: MxSet) -> PolicyResult:
+def need_validation(servers: Servers, answers: Sequence[Answer]) -> Procedure[None]:
+    """See to it that the name servers validate at all, as one secure answer shows.
+
+    Where there is none, they are asked about the root, which is signed.
+
+    Raises:
+        NotValidating: they do not.
+    """
+    if any(not isinstance(one, PeerFault) and one.is_secure for one in answers):
+        return
+    # The root is known to every resolver: none that works takes long.
+    (root,) = yield from together([ask(servers, ".", "SOA", rounds=ROUNDS[:1])])
+    if not isinstance(root, PeerFault) and not root.is_secure:
+        hosts = ", ".join(address.host for address in servers.addresses)
+        raise NotValidating(
+            f"the resolver {hosts} does not validate DNSSEC (no AD, not even for the root)"
+        )
+
+
+def of_domain(servers: Servers, domain: Host, found: MxSet) -> Procedure[PolicyResult]:
     """Say whether senders use TLSA records at all (RFC 7672 section 2.2.1)."""
     if found.is_secure:
         return PolicyResult("dane", notes=("the MX set is DNSSEC-secure",))
     problem = f"the MX set of {domain.given} is not DNSSEC-secure, so that no TLSA record counts"
-    return PolicyResult("dane", (Finding("insecure", problem),))
+    finding = Finding("insecure", problem)
+    answers = yield from together([ask(servers, host.ascii, "A") for host in found.hosts[:1]])
+    try:
+        yield from need_validation(servers, answers)
+    except NotValidating as fault:
+        finding = Finding(fault.kind, fault.sentence)
+    return PolicyResult("dane", (finding,))
 
 
 def _owner(port: int, name: str) -> str:
     return f"_{port}._tcp.{name}"
 
 
-def _alias(host: str, addresses: Sequence[Answer]) -> str:
-    """Return the name that the host is a secure alias of, if it is one."""
-    for answer in addresses:
-        if not isinstance(answer, PeerFault) and answer.is_secure and answer.values:
-            name = plain_name(answer.canonical)
-            return "" if name == plain_name(host) else name
-    return ""
+def _names(servers: Servers, host: str, addresses: Sequence[Records]) -> Procedure[list[str]]:
+    """Return the names that TLSA records may be under, the first one first.
 
-
-def _need_secure(servers: Servers, host: str, addresses: Sequence[Answer]) -> Procedure[None]:
-    """See to it that the addresses are secure, or that an alias at the name is (section 2.2.2).
+    There are none where neither the addresses are secure nor an alias at the name is.
 
     Raises:
-        Insecure: neither is, so that no sender looks at the TLSA records.
+        Insecure: DNSSEC is broken there.
         DnsUnanswered: nobody tells.
     """
-    known = [one for one in addresses if not isinstance(one, PeerFault)]
-    if not known:
-        assert isinstance(addresses[0], PeerFault)
-        raise addresses[0]
-    doubtful = [one for one in known if one.values and not one.is_secure]
-    if not doubtful:
-        return
-    if any(plain_name(one.canonical) != plain_name(host) for one in doubtful):
-        (alias,) = yield from together([ask(servers, host, "CNAME")])
-        if isinstance(alias, PeerFault):
-            raise alias
-        if alias.is_secure:
-            return
-    raise Insecure(
-        f"the addresses of {printable(host)} are not DNSSEC-secure, so that no TLSA record counts"
-    )
+    found = [one for one in addresses if one.values]
+    aliases = [one.canonical for one in found if plain_name(one.canonical) != plain_name(host)]
+    if all(one.is_secure for one in found):
+        return [*aliases[:1], host]
+    if not aliases:
+        return []
+    (alias,) = yield from together([ask(servers, host, "CNAME")])
+    if isinstance(alias, PeerFault):
+        raise (yield from _explained(servers, alias, host, "CNAME"))
+    return [host] if alias.is_secure else []
 
 
-def _accepted(servers: Servers, answer: Answer, name: str, port: int) -> Procedure[Published]:
-    owner = _owner(port, name)
-    if isinstance(answer, DnsUnanswered):
-        # A resolver that validates withholds what is forged; asked not to, it tells.
-        (unchecked,) = yield from together([ask(servers, owner, "TLSA", unchecked=True)])
+def _explained(servers: Servers, fault: PeerFault, name: str, kind: str) -> Procedure[PeerFault]:
+    """Return the fault, or what DNSSEC has to do with it.
+
+    A resolver that validates withholds what is forged; asked not to, it tells.
+    """
+    if isinstance(fault, DnsFailed):
+        (unchecked,) = yield from together([ask(servers, name, kind, unchecked=True)])
         if not isinstance(unchecked, PeerFault):
-            raise Insecure(f"DNSSEC is broken at {printable(owner)}: senders keep the mail back")
-    if isinstance(answer, PeerFault):
-        raise answer
-    if not answer.values:
-        raise NoPolicy(f"no TLSA record at {printable(owner)}")
-    if not answer.is_secure:
-        raise Insecure(f"the TLSA records at {printable(owner)} are not DNSSEC-secure")
-    records = [Tlsa(one.usage, one.selector, one.mtype, one.cert) for one in answer.values]
-    return Published(name, port, tuple(sorted(records)))
+            return Insecure(f"DNSSEC is broken at {printable(name)}: {KEPT_BACK}")
+    return fault
 
 
 def judge(
@@ -218,9 +298,9 @@ def judge(
 ) -> Procedure[PolicyResult]:
     """Hold the chain that a server showed, its own certificate first, against the records.
 
-    ``verify`` has the server's certificate verified again, with the certificate that it is given
-    (DER) as the only trust anchor, for a name, and raises where it is rejected; ``is_whole`` says
-    that the chain is complete.
+    ``verify`` has the server's certificate verified again, with the certificates that it is given
+    (DER, one after the other) as the only trust anchors, and raises where it is rejected;
+    ``is_whole`` says that the chain is complete.
 
     Raises:
         NoPolicy: no record is of a kind that mail clients mind.
@@ -228,48 +308,73 @@ def judge(
     """
     usable = [one for one in published.records if _is_usable(one)]
     if not usable:
-        listed = ", ".join(map(str, published.records))
-        raise NoPolicy(f"no TLSA record at {published.owner} can be used for mail: {listed}")
+        shown = ", ".join(map(str, published.records))
+        raise NoPolicy(f"no TLSA record at {published.owner} can be used for mail: {shown}")
+    counting = [one for one in usable if one.matching in (0, _strongest(one, usable))]
     findings: list[Finding] = []
     matched: list[Tlsa] = []
-    for record in usable:
-        anchors = _matching(record, chain)
-        if anchors and record.usage == END_ENTITY:
-            matched.append(record)
-        elif anchors:
-            (fault,) = yield from together([verify(anchors[0].der, published.name)])
+    for record in counting:
+        if record.usage == END_ENTITY:
+            if _matches(record, chain[0]):
+                matched.append(record)
+            continue
+        anchors = _anchors(record, chain)
+        if anchors:
+            (fault,) = yield from together([verify(b"".join(anchors))])
             if fault is None:
                 matched.append(record)
             else:
                 findings.append(Finding(fault.kind, f"TLSA {record}: {fault.problem}"))
-    notes = tuple(_note(record, usable, matched) for record in published.records)
+    notes = tuple(_note(record, usable, counting, matched) for record in published.records)
     if matched:
         is_pinned = any(record.usage == END_ENTITY for record in matched)
         held = f"DANE {matched[0].usage} {matched[0].selector} {matched[0].matching}"
         return PolicyResult("dane", (), notes, is_pinned=is_pinned, held=held)
-    if not (findings or is_whole) and any(one.usage == TRUST_ANCHOR for one in usable):
+    if not (findings or is_whole) and any(one.usage == TRUST_ANCHOR for one in counting):
         raise LocalFault("TLSA records of usage 2 need Python 3.10, which can tell the whole chain")
     if not findings:
-        listed = ", ".join(map(str, usable))
-        problem = f"the certificate matches no TLSA record at {published.owner}: {listed}"
-        if any(shown.key is None for shown in chain):
+        shown = ", ".join(map(str, counting))
+        problem = f"the certificate matches no TLSA record at {published.owner}: {shown}"
+        if any(one.key is None for one in chain):
             problem += " (a certificate that the server shows cannot be read)"
+        elif any(_matches(one, chain[0]) for one in usable if one.usage == END_ENTITY):
+            problem += " (where there is SHA-512, senders ignore SHA-256)"
         findings.append(Finding("uncovered", problem))
     return PolicyResult("dane", tuple(findings), notes)
 
 
 def _is_usable(record: Tlsa) -> bool:
-    return (
-        record.usage in (TRUST_ANCHOR, END_ENTITY)
-        and record.selector in (WHOLE, KEY)
-        and record.matching in (0, *_DIGESTS)
-    )
+    """Whether OpenSSL would take it (``SSL_dane_tlsa_add``), and so a sender."""
+    if record.usage not in (TRUST_ANCHOR, END_ENTITY) or record.selector not in (WHOLE, KEY):
+        return False
+    if record.matching == 0:
+        from check_smtp_health.net.anchor import is_certificate, is_key
+
+        return is_certificate(record.data) if record.selector == WHOLE else is_key(record.data)
+    digest = _DIGESTS.get(record.matching)
+    return digest is not None and len(record.data) == hashlib.new(digest).digest_size
 
 
-def _matching(record: Tlsa, chain: Sequence[Shown]) -> list[Shown]:
-    """Return those of the certificates that a record may stand for and does."""
-    candidates = chain[:1] if record.usage == END_ENTITY else chain[1:]
-    return [one for one in candidates if _matches(record, one)]
+def _strongest(record: Tlsa, usable: Sequence[Tlsa]) -> int:
+    """Return the strongest digest beside a record: none else counts (RFC 7671 section 9)."""
+    place = record[:2]
+    return max(one.matching for one in usable if one[:2] == place)
+
+
+def _anchors(record: Tlsa, chain: Sequence[Shown]) -> list[bytes]:
+    """Return the certificates that a record makes trust anchors.
+
+    The server shows it, or it is in the record: as a whole, or its key alone, with which
+    something that the server shows has been signed. A server's own is none.
+    """
+    anchors = [one.der for one in chain[1:] if _matches(record, one)]
+    if anchors or record.matching != 0:
+        return anchors
+    if record.selector == WHOLE:
+        return [record.data] if record.data != chain[0].der else []
+    from check_smtp_health.net.anchor import anchors_of_key
+
+    return [der for one in chain for der in anchors_of_key(record.data, one.der)]
 
 
 def _matches(record: Tlsa, shown: Shown) -> bool:
@@ -280,7 +385,12 @@ def _matches(record: Tlsa, shown: Shown) -> bool:
     return record.data == (hashlib.new(digest, data).digest() if digest else data)
 
 
-def _note(record: Tlsa, usable: Sequence[Tlsa], matched: Sequence[Tlsa]) -> str:
+def _note(
+    record: Tlsa, usable: Sequence[Tlsa], counting: Sequence[Tlsa], matched: Sequence[Tlsa]
+) -> str:
     if record in matched:
         return f"TLSA {record} matches"
-    return f"TLSA {record} {'matches nothing' if record in usable else 'cannot be used for mail'}"
+    if record in counting:
+        return f"TLSA {record} matches nothing"
+    why = "does not count beside SHA-512" if record in usable else "cannot be used for mail"
+    return f"TLSA {record} {why}"

@@ -1,20 +1,27 @@
-"""What DNS blocklists say of an address (RFC 5782)."""
+"""What DNS blocklists say of a server's addresses, or of a domain (RFC 5782).
+
+An answer is a listing only by its code. And a list is believed only where it lists the test point
+that every list has, and not the one that none may have.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from check_smtp_health.config import parsers
 from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import quoted
+from check_smtp_health.masking import STARS, forms, without_key
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.dns import ask, together
-from check_smtp_health.policy import need_addresses, server_address
+from check_smtp_health.policy import need_addresses, server_addresses
 from check_smtp_health.report import Finding, PolicyResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Union
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Kind
@@ -22,36 +29,75 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.stages.state import ProbeState
 
-TEST_POINTS = {4: ("127.0.0.2", "127.0.0.1"), 6: ("::ffff:7f00:2", "::ffff:7f00:1")}
-"""The address that every list has to list, and the one that none may (RFC 5782 section 5)."""
+    Codes = tuple[frozenset[int], ...]
+    Answers = Mapping[str, Union[Records, PeerFault]]
+
+IPV4, IPV6, DOMAIN = 4, 6, 0
+"""What may be looked up in a list."""
+
+TEST_POINTS = {
+    IPV4: ("127.0.0.2", "127.0.0.1"),
+    IPV6: ("::ffff:7f00:2", "::ffff:7f00:1"),
+    DOMAIN: ("TEST", "INVALID"),
+}
+"""Of each: what every list has to list, and what none may (RFC 5782 section 5)."""
 
 LISTINGS = "127."
 """How the answer begins that is a listing (RFC 5782 section 2.1)."""
 
+NO_LISTING = "127.0.0.1"
+"""An answer that is none: lists of URIs refuse by it, and the host itself is nobody's reason."""
+
 REFUSALS = "127.255.255."
-"""How it begins where the list refuses this resolver: it is public, or asks too much (Spamhaus)."""
+"""How it begins where the list says nothing of what it was asked (Spamhaus)."""
+
+REASONS = {
+    "127.255.255.252": "is not the name of a list, check its spelling",
+    "127.255.255.254": "refuses to answer this resolver, a public one",
+    "127.255.255.255": "refuses to answer this resolver, which asks too often",
+}
+"""What each refusal stands for. Of the others it is only known that they are some."""
 
 CODES_SHOWN = 8
 
+NAME_LIMIT = 253
+"""Characters of a name of DNS: 255 octets as it is sent (RFC 1035 section 2.3.4)."""
+
+ADDRESS_LENGTH = 64
+"""Characters of the name of an IPv6 address, with its last dot, which comes before the zone."""
+
+_SEQUENCE = r"\[[0-9;.]+\]"
+_CODES = r"\.".join([rf"([0-9]{{1,3}}|{_SEQUENCE})"] * 4)
+_MEMBER = r"([0-9]{1,3})(?:\.\.([0-9]{1,3}))?"
+
 
 class Dnsbl(NamedTuple):
-    """A DNS blocklist, and the ``address`` to look up in it; empty for the server's own."""
+    """A DNS blocklist: its zone, as much of that as may be ``shown``, and what to look up in it.
 
-    zone: str
-    address: str = ""
-
-
-class Opinion(NamedTuple):
-    """What one list says of an address: the codes of its listings, none where there is none.
-
-    ``reason`` is why, in the list's words; ``trouble`` why what it says does not count.
+    ``codes`` are the answers that count: what each of the four numbers may be. ``about`` is an
+    address or a domain, empty for the server's own addresses.
     """
 
     zone: str
-    address: str
+    shown: str
+    codes: Codes = ()
+    about: str = ""
+
+
+class Opinion(NamedTuple):
+    """What a list, by its shown name, says: the codes of its listing, none where there is none.
+
+    ``others`` are codes that do not count; ``reason`` is why, in the list's words; ``trouble`` why
+    what it says does not count. One that ``lacks_ipv6`` cannot know an IPv6 address.
+    """
+
+    shown: str
+    about: str
     codes: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     reason: bytes = b""
     trouble: str = ""
+    lacks_ipv6: bool = False
 
 
 class Lists(NamedTuple):
@@ -67,119 +113,264 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> List
     Raises:
         UsageFault: one is no list, or has no address to look up.
     """
-    lists = tuple(dict.fromkeys(map(parse, values)))
-    if not all(one.address for one in lists):
+    key = settings.policies.dnsbl_key
+    revealed = "" if key is None else key.reveal()
+    lists = tuple(dict.fromkeys(parse(one, revealed) for one in values))
+    if not all(one.about for one in lists):
         need_addresses("dnsbl", settings.endpoint.hosts)
     return Lists(servers, lists)
 
 
-def parse(given: str) -> Dnsbl:
-    """Return the list of ``--dnsbl``, and the address to look up in it, where one is given.
+def secrets(asked: Lists) -> Iterator[bytes]:
+    """Give the forms of all keys: what is asked, and said, has them in it."""
+    for one in asked.lists:
+        for label, shown in zip(one.zone.split("."), one.shown.split(".")):
+            if shown == STARS:
+                yield from forms(label)
+
+
+def parse(given: str, key: str = "") -> Dnsbl:
+    """Return the list of ``--dnsbl``, its codes, and what to look up in it, where that is given.
 
     Raises:
         UsageFault: it is none.
     """
-    zone, slash, address = given.partition("/")
-    zone = zone.rstrip(".").lower()
-    # The name of an IPv6 address, 64 octets, comes before it.
-    if not parsers.is_name(zone) or len(zone) > parsers.FQDN_LIMIT - 64:
-        raise UsageFault("dnsbl", f"{quoted(given)} is not a zone of DNS")
-    if slash and (parsers.ip_version(address) is None or "%" in address):
-        raise UsageFault("dnsbl", f"{quoted(address)} is not an IP address")
-    return Dnsbl(zone, address)
+    place, slash, about = given.partition("/")
+    written, equals, codes = place.partition("=")
+    harmless = quoted(without_key(given))
+    if "*" in place:
+        raise UsageFault("dnsbl", f"{harmless} has a weight, which is postscreen's: leave it out")
+    labels = written.rstrip(".").split(".")
+    zone = ".".join(key if one == parsers.KEY_LABEL else one.lower() for one in labels)
+    if not parsers.is_name(zone) or len(zone) > NAME_LIMIT - ADDRESS_LENGTH:
+        raise UsageFault("dnsbl", f"{harmless} is not a zone of DNS")
+    if slash:
+        about = _subject(about, zone)
+    shown = [STARS if one == parsers.KEY_LABEL else one.lower() for one in labels]
+    return Dnsbl(zone, without_key(".".join(shown)), _codes(codes) if equals else (), about)
+
+
+def _subject(given: str, zone: str) -> str:
+    """Return what is to be looked up in a zone."""
+    if parsers.ip_version(given) is not None and "%" not in given:
+        return given
+    domain = (given if given.isascii() else parsers.to_ascii(given)).rstrip(".").lower()
+    is_domain = parsers.is_name(domain) and "." in domain
+    if not is_domain or len(f"{domain}.{zone}") > NAME_LIMIT:
+        raise UsageFault("dnsbl", f"{quoted(given)} is neither an IP address nor a domain")
+    return domain
+
+
+def _codes(given: str) -> Codes:
+    """Return the codes that count, as Postfix writes them (``postscreen_dnsbl_sites``)."""
+    found = re.fullmatch(_CODES, given)
+    codes = tuple(map(_numbers, found.groups())) if found else ()
+    if not codes or not all(codes):
+        raise UsageFault("dnsbl", f"{quoted(given)} are not codes, as in 127.0.0.[2;4..11]")
+    return codes
+
+
+def _numbers(field: str) -> frozenset[int]:
+    """Return what one number of a code may be, nothing where that cannot be read."""
+    numbers: set[int] = set()
+    for member in field.strip("[]").split(";"):
+        found = re.fullmatch(_MEMBER, member)
+        if found is None:
+            return frozenset()
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not first <= last <= 255:
+            return frozenset()
+        numbers.update(range(first, last + 1))
+    return frozenset(numbers)
 
 
 def check(asked: Lists, state: ProbeState) -> Procedure[PolicyResult | None]:
-    """Ask all lists at the same time, about the server's address or one of their own.
+    """Ask all lists at the same time, about all of the server's addresses or what is theirs.
 
-    None is returned where the server's address is needed and not known.
+    None is returned where the server's addresses are needed and not known.
     """
-    address = server_address(state)
-    if not (address or all(one.address for one in asked.lists)):
+    own = server_addresses(state)
+    if not (own or all(one.about for one in asked.lists)):
         return None
-    opinions: list[Opinion] = yield from together(
-        _consult(asked.servers, one.zone, one.address or address) for one in asked.lists
+    answers: list[list[Opinion]] = yield from together(
+        _consult(asked.servers, one, (one.about,) if one.about else own) for one in asked.lists
     )
+    opinions = [one for several in answers for one in several]
     listings = [one for one in opinions if one.codes]
-    troubled = [one for one in opinions if one.trouble]
-    # A list is somebody else's service: it is to alarm nobody, unless there is no other.
-    kind: Kind = "unanswered" if len(troubled) == len(opinions) else "noted"
+    siblings = [address.host for address in state.target.siblings]
+    has_ipv4 = any(_form(one) == IPV4 for one in (*own, *siblings))
+    troubles = _troubles(opinions, own if has_ipv4 else ())
+    held = "" if listings else _unlisted(opinions)
     return PolicyResult(
         "dnsbl",
-        (
-            *(Finding("listed", _listing(one), one.reason) for one in listings),
-            *(Finding(kind, f"{one.zone} {one.trouble}") for one in troubled),
-        ),
+        (*(Finding("listed", _listing(one), one.reason) for one in listings), *troubles),
         tuple(_notes(opinions)),
         listings=len(listings),
-        held="" if listings else _unlisted([one.zone for one in opinions if not one.trouble]),
+        held=held,
     )
 
 
-def _unlisted(zones: Sequence[str]) -> str:
-    """Return where nobody is listed, by the lists whose word counts."""
+def _troubles(opinions: Sequence[Opinion], excused: Sequence[str]) -> Iterator[Finding]:
+    """Give what is wrong with each list.
+
+    A list is somebody else's service: it is to alarm nobody, unless no other knows of the same
+    address. Not even then where it could not know it, and the host has another: the ``excused``.
+    """
+    answered = {one.about for one in opinions if not one.trouble}
+    kinds: dict[str, Kind] = {}
+    for one in opinions:
+        if one.trouble:
+            is_noted = one.about in answered or (one.lacks_ipv6 and one.about in excused)
+            sentence = f"{one.shown} {one.trouble}"
+            if kinds.setdefault(sentence, "noted") == "noted" and not is_noted:
+                kinds[sentence] = "unanswered"
+    return (Finding(kind, sentence) for sentence, kind in kinds.items())
+
+
+def _unlisted(opinions: Sequence[Opinion]) -> str:
+    """Return where nobody is listed, by the lists that answered all that they can."""
+    troubled = {one.shown for one in opinions if one.trouble and not one.lacks_ipv6}
+    zones = {one.shown for one in opinions if not one.trouble} - troubled
     if len(zones) == 1:
-        return f"not on {zones[0]}"
+        return f"not on {zones.pop()}"
     return f"on none of {len(zones)} blocklists" if zones else ""
 
 
 def _listing(opinion: Opinion) -> str:
-    return f"{opinion.address} is listed in {opinion.zone} ({', '.join(opinion.codes)})"
+    return f"{opinion.about} is listed in {opinion.shown} ({', '.join(opinion.codes)})"
 
 
 def _notes(opinions: Sequence[Opinion]) -> Iterator[str]:
     for opinion in opinions:
         if not (opinion.codes or opinion.trouble):
-            yield f"{opinion.address} is not listed in {opinion.zone}"
-    for address in dict.fromkeys(opinion.address for opinion in opinions):
-        if not ipaddress.ip_address(address).is_global:
-            yield f"{address} is not a public address, hardly a list knows it"
+            others = f" ({', '.join(opinion.others)}: no listing)" if opinion.others else ""
+            yield f"{opinion.about} is not listed in {opinion.shown}{others}"
+    for about in dict.fromkeys(opinion.about for opinion in opinions):
+        if _form(about) != DOMAIN and not ipaddress.ip_address(about).is_global:
+            yield f"{about} is not a public address, hardly a list knows it"
 
 
-def name(zone: str, address: str) -> str:
-    """Return the name that stands for an address in a list (RFC 5782 sections 2.1 and 2.4)."""
-    reverse = ipaddress.ip_address(address).reverse_pointer
+def _form(about: str) -> int:
+    if ":" in about:
+        return IPV6
+    return IPV4 if parsers.ip_version(about) == 4 else DOMAIN
+
+
+def name(zone: str, about: str) -> str:
+    """Return the name that stands for something in a list (RFC 5782 sections 2.1, 2.4, 3)."""
+    if _form(about) == DOMAIN:
+        return f"{about}.{zone}"
+    reverse = ipaddress.ip_address(about).reverse_pointer
     return f"{reverse.rsplit('.', 2)[0]}.{zone}"
 
 
-def _consult(servers: Servers, zone: str, address: str) -> Procedure[Opinion]:
-    points = (address, *TEST_POINTS[ipaddress.ip_address(address).version])
-    answers = yield from together(ask(servers, name(zone, one), "A") for one in points)
-    trouble = _trouble(points, answers)
-    codes = () if trouble else _codes(answers[0])
-    reason = b""
-    if codes:
-        try:
-            records = yield from ask(servers, name(zone, address), "TXT")
-        except PeerFault:
-            pass  # the listing is what matters
-        else:
-            reason = b"\n".join(b"".join(value.strings) for value in records.values)
-    return Opinion(zone, address, codes[:CODES_SHOWN], reason, trouble)
+def _consult(servers: Servers, one: Dnsbl, subjects: Sequence[str]) -> Procedure[list[Opinion]]:
+    """Return what a list says of each subject; its test points are asked about once."""
+    used = {_form(subject) for subject in subjects}
+    if IPV6 in used:
+        used.add(IPV4)  # tells a list without IPv6 from one that is dead
+    points = (point for form in sorted(used) for point in TEST_POINTS[form])
+    asked = tuple(dict.fromkeys((*subjects, *points)))
+    answers = yield from together(ask(servers, name(one.zone, each), "A") for each in asked)
+    view = _View(one, dict(zip(asked, answers)), subjects)
+    opinions = [view.opinion(subject) for subject in subjects]
+    listed = [index for index, opinion in enumerate(opinions) if opinion.codes]
+    reasons = yield from together(
+        ask(servers, name(one.zone, opinions[index].about), "TXT") for index in listed
+    )
+    for index, reason in zip(listed, reasons):
+        if not isinstance(reason, PeerFault):  # the listing is what matters
+            texts = [b"".join(value.strings) for value in reason.values]
+            opinions[index] = opinions[index]._replace(reason=b"\n".join(texts))
+    return opinions
 
 
-def _codes(answer: Records | PeerFault) -> tuple[str, ...]:
-    if isinstance(answer, PeerFault):
-        return ()
-    return tuple(sorted(value.address for value in answer.values))
+class _View:
+    """What a list has answered, to be read as opinions."""
 
+    def __init__(self, one: Dnsbl, answers: Answers, subjects: Sequence[str]) -> None:
+        self._list = one
+        self._answers = answers
+        self._is_mute = all(isinstance(answers[subject], PeerFault) for subject in subjects)
 
-def _trouble(points: Sequence[str], answers: Sequence[Records | PeerFault]) -> str:
-    """Return why a list's word on the first of the points does not count, if it does not."""
-    if isinstance(answers[0], PeerFault):
-        return f"gives no answer ({answers[0].problem})"
-    codes, listed, unlisted = map(_codes, answers)
-    for code in codes + listed:
-        if code.startswith(REFUSALS):
-            return f"refuses to answer this resolver ({code})"
-    for code in codes + unlisted:
-        if not code.startswith(LISTINGS):
-            return f"answers with {code}, which is not a listing"
-    if unlisted:
-        return f"lists {points[2]}, and so everything"
-    if codes or listed:
+    def opinion(self, about: str) -> Opinion:
+        """Return what the list says of one subject."""
+        one = Opinion(self._list.shown, about)
+        answer = self._answers[about]
+        if isinstance(answer, PeerFault):
+            which = "" if self._is_mute else f" about {about}"
+            return one._replace(trouble=f"gives no answer{which} ({answer.problem})")
+        codes = self._said(about)
+        trouble = _refusal(codes) or self._oddity(codes)
+        if trouble:
+            return one._replace(trouble=trouble)
+        counting = self._counting(codes)
+        form = _form(about)
+        trouble = self._trouble(form, is_alive=bool(counting))
+        if trouble and form == IPV6 and self._is_silent(IPV6):
+            # What else is wrong with it, its IPv4 part shows as well.
+            trouble = self._trouble(IPV4)
+            if not trouble:
+                trouble = f"has no IPv6 (it does not list {TEST_POINTS[IPV6][0]})"
+                return one._replace(trouble=trouble, lacks_ipv6=True)
+        if trouble:
+            return one._replace(trouble=trouble)
+        others = tuple(code for code in codes if code not in counting)
+        return one._replace(codes=counting[:CODES_SHOWN], others=others[:CODES_SHOWN])
+
+    def _said(self, about: str) -> tuple[str, ...]:
+        answer = self._answers[about]
+        if isinstance(answer, PeerFault):
+            return ()
+        return tuple(sorted(value.address for value in answer.values))
+
+    def _counting(self, codes: Sequence[str]) -> tuple[str, ...]:
+        """Return those of the codes that are listings."""
+        return tuple(code for code in codes if self._counts(code))
+
+    def _counts(self, code: str) -> bool:
+        if self._list.codes:
+            numbers = map(int, code.split("."))
+            return all(number in some for number, some in zip(numbers, self._list.codes))
+        return code.startswith(LISTINGS) and code != NO_LISTING
+
+    def _oddity(self, codes: Sequence[str]) -> str:
+        for code in codes:
+            if not (code.startswith(LISTINGS) or self._counts(code)):
+                return f"answers with {code}, which is not a listing"
         return ""
-    # Only a list that is seen to list something says by its silence that an address is not on it.
-    if isinstance(answers[1], PeerFault):
-        return f"gives no answer about {points[1]}, which every list has ({answers[1].problem})"
-    return f"does not list {points[1]}, and so nothing"
+
+    def _is_silent(self, form: int) -> bool:
+        """Whether nothing is said of the test points, as by a list that has none of that form."""
+        return not any(
+            isinstance(self._answers[point], PeerFault) or self._said(point)
+            for point in TEST_POINTS[form]
+        )
+
+    def _trouble(self, form: int, *, is_alive: bool = False) -> str:
+        """Return why the list's word does not count, by its test points, if it does not.
+
+        ``is_alive`` says that it is known to list something else.
+        """
+        point, innocent = TEST_POINTS[form]
+        listed, unlisted = self._said(point), self._said(innocent)
+        trouble = _refusal(listed) or self._oddity(unlisted)
+        if trouble:
+            return trouble
+        if self._counting(unlisted) or (unlisted and unlisted == listed):
+            return f"lists {innocent}, and so everything"
+        # Only a list that is seen to list something says by its silence that somebody is not on it.
+        if is_alive or self._counting(listed) or any(code != NO_LISTING for code in listed):
+            return ""
+        answer = self._answers[point]
+        if isinstance(answer, PeerFault):
+            return f"gives no answer about {point}, which every list has ({answer.problem})"
+        hint = ": its key may be wrong or revoked" if STARS in self._list.shown else ""
+        return f"does not list {point}, and so nothing{hint}"
+
+
+def _refusal(codes: Sequence[str]) -> str:
+    for code in codes:
+        if code.startswith(REFUSALS):
+            return f"{REASONS.get(code, 'refuses to answer')} ({code})"
+    return ""

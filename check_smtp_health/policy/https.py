@@ -1,30 +1,37 @@
 """A small file from the web: HTTPS, one request, everything bounded. Loaded only where planned.
 
-The standard library's ``http.client`` reads the response; the connection is the driver's.
+The standard library's ``http.client`` reads the response; the connection is the driver's. Where the
+environment names a proxy, it leads through that (CONNECT, RFC 9110 section 9.3.6).
 """
 
 from __future__ import annotations
 
+import binascii
 import http.client
 import io
+import os
+import re
 
+from check_smtp_health.config import parsers, web_proxy
 from check_smtp_health.errors import (
+    Disconnected,
     LocalFault,
+    PeerFault,
     Rejected,
     TimedOut,
     Unreachable,
+    UsageFault,
     Violation,
-    deciding,
 )
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net import dns
-from check_smtp_health.net.addresses import with_shares
-from check_smtp_health.net.operations import Connect, Read, StartTls, Write
+from check_smtp_health.net.operations import Read, StartTls, Write
+from check_smtp_health.net.way import Way
+from check_smtp_health.report import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.errors import SessionFault
-    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.config.settings import Endpoint, Secret
+    from check_smtp_health.config.web_proxy import Proxy
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
@@ -39,6 +46,25 @@ BYTES_SHOWN = 200
 """Bytes of what is no HTTP that are worth showing."""
 
 
+AGENT = "User-Agent: check_smtp_health"
+
+
+class Client(NamedTuple):
+    """What every request of a run has in common; ``servers`` know the addresses of hosts."""
+
+    trust: Trust
+    servers: Servers
+    endpoint: Endpoint
+    proxy: Proxy | None = None
+
+    def way(self, *, by_proxy: bool) -> Way:
+        """Return how to connect: a proxy is one of this network, which its resolver may know."""
+        endpoint = self.endpoint
+        is_system_s = by_proxy and not endpoint.nameservers
+        servers = None if is_system_s else self.servers
+        return Way(servers, endpoint.family, endpoint.source, tells_addresses=not by_proxy)
+
+
 class Page(NamedTuple):
     """What came: its media type in lower case, without parameters, its body, and over what TLS."""
 
@@ -47,21 +73,38 @@ class Page(NamedTuple):
     tls: Handshake | None = None
 
 
-def fetch(
-    servers: Servers, trust: Trust, host: str, path: str, family: int | None
-) -> Procedure[Page]:
+def prepare(option: str, trust: Trust, servers: Servers, endpoint: Endpoint) -> Client:
+    """Return what requests need; ``option`` is what they are for.
+
+    Raises:
+        UsageFault: the environment names a proxy that cannot be used.
+    """
+    proxy = web_proxy.read(os.environ, option)
+    family = endpoint.family
+    address = proxy.host.ascii if proxy is not None and proxy.host.kind == "address" else ""
+    if address and family is not None and parsers.ip_version(address) != family:
+        why = "source" if endpoint.source else f"use-ipv{family}"
+        raise UsageFault(why, f"cannot be combined with the proxy's address {address}")
+    return Client(trust, servers, endpoint, proxy)
+
+
+def fetch(client: Client, host: str, path: str) -> Procedure[Page]:
     """Get one page; its server's certificate is verified, redirects are not followed.
 
     Raises:
         PeerFault: it could not be fetched.
+        LocalFault: the proxy is not there, or refuses.
         Expired: the deadline came first.
     """
-    yield from _connect((yield from dns.resolve(servers, host, PORT, family)))
-    tls: Handshake = yield StartTls(trust, host)
+    if client.proxy is not None and client.proxy.serves(host, PORT):
+        yield from _connect_by(client.proxy, client.way(by_proxy=True), host)
+    else:
+        yield from client.way(by_proxy=False).connect(Host(host, host, "name"), PORT)
+    tls: Handshake = yield StartTls(client.trust, host)
     lines = (
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
-        "User-Agent: check_smtp_health",
+        AGENT,
         "Accept: text/plain",
         "Connection: close",
     )
@@ -77,17 +120,58 @@ def fetch(
             return found._replace(tls=tls)
 
 
-def _connect(addresses: tuple[Address, ...]) -> Procedure[None]:
-    faults: list[SessionFault] = []
-    for address, share in with_shares(addresses):
-        try:
-            yield Connect(address, share=share)
-        except (Unreachable, TimedOut, LocalFault) as fault:
-            fault.subject = address.host
-            faults.append(fault)
-        else:
-            return
-    raise deciding(faults)
+def _connect_by(proxy: Proxy, way: Way, host: str) -> Procedure[None]:
+    """Have a proxy connect to a host.
+
+    Raises:
+        Unreachable: it cannot either.
+        LocalFault: it is not there, or refuses: that is not the host's fault.
+    """
+    name = f"the proxy {proxy.host.given}:{proxy.port}"
+    try:
+        yield from way.connect(proxy.host, proxy.port)
+    except PeerFault as fault:
+        raise LocalFault(fault.problem, subject=name) from fault
+    target = f"{host}:{PORT}"
+    lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", AGENT]
+    request = "".join(f"{line}\r\n" for line in lines)
+    shown = f"{request}\r\n".encode("ascii")
+    if proxy.login is not None:
+        request += f"Proxy-Authorization: Basic {_basic(proxy.login)}\r\n"
+    try:
+        yield Write(f"{request}\r\n".encode("ascii"), shown)
+        code = yield from _code()
+    except Disconnected as fault:
+        raise LocalFault(fault.problem, subject=name) from fault
+    except TimedOut as fault:
+        fault.subject = name
+        raise
+    if not 200 <= code < 300:
+        # What else it says may be anything, our password included.
+        problem = f"the answer is {code}" if code else "no HTTP response"
+        raise (Unreachable if code >= 500 else LocalFault)(problem, subject=name)
+
+
+def _code() -> Procedure[int]:
+    """Return the code that a proxy answers, 0 where it is none, or where more follows."""
+    data = b""
+    while not data.endswith(b"\r\n\r\n") and len(data) <= SIZE_LIMIT:
+        more = yield Read()
+        if not more:
+            break
+        data += more
+    # The server speaks only once it has been spoken to: what is behind the head is not its word.
+    is_whole = data.find(b"\r\n\r\n") == len(data) - 4
+    match = re.match(rb"HTTP/1\.[01] ([2-5][0-9]{2})\b", data)
+    code = int(match[1]) if match else 0
+    return code if is_whole or code >= 300 else 0
+
+
+def _basic(login: Secret) -> str:
+    """Return a login as RFC 7617 has it."""
+    from urllib.parse import unquote_to_bytes
+
+    return binascii.b2a_base64(unquote_to_bytes(login.reveal()), newline=False).decode("ascii")
 
 
 def page(data: bytes, *, is_over: bool) -> Page | None:

@@ -12,6 +12,7 @@ from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask, together
 from check_smtp_health.policy import https, mx
 from check_smtp_health.policy.mta_sts_host import as_senders, is_known, look_up
+from check_smtp_health.policy.records import texts
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.encryption import made, tls_options
 
@@ -23,10 +24,11 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Kind
     from check_smtp_health.net.certificate import Handshake
-    from check_smtp_health.net.dns import Records, Servers
+    from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
     from check_smtp_health.policy import Domain
+    from check_smtp_health.policy.https import Client
     from check_smtp_health.report import Host, Report
 
     Mode = Literal["enforce", "testing", "none"]
@@ -50,6 +52,7 @@ _PATTERN = r"(?:\*\.)?(?:[A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]+\.?"
 
 # RFC 8460 section 3.
 _REPORTING = rb"v=TLSRPTv1[ \t]*;"
+_REPORTS_TO = rb"(?i)mailto:[^\s@]+@[^\s@]+|https://[^\s/?#]+\S*"
 
 
 class Policy(NamedTuple):
@@ -61,24 +64,26 @@ class Policy(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """What to trust when a policy is fetched, and when its MX hosts are looked at."""
+    """How a policy is fetched, what to trust when its MX hosts are looked at, and the rest."""
 
-    policy_host: Trust
+    client: Client
     mx_hosts: Trust
     settings: Settings
 
 
 def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Asked:
-    """Return what to trust: never nothing; and a policy host is shown nothing of ours.
+    """Return whom to trust and how to ask: never nothing, and a policy host is shown none of ours.
 
     Raises:
-        UsageFault: there is no TLS, a host is no domain, or a file cannot be used.
+        UsageFault: there is no TLS, a host is no domain, or a file or the proxy cannot be used.
     """
     parsers.need_names("mta-sts", settings.endpoint.hosts)
     if not settings.tls.mode:
         raise UsageFault("mta-sts", "needs TLS, add -S or --ssl")
     options = as_senders(tls_options(settings))
-    return Asked(made(options._replace(certfile=None, keyfile=None)), made(options), settings)
+    trust = made(options._replace(certfile=None, keyfile=None))
+    client = https.prepare("mta-sts", trust, servers, settings.endpoint)
+    return Asked(client, made(options), settings)
 
 
 def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
@@ -100,7 +105,7 @@ def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
         if isinstance(answer, PeerFault):
             raise answer
     identity = policy_id(texts(record), name)
-    policy, tls = yield from _policy(servers, asked.policy_host, name, domain.family)
+    policy, tls = yield from _policy(asked.client, name)
     findings = []
     if policy.mode != "none":
         patterns = frozenset(policy.patterns)
@@ -114,6 +119,8 @@ def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
         findings = list(map(_tested, findings))
     if policy.mode != "enforce":
         findings.append(Finding("noted", f"mode {policy.mode}"))
+    if not isinstance(report, PeerFault):
+        findings += misdirected(texts(report))
     notes = (
         f"policy {identity}, mode {policy.mode}, max_age {policy.max_age}",
         *(f"mx {pattern}" for pattern in policy.patterns),
@@ -168,15 +175,23 @@ def _tested(finding: Finding) -> Finding:
     return finding._replace(kind="misconfigured") if finding.kind in _ENFORCED else finding
 
 
-def on_hosts(result: PolicyResult, reports: list[Report]) -> list[Report]:
-    """Return the reports on a domain's hosts, judged by how far the policy is enforced."""
-    if result.mode not in ("testing", "none"):
+def on_hosts(results: Sequence[PolicyResult], reports: list[Report]) -> list[Report]:
+    """Return the reports on a host, judged by how far the policies of its domains are enforced.
+
+    One policy that may be is enough, be the others in ``testing`` or ``none``.
+    """
+    modes = {result.mode for result in results}
+    if modes in ({"testing"}, {"testing", "none"}):
+        mode = "testing"
+    elif modes == {"none"}:
+        mode = "none"
+    else:
         return reports
+    name = results[0].name
     return [
         report._replace(
             policies=tuple(
-                _by_mode(one, result.mode) if one.name == result.name else one
-                for one in report.policies
+                _by_mode(one, mode) if one.name == name else one for one in report.policies
             )
         )
         for report in reports
@@ -196,12 +211,10 @@ def _hosts(domain: Domain) -> Procedure[Sequence[Host]]:
     return known if known is not None else (yield from mx.find(domain.servers, domain.host)).hosts
 
 
-def _policy(
-    servers: Servers, trust: Trust, domain: str, family: int | None
-) -> Procedure[tuple[Policy, Handshake]]:
+def _policy(client: Client, domain: str) -> Procedure[tuple[Policy, Handshake]]:
     host = f"mta-sts.{domain}"
     try:
-        page = yield from https.fetch(servers, trust, host, PATH, family)
+        page = yield from https.fetch(client, host, PATH)
     except PeerFault as fault:
         about = f"no policy from {host}"
         fault.subject = f"{about}: {fault.subject}" if fault.subject else about
@@ -215,11 +228,6 @@ def _policy(
         )
     assert page.tls is not None
     return parsed(page.body), page.tls
-
-
-def texts(records: Records) -> list[bytes]:
-    """Return the text of each TXT record."""
-    return [b"".join(value.strings) for value in records.values]
 
 
 def policy_id(found: Sequence[bytes], domain: str) -> str:
@@ -302,8 +310,27 @@ def reporting(found: Sequence[bytes] | str) -> str:
     own = [text for text in found if re.match(_REPORTING, text)]
     if len(own) != 1:
         return f"{len(own)} TLSRPT records, so none counts" if own else "no TLSRPT record"
-    for part in own[0].split(b";"):
-        key, _, value = part.strip().partition(b"=")
-        if key == b"rua" and value:
-            return f"TLSRPT to {printable(value)}"
+    value = _rua(own[0])
+    if value:
+        return f"TLSRPT to {printable(value)}"
     return f"TLSRPT record without rua: '{printable(own[0])}'"
+
+
+def misdirected(found: Sequence[bytes]) -> list[Finding]:
+    """Find fault with what is no place that a report can be sent to, where one record counts."""
+    own = [text for text in found if re.match(_REPORTING, text)]
+    value = _rua(own[0]) if len(own) == 1 else None
+    places = [] if value is None else [place.strip() for place in value.split(b",")]
+    return [
+        Finding("misconfigured", "the rua of the TLSRPT record is not mailto: or https:", place)
+        for place in places
+        if not re.fullmatch(_REPORTS_TO, place)
+    ][:1]
+
+
+def _rua(record: bytes) -> bytes | None:
+    for part in record.split(b";"):
+        key, _, value = part.strip().partition(b"=")
+        if key == b"rua":
+            return value
+    return None

@@ -17,6 +17,7 @@ from check_smtp_health.errors import (
     Violation,
 )
 from check_smtp_health.net import dns
+from check_smtp_health.policy import mx
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.encryption import look, made, tls_options, without_checking, wrong
 from check_smtp_health.stages.state import Prepared, ProbeState, Target
@@ -81,6 +82,9 @@ def look_up(
         addresses = yield from dns.resolve(servers, name, endpoint.port, endpoint.family)
     except PeerFault as fault:
         return (_unanswered(fault),)
+    bad = mx.astray(addresses)
+    if bad:
+        return (_finding(mx.misdirected(host, bad)),)
     for address in addresses:
         state.connection.address = address
         found, _ = yield from _seen(trust, state, name)
@@ -98,11 +102,15 @@ def _seen(
     except Untrusted as fault:
         seen = yield from without_checking(state, trust, name, fault)
         problem = wrong(state, fault, seen, name)
-        return (Finding(fault.kind, problem),), None
+        return (Finding(fault.kind, problem, reason=fault.reason),), None
     except (HandshakeFailed, NotOffered, Violation, TimedOut) as fault:
-        return (Finding(fault.kind, fault.sentence, fault.said),), None
+        return (_finding(fault),), None
     except (PeerFault, LocalFault) as fault:
         return (_unanswered(fault),), None
+
+
+def _finding(fault: PeerFault) -> Finding:
+    return Finding(fault.kind, fault.sentence, fault.said, fault.reason)
 
 
 def _unanswered(fault: SessionFault) -> Finding:

@@ -1,19 +1,22 @@
-"""Whether an address has a name, whether that leads back to it, and whether the server says it."""
+"""Whether each address has a name that leads back to it, and whether the server says that name."""
 
 from __future__ import annotations
 
 import ipaddress
 
+from check_smtp_health.config.parsers import is_name
 from check_smtp_health.errors import PeerFault
 from check_smtp_health.escaping import printable
+from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask, together
-from check_smtp_health.policy import need_addresses, server_address
+from check_smtp_health.policy import need_addresses, server_addresses
 from check_smtp_health.report import Finding, PolicyResult
+from check_smtp_health.stages.greeting import own_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.masking import Mask
@@ -27,6 +30,13 @@ NAMES_LIMIT = 16
 NAMES_SHOWN = 3
 
 
+class _Judged(NamedTuple):
+    """What is known of one address."""
+
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Servers:
     """Return whom to ask.
 
@@ -38,28 +48,67 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
 
 
 def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]:
-    """Look up the names of the server's address, and hold what the server says against them.
+    """Look up the names of all of the server's addresses, and hold what it says against them."""
+    addresses = server_addresses(state)
+    if not addresses:
+        return None
+    said = dict(_names_said(state))
+    results: list[_Judged | PeerFault] = yield from together(
+        _judge(servers, one, said, state.mask, is_only=len(addresses) == 1) for one in addresses
+    )
+    findings: list[Finding] = []
+    notes: list[str] = []
+    for result in results:
+        if isinstance(result, PeerFault):
+            findings.append(Finding(result.kind, result.sentence))
+        else:
+            findings += result.findings
+            notes += result.notes
+    held = "" if findings else "reverse DNS agrees"
+    return PolicyResult("reverse", tuple(findings), tuple(notes), held=held)
+
+
+def _names_said(state: ProbeState) -> Iterator[tuple[str, str]]:
+    """Give what the server calls itself, and where it does."""
+    for where, text in state.names.items():
+        own = (*text.decode("utf-8", "replace").split(), "")[0].rstrip(",;:")
+        if where == "banner" or _is_of_server(own, own_name(state)):
+            yield where, own
+
+
+def _is_of_server(word: str, client: str) -> bool:
+    """Whether the first word of a reply to HELO is a domain, and not the one that we said.
+
+    It is to be the server's (RFC 5321 section 4.1.1.1), but many only greet, or repeat ours.
+    """
+    name = plain_name(word)
+    return "." in name and is_name(name) and name != plain_name(client)
+
+
+def _judge(
+    servers: Servers, address: str, said: Mapping[str, str], mask: Mask, *, is_only: bool
+) -> Procedure[_Judged]:
+    """Look up the names of one address.
 
     Raises:
         DnsUnanswered: nobody tells the names of the address.
     """
-    address = server_address(state)
-    if not address:
-        return None
     ip = ipaddress.ip_address(address)
     records = yield from ask(servers, ip.reverse_pointer, "PTR")
     names = sorted(plain_name(str(value.target)) for value in records.values)
     if not names:
-        return PolicyResult("reverse", (Finding("misconfigured", f"{address} has no PTR record"),))
+        return _Judged((Finding("misconfigured", f"{address} has no PTR record"),))
     kind = "A" if ip.version == 4 else "AAAA"
     asked = names[:NAMES_LIMIT]
     answers = yield from together(ask(servers, one, kind) for one in asked)
-    findings = list(_confirmation(ip, asked, answers, state.mask))
-    for where, text in state.names.items():
-        findings += _agreement(where, text, names, state.mask)
-    held = "" if findings else "reverse DNS agrees"
-    note = f"{address} is {_listed(names, state.mask)}"
-    return PolicyResult("reverse", tuple(findings), (note,), held=held)
+    findings = list(_confirmation(ip, asked, answers, mask))
+    record = "the PTR record" if is_only else f"the PTR record of {address}"
+    for where, own in said.items():
+        if plain_name(own) not in names:
+            words = f"says '{printable(mask.applied(own), 80)}'" if own else "says no name"
+            problem = f"{where} {words}, {record} {_listed(names, mask)}"
+            findings.append(Finding("misconfigured", problem))
+    return _Judged(tuple(findings), (f"{address} is {_listed(names, mask)}",))
 
 
 def _confirmation(
@@ -79,15 +128,6 @@ def _confirmation(
             return (Finding("unanswered", answer.sentence),)
     leads = "does not lead" if len(names) == 1 else "do not lead"
     return (Finding("misconfigured", f"{_listed(names, mask)} {leads} back to {ip}"),)
-
-
-def _agreement(where: str, text: bytes, names: Sequence[str], mask: Mask) -> Sequence[Finding]:
-    """Return a finding where the server calls itself what its address is not called."""
-    own = (*text.decode("utf-8", "replace").split(), "")[0]
-    if plain_name(own) in names:
-        return ()
-    said = f"says '{printable(mask.applied(own), 80)}'" if own else "says no name"
-    return (Finding("misconfigured", f"{where} {said}, the PTR record {_listed(names, mask)}"),)
 
 
 def _listed(names: Sequence[str], mask: Mask) -> str:

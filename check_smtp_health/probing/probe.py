@@ -27,6 +27,7 @@ from __future__ import annotations
 from check_smtp_health.errors import (
     Interrupted,
     LocalFault,
+    Misdirected,
     NotOffered,
     Rejected,
     SessionFault,
@@ -107,7 +108,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     policies = walk.vouched
     known = [one.name for one in policies]
     servers = [one for one in plan.policies if one.scope == "server" and one.name not in known]
-    if servers:
+    if servers and not isinstance(fault, Misdirected):
         yield Close()
         asked: list[TimedProcedure[Any]] = [untimed(_of_server(servers, state))]
         if delivery is not None:
@@ -130,7 +131,9 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         policies=policies,
         label=target.label,
         is_domain=False,
-        held=tuple(state.held),  # all fields in their order: see namedtuple for what that saves
+        held=tuple(state.held),
+        elsewhere=(),
+        is_alone=False,  # all fields in their order: see namedtuple for what that saves
     )
     return state.masked(report)
 
@@ -273,7 +276,7 @@ class _Walk:
 
     def _failure(self, fault: SessionFault) -> Failure:
         code = fault.code if isinstance(fault, Rejected) else None
-        return Failure(fault.kind, sentence(fault), fault.said, code)
+        return Failure(fault.kind, sentence(fault), fault.said, code, fault.reason)
 
 
 class _Transcript:

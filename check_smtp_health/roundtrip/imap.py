@@ -21,7 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.net.operations import Procedure, Watch
-    from check_smtp_health.roundtrip.mailbox import Access, Way
+    from check_smtp_health.net.way import Way
+    from check_smtp_health.roundtrip.mailbox import Access
     from check_smtp_health.roundtrip.matching import MessageQuery
     from check_smtp_health.roundtrip.responses import Response
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from check_smtp_health.net.operations import Procedure, Watch
-    from check_smtp_health.roundtrip.mailbox import Access, Way
+    from check_smtp_health.net.way import Way
+    from check_smtp_health.roundtrip.mailbox import Access
     from check_smtp_health.roundtrip.responses import Response
 
     Take = Callable[[Response], None]

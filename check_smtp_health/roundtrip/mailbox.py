@@ -11,23 +11,17 @@ from abc import ABC, abstractmethod
 
 from check_smtp_health.errors import (
     Disconnected,
-    Expired,
     Injected,
     LocalFault,
     NotNow,
     NotTls,
     SessionFault,
-    TimedOut,
     Unreachable,
-    deciding,
 )
 from check_smtp_health.escaping import has_controls
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import (
-    Call,
     Close,
-    Connect,
     Pause,
     Read,
     StartTls,
@@ -42,19 +36,13 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.settings import Secret
-    from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.certificate import Handshake
-    from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
-    from check_smtp_health.report import Host
+    from check_smtp_health.net.way import Way
     from check_smtp_health.roundtrip.matching import FoundMessage, MessageQuery
 
     _T = TypeVar("_T")
-
-ATTEMPT = 0.3
-"""Seconds for the first try of each address where there are several, a little more than the 250 ms
-of RFC 8305 section 5; then each has its share of the time left, for a way that is long."""
 
 PATIENCE = 0.5
 """Seconds before something that was refused for now is asked again, the first time."""
@@ -83,71 +71,6 @@ class Copy(NamedTuple):
 
     place: Mailbox
     message: FoundMessage
-
-
-class Way:
-    """How the connections of a run are made, and which address of each host answered.
-
-    ``servers`` are the name servers to ask, where that is not left to the system's resolver.
-    """
-
-    def __init__(self, servers: Servers | None, family: int | None, source: str | None) -> None:
-        self._servers = servers
-        self._family = family
-        self._source = source
-        self._known: dict[tuple[str, int], tuple[Address, ...]] = {}
-
-    def connect(self, host: Host, port: int) -> Procedure[None]:
-        """Connect to the first of the host's addresses that answers; the next time, begin there.
-
-        Raises:
-            Unresolvable: the host has no address.
-            SessionFault: none of them answers, or this machine cannot ask.
-        """
-        key = (host.ascii, port)
-        if key not in self._known:
-            self._known[key] = yield from self._resolve(host, port)
-        found = self._known[key]
-        faults: list[SessionFault] = []
-        silent = list(found)
-        for address in found if len(found) > 1 else ():
-            try:
-                yield Connect(address, self._source, limit=ATTEMPT)
-            except Expired:
-                raise
-            except TimedOut as fault:
-                faults.append(fault)
-                continue
-            except (Unreachable, LocalFault) as fault:
-                faults.append(fault)
-                silent.remove(address)
-                continue
-            return self._remember(key, address)
-        for address, share in addresses.with_shares(silent):
-            try:
-                yield Connect(address, self._source, share)
-            except Expired:
-                raise
-            except (Unreachable, TimedOut, LocalFault) as fault:
-                faults.append(fault)
-            else:
-                return self._remember(key, address)
-        raise deciding(faults)
-
-    def _remember(self, key: tuple[str, int], address: Address) -> None:
-        others = [other for other in self._known[key] if other != address]
-        self._known[key] = (address, *others)
-
-    def _resolve(self, host: Host, port: int) -> Procedure[tuple[Address, ...]]:
-        if host.kind == "address":
-            return (addresses.literal(host.ascii, port),)
-        wanted = (host.dns_name, port, self._family)
-        if self._servers is not None:
-            from check_smtp_health.net import dns
-
-            return (yield from dns.resolve(self._servers, *wanted))
-        found: tuple[Address, ...] = yield Call(addresses.resolve, wanted)
-        return found
 
 
 class Patience:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from check_smtp_health.net.operations import Procedure, Watch
-    from check_smtp_health.roundtrip.mailbox import Access, Way
+    from check_smtp_health.net.way import Way
+    from check_smtp_health.roundtrip.mailbox import Access
     from check_smtp_health.roundtrip.matching import MessageQuery
 
 HEADERS_LIMIT = 200

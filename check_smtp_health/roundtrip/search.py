@@ -19,8 +19,9 @@ from check_smtp_health.errors import (
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Pause, Timestamped, Watch, Within, untimed
+from check_smtp_health.net.way import Way
 from check_smtp_health.report import duration
-from check_smtp_health.roundtrip.mailbox import Access, Way
+from check_smtp_health.roundtrip.mailbox import Access
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

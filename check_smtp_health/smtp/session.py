@@ -183,7 +183,7 @@ class Session:
             self._parser = ReplyParser()
             return
         if not b"421".startswith(data[:3]):
-            raise Violation("more than the one reply that was due", data)
+            raise Violation("more than the one reply that was due", data, reason="more replies")
         farewell = self._parser.next_reply()
         if farewell is not None and reply.is_positive:
             raise Rejected("", farewell.raw, farewell.code)

@@ -17,12 +17,12 @@ from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Call, Connect, Pause, Write
 from check_smtp_health.report import Finding
-from check_smtp_health.stages.state import ask, listen, require_code
+from check_smtp_health.stages.state import ask, is_masked, listen, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
-    from check_smtp_health.errors import SessionFault
+    from check_smtp_health.errors import Reason, SessionFault
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
@@ -52,7 +52,7 @@ def servers(settings: Settings) -> Servers:
             option, "needs the package dnspython: pip install 'check-smtp-health[dns]'"
         ) from error
     try:
-        return dns.servers(settings.endpoint.nameservers)
+        return dns.servers(settings.endpoint.nameservers, settings.endpoint.source)
     except LocalFault as fault:
         raise UsageFault(option, f"{fault.problem}, use --nameserver") from fault
 
@@ -92,7 +92,15 @@ def connect(state: ProbeState) -> StageRun:
     if len(faults) > 1:
         connection.address = None
         decisive.problem = _listed(faults)
+        decisive.reason = _shared_reason(decisive, [fault for _, fault in faults])
     raise decisive
+
+
+def _shared_reason(decisive: SessionFault, faults: list[SessionFault]) -> Reason:
+    """Return the reason of all faults; where they differ, whether one of them is an answer."""
+    if len({(fault.kind, fault.reason) for fault in faults}) == 1:
+        return decisive.reason
+    return "partly refused" if any(one.reason == "refused" for one in faults) else "various"
 
 
 def _reach(address: Address, source: str | None, share: float) -> Procedure[Address]:
@@ -161,7 +169,8 @@ def banner(state: ProbeState) -> StageRun:
     problem = f"does not contain {quoted(expect.text)}"
     if not reply.is_positive:
         raise Rejected(f"({problem})", reply.raw, reply.code)
-    state.findings.append(Finding("unmatched", problem, reply.raw))
+    reason: Reason = "masked" if is_masked(state) else ""
+    state.findings.append(Finding("unmatched", problem, reply.raw, reason))
 
 
 def leave(state: ProbeState) -> StageRun:

@@ -6,7 +6,6 @@ from check_smtp_health.config import files
 from check_smtp_health.errors import (
     HandshakeFailed,
     Injected,
-    NotOffered,
     NotTls,
     Rejected,
     SessionFault,
@@ -22,7 +21,14 @@ from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.smtp.session import Session
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
-from check_smtp_health.stages.state import ProbeState, ask, listen, named, require_code
+from check_smtp_health.stages.state import (
+    ProbeState,
+    ask,
+    listen,
+    named,
+    not_offered,
+    require_code,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +137,7 @@ def made(options: TlsOptions) -> Trust:
 def starttls(state: ProbeState) -> StageRun:
     """Ask for TLS and hold the server to silence until it has begun (RFC 3207 section 4)."""
     if not state.connection.session.offers("STARTTLS"):
-        raise NotOffered("STARTTLS is not offered")
+        raise not_offered(state, "STARTTLS is not offered")
     try:
         reply = yield from ask(state, "STARTTLS")
     except Violation as fault:
@@ -185,15 +191,27 @@ def without_checking(
         return None
 
 
-def verify_again(state: ProbeState, anchor: bytes, name: str) -> Procedure[None]:
-    """Connect and shake hands again, trusting one certificate only.
+def verify_again(state: ProbeState, anchors: bytes, name: str) -> Procedure[Handshake]:
+    """Connect and shake hands again, trusting only certificates (DER) of the caller's.
+
+    ``name`` is sent, and not verified.
 
     Raises:
         Untrusted: the server's certificate was rejected.
         SessionFault: there was no second handshake.
     """
     assert state.prepared.trust is not None
-    yield from look(state, state.prepared.trust.anchored(anchor), name)
+    return look(state, state.prepared.trust.anchored(anchors), name)
+
+
+def look_again(state: ProbeState, name: str) -> Procedure[Handshake]:
+    """Connect and shake hands again, asking for the certificate of another name.
+
+    Raises:
+        SessionFault: there was no second handshake.
+    """
+    assert state.prepared.trust is not None
+    return look(state, state.prepared.trust, name)
 
 
 def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handshake]:
@@ -242,7 +260,7 @@ def wrong(state: ProbeState, fault: Untrusted, seen: Handshake | None, name: str
         "self-signed": "self-signed",
         "unknown issuer": f"issuer unknown: {printable(certificate.issuer, 80)}",
         "bad authority": f"issuer is not an authority: {printable(certificate.issuer, 80)}",
-        "wrong name": f"is for {_names(certificate.names)}, not {name}",
+        "wrong name": f"is for {listed(certificate.names)}, not {name}",
         "weak key": _PROBLEMS["weak key"] + _bits(seen.chain[:1] or (seen.certificate,)),
         "weak authority": _PROBLEMS["weak authority"] + _bits(seen.chain[1:]),
     }
@@ -269,7 +287,8 @@ def _bits(chain: Sequence[bytes]) -> str:
     return f" ({min(sizes)} bits)" if sizes else ""
 
 
-def _names(given: Sequence[str]) -> str:
-    names = [printable(name, 80) for name in given[:NAMES_SHOWN]]
-    more = len(given) - len(names)
+def listed(all_names: Sequence[str]) -> str:
+    """Return the first names of a certificate, and how many more there are."""
+    names = [printable(name, 80) for name in all_names[:NAMES_SHOWN]]
+    more = len(all_names) - len(names)
     return ", ".join(names or ["no name"]) + (f" and {more} more" if more else "")

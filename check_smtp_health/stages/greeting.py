@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health.report import Finding
-from check_smtp_health.stages.state import ask, require_code
+from check_smtp_health.stages.state import ask, is_masked, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def offers(state: ProbeState) -> list[Finding]:
     """Return what is missing of ``--require`` and what is there of ``--forbid``."""
     session, greeting = state.connection.session, state.settings.greeting
     missing = [
-        Finding("not_offered", f"{word} is not offered")
+        Finding(
+            "not_offered", f"{word} is not offered", reason="masked" if is_masked(state) else ""
+        )
         for word in greeting.require
         if not session.offers(*word)
     ]

@@ -14,7 +14,7 @@ from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import COMMAND_LIMIT
-from check_smtp_health.stages.state import require_code, send
+from check_smtp_health.stages.state import not_offered, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,13 +93,13 @@ def _login(state: ProbeState) -> StageRun:
     assert login is not None
     if not session.offers("AUTH"):
         hint = ", try -S" if not settings.tls.mode and session.offers("STARTTLS") else ""
-        raise NotOffered(f"AUTH is not offered{hint}")
+        raise not_offered(state, f"AUTH is not offered{hint}")
     offered = session.keywords["AUTH"]
     mechanism = sasl.best(offered, state.prepared.mechanisms)
     if mechanism is None:
         wanted = login.mechanism or "a mechanism to be chosen without -A"
         words = printable(state.mask.applied(" ".join(offered)))
-        raise NotOffered(f"{wanted} is not offered, only {words}")
+        raise NotOffered(f"{wanted} is not offered, only {words}", reason="mechanism")
     if mechanism.is_clear and not login.may_show_password:
         raise LocalFault(
             f"{mechanism.name} without TLS would show the password, "

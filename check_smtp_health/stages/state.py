@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import EXHAUSTED, Disconnected, LocalFault, Rejected, TimedOut
+from check_smtp_health.errors import (
+    EXHAUSTED,
+    Disconnected,
+    LocalFault,
+    NotOffered,
+    Rejected,
+    TimedOut,
+)
 from check_smtp_health.escaping import internal_error, printable
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
@@ -62,12 +69,31 @@ class Prepared(NamedTuple):
     secrets: tuple[bytes, ...] = ()
 
 
+class NextHops:
+    """The names of each mail domain that led to a target, as long as nobody has judged them."""
+
+    def __init__(self) -> None:
+        self._domains: list[tuple[str, ...]] = []
+        self._is_judged = False
+
+    def add(self, names: tuple[str, ...]) -> bool:
+        """Take the names of one more domain; return whether that is not too late."""
+        self._domains.append(names)
+        return not self._is_judged
+
+    def judged(self) -> tuple[tuple[str, ...], ...]:
+        """Return the names of each domain, to be judged now."""
+        self._is_judged = True
+        return tuple(self._domains)
+
+
 class Target(NamedTuple):
     """Whom to probe. ``server_name`` is sent and verified in TLS, None where there is no name.
 
-    ``addresses`` are known already where only these are to be probed; ``label`` tells its metrics
-    from those of others, where there are others. Whoever named one that ``is_doubted`` may have
-    been forged: it is told no secret.
+    ``addresses`` are known already where only these are to be probed, and ``siblings`` are then the
+    others of the same host; ``label`` tells its metrics from those of others, where there are
+    others. Whoever named one that ``is_doubted`` may have been forged: it is told no secret.
+    ``next_hops`` are the mail domains that it is an MX host of.
     """
 
     host: Host
@@ -75,6 +101,8 @@ class Target(NamedTuple):
     label: str = ""
     addresses: tuple[Address, ...] = ()
     is_doubted: bool = False
+    siblings: tuple[Address, ...] = ()
+    next_hops: NextHops | None = None
 
 
 class Connection:
@@ -237,6 +265,23 @@ def named(certificate: Certificate, tls: Tls) -> str:
     if certificate.key:
         return f"{name} of the {certificate.key} certificate"
     return f"{name} of {certificate.host}" if certificate.host else name
+
+
+def is_masked(state: ProbeState) -> bool:
+    """Whether a firewall has overwritten the banner with asterisks, or EHLO keywords with X.
+
+    Cisco's leave the digits of the code, and a keyword its last letter: ``XXXXXXXA``.
+    """
+    banner = state.names.get("banner", b"").replace(b" ", b"")
+    if len(banner) >= 8 and b"*" in banner and not banner.strip(b"*02"):
+        return True
+    keywords = state.connection.session.keywords
+    return any(len(word) >= 4 and not word[:-1].strip("X") for word in keywords)
+
+
+def not_offered(state: ProbeState, problem: str) -> NotOffered:
+    """Return the fault for what is missing in the EHLO reply."""
+    return NotOffered(problem, reason="masked" if is_masked(state) else "")
 
 
 def sentence(fault: SessionFault) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.errors import LocalFault, NotOffered, Rejected, TimedOut
+from check_smtp_health.errors import LocalFault, Rejected, TimedOut
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.report import Finding
 from check_smtp_health.smtp.session import command as command_line
-from check_smtp_health.stages.state import ask, require_code, send
+from check_smtp_health.stages.state import ask, not_offered, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def mail(state: ProbeState) -> StageRun:
     parameters = ""
     if asked.size is not None:
         if not session.offers("SIZE"):
-            raise NotOffered("SIZE is not offered")
+            raise not_offered(state, "SIZE is not offered")
         parameters += f" SIZE={asked.size}"
     if asked.is_international:
         if not session.offers("SMTPUTF8"):
-            raise NotOffered("SMTPUTF8 is not offered")
+            raise not_offered(state, "SMTPUTF8 is not offered")
         parameters += " SMTPUTF8"
     reply = yield from ask(state, "MAIL", f"FROM:<{asked.reverse_path or ''}>{parameters}")
     require_code(reply, 250)

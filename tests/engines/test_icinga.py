@@ -31,6 +31,7 @@ NOT_FOR_SERVICES = ("help", "version", "print-definition", "ignore-quit-failure"
 IN_ENVIRONMENT = {
     "authpass": "CHECK_SMTP_HEALTH_AUTHPASS",
     "mailboxpass": "CHECK_SMTP_HEALTH_MAILBOXPASS",
+    "dnsblkey": "CHECK_SMTP_HEALTH_DNSBLKEY",
 }
 """What is no argument: Icinga stores and shows those, and so does the process list."""
 

@@ -158,7 +158,7 @@ def test_healthy(seen: Seen) -> None:
 
 
 def test_stopped(seen: Seen) -> None:
-    refused = due(seen, 2, "connect: connection refused (after # s)")
+    refused = due(seen, 2, "connect: connection refused (after # s), cause: refused")
     assert (results(seen.first), results(seen.second)) == (refused, refused)
 
 

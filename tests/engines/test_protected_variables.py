@@ -20,11 +20,17 @@ FLAGS = re.DOTALL | re.MULTILINE
 VARIABLES = {
     "smtp_health_authpass": "s3cret",
     "smtp_health_mailboxpass": "s3cret",
+    "smtp_health_dnsblkey": "s3cret",
+    "smtp_health_dnsbl_key_file": "/etc/icinga2/dnsbl-key",
     "smtp_health_authpass_file": "/etc/icinga2/smtp-password",
     "smtp_health_authuser": "monitor",
 }
 
-HIDDEN = {"smtp_health_authpass": "***", "smtp_health_mailboxpass": "***"}
+HIDDEN = {
+    "smtp_health_authpass": "***",
+    "smtp_health_mailboxpass": "***",
+    "smtp_health_dnsblkey": "***",
+}
 
 
 @pytest.fixture

@@ -325,7 +325,7 @@ def test_healthy(seen: Seen) -> None:
 
 
 def test_stopped(seen: Seen) -> None:
-    refused = "connect: connection refused (after # s)"
+    refused = "connect: connection refused (after # s), cause: refused"
     assert seen.first.services == due(seen, 2, refused, is_hard=False)
     assert seen.second.services == due(seen, 2, refused, is_hard=True)
 

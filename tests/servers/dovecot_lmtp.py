@@ -71,8 +71,8 @@ class Dovecot(Daemon):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Dovecot]:
-    """Run a Dovecot that takes mail for ``USER`` until the block ends."""
+def running(more: str = "") -> Iterator[Dovecot]:
+    """Run a Dovecot that takes mail for ``USER`` until the block ends, with more settings."""
     needs.root()
     needs.program("dovecot")
     if not LMTP.exists():
@@ -85,5 +85,5 @@ def running() -> Iterator[Dovecot]:
         shutil.chown(home, "dovecot", "dovecot")
         owner = home.stat()
         (dovecot.directory / "users").write_text(f"{USER}::{owner.st_uid}:{owner.st_gid}::{home}\n")
-        with dovecot.running(CONFIGURATION.format(directory=name, port=dovecot.port)):
+        with dovecot.running(CONFIGURATION.format(directory=name, port=dovecot.port) + more):
             yield dovecot

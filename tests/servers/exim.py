@@ -94,11 +94,13 @@ class Exim:
 
 
 @contextlib.contextmanager
-def running(password: str, certificate: str, authorities: str | None = None) -> Iterator[Exim]:
+def running(
+    password: str, certificate: str, authorities: str | None = None, more: str = ""
+) -> Iterator[Exim]:
     """Run an Exim that knows ``USER`` with this password, which is free of ``$ { }``.
 
     ``certificate`` is a file with certificate and key, ``authorities`` one with the authorities
-    one of which must have signed the client's certificate.
+    one of which must have signed the client's certificate, ``more`` are further settings.
     """
     needs.root()
     program = _program()
@@ -117,7 +119,7 @@ def running(password: str, certificate: str, authorities: str | None = None) -> 
                 tls_port=exim.tls_port,
                 user=USER,
                 password=password,
-                verifying=verifying if authorities is not None else "",
+                verifying=(verifying if authorities is not None else "") + more,
             )
         )
         # The certificate is read, and the log is written, once Exim has given up being root.

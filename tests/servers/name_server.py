@@ -92,8 +92,8 @@ Answers = Mapping[tuple[str, str], Answer]
 class NameServer:
     """A name server with an answer for each name and type; to all others the ``default``.
 
-    ``asked`` has the transport, name and type of each question. Until there are ``awaited`` of
-    them, none is answered.
+    ``asked`` has the transport, name and type of each question, ``peers`` the addresses that they
+    came from. Until there are ``awaited`` of them, none is answered.
     """
 
     answers: Answers
@@ -103,6 +103,7 @@ class NameServer:
     address: str = "127.0.0.1"
     port: int = 0
     asked: list[tuple[str, str, str]] = field(default_factory=list)
+    peers: set[str] = field(default_factory=set)
 
     @property
     def nameserver(self) -> str:
@@ -143,6 +144,7 @@ class NameServer:
                 wire, peer = datagrams.recvfrom(4096)
             except socket.timeout:
                 continue
+            self.peers.add(peer[0])
             reply, answer = self._reply("udp", wire)
             if answer.is_silent:
                 continue
@@ -163,9 +165,10 @@ class NameServer:
         threads = []
         while not over.is_set():
             try:
-                connection, _ = listener.accept()
+                connection, peer = listener.accept()
             except socket.timeout:
                 continue
+            self.peers.add(peer[0])
             thread = threading.Thread(target=self._serve_stream, args=(connection, over))
             thread.start()
             threads.append(thread)

@@ -103,10 +103,13 @@ def delivering(port: int, **settings: str) -> contextlib.AbstractContextManager[
 
 
 @contextlib.contextmanager
-def running(services: str = SERVICES, port: int = 0, /, **settings: str) -> Iterator[Postfix]:
+def running(
+    services: str = SERVICES, port: int = 0, prefix: tuple[str, ...] = (), /, **settings: str
+) -> Iterator[Postfix]:
     """Run a Postfix with these main.cf settings besides our own until the block ends.
 
     ``services`` are those of master.cf besides smtpd; on this port, where it matters which.
+    ``prefix`` is a command that runs it in turn.
     """
     needs.root()
     postconf = needs.program("postconf")
@@ -116,7 +119,7 @@ def running(services: str = SERVICES, port: int = 0, /, **settings: str) -> Iter
         _configure(postfix, settings, services)
         with (postfix.directory / "output").open("wb") as output:
             process = subprocess.Popen(
-                [f"{daemons}/master", "-d", "-c", name],
+                [*prefix, f"{daemons}/master", "-d", "-c", name],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -155,7 +158,8 @@ def _configure(postfix: Postfix, settings: dict[str, str], services: str) -> Non
     chosen = {**SETTINGS, **places, **settings}
     main.write_text("".join(f"{key} = {value}\n" for key, value in chosen.items()))
     os.utime(main, (0, 0))  # Postfix waits until a file that has just changed is some seconds old
-    hosts = ("127.0.0.1", "[::1]") if has_ipv6() else ("127.0.0.1",)
+    # The second is for an MX host, which at 127.0.0.1 would not be probed.
+    hosts = ("127.0.0.1", "127.0.0.2", *(("[::1]",) if has_ipv6() else ()))
     listeners = [f"{host}:{postfix.port} inet n - n - - smtpd\n" for host in hosts]
     (directory / "master.cf").write_text("".join(listeners) + services)
 

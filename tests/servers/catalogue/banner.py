@@ -38,17 +38,17 @@ ROWS = (
     ),
     critical(
         "resets the connection at once",
-        "banner: connection reset by the server (after # s)",
+        "banner: connection reset by the server (after # s), cause: reset",
         CONNECTED,
         Reset(),
     ),
     critical(
         "resets the connection in mid-banner",
-        "banner: connection reset by the server: '220-a / 22' (after # s)",
+        "banner: connection reset by the server: '220-a / 22' (after # s), cause: reset",
         CONNECTED,
         *(b"220-a\r\n22", Sleep(0.1), Reset()),
     ),
-    hangs("never says a word", "banner: no answer within 1 s", CONNECTED, Hang()),
+    hangs("never says a word", "banner: no answer within 1 s, cause: silent", CONNECTED, Hang()),
     hangs(
         "never ends its banner",
         "banner: no complete answer within 1 s: '220 mx'",
@@ -69,7 +69,7 @@ ROWS = (
     ),
     warning(
         "says 421 instead of a banner, and why, and closes",
-        "banner: 421 4.3.2 Too many connections (after # s)",
+        "banner: 421 4.3.2 Too many connections (after # s), cause: too many connections",
         REFUSED,
         b"421 4.3.2 Too many connections\r\n",
     ),
@@ -189,7 +189,7 @@ ROWS = (
     ),
     critical(
         "answers with a TLS alert",
-        "banner: TLS instead of SMTP, try --ssl: '\\x15\\x03' (after # s)",
+        "banner: TLS instead of SMTP, try --ssl: '\\x15\\x03' (after # s), cause: tls required",
         CONNECTED,
         *(b"\x15\x03\x03\x00\x02\x02\x28", Hang()),
     ),

@@ -15,7 +15,7 @@ def commands(*pairs: tuple[str, str]) -> Question:
 ROWS = (
     critical(
         "refuses the command of `-C`, without `-R`",
-        "command: VRFY me: 550 5.1.1 Unknown (after # s)",
+        "command: VRFY me: 550 5.1.1 Unknown (after # s), cause: unknown recipient",
         REFUSED,
         *(*GREETED, Expect(b"VRFY me"), b"550 5.1.1 Unknown\r\n", *QUIT),
         asks=Question(("-C", "VRFY me")),
@@ -52,7 +52,7 @@ ROWS = (
     ),
     hangs(
         "never answers a command",
-        "command: no answer within 1 s",
+        "command: no answer within 1 s, cause: silent",
         HELOED,
         *(*GREETED, Expect(b"NOOP"), Hang()),
         asks=Question(("-C", "NOOP")),

@@ -100,7 +100,7 @@ STARTTLS = (
     ),
     hangs(
         "never answers STARTTLS",
-        "starttls: no answer within 1 s",
+        "starttls: no answer within 1 s, cause: silent",
         HELOED,
         *(*ASKED, Hang()),
         asks=WITH_STARTTLS,
@@ -147,14 +147,14 @@ HANDSHAKE = (
     ),
     hangs(
         "never begins its handshake",
-        "tls: no answer within 1 s",
+        "tls: no answer within 1 s, cause: silent",
         BEGUN,
         *(*GO, Hang()),
         asks=WITH_STARTTLS,
     ),
     hangs(
         "shakes hands a byte now and then",
-        "tls: no answer within 1 s",
+        "tls: no answer within 1 s, cause: silent",
         BEGUN,
         *(*GO, Sleep(0.1), Slowly(b"\x16\x03\x03\x00\x7a\x02\x00", 0.2), Hang()),
         asks=WITH_STARTTLS,
@@ -168,7 +168,7 @@ HANDSHAKE = (
     ),
     critical(
         "resets the connection when it is to shake hands",
-        "tls: connection reset by the server (after # s)",
+        "tls: connection reset by the server (after # s), cause: reset",
         BEGUN,
         *(*GO, Swallow(), Reset()),
         asks=WITH_STARTTLS,
@@ -182,7 +182,7 @@ HANDSHAKE = (
     ),
     critical(
         "finds our TLS too new",
-        "tls: the server's TLS is older than --tls-min (after # s)",
+        "tls: the server's TLS is older than --tls-min (after # s), cause: tls broken",
         BEGUN,
         *(*GO, Sleep(0.1), b"\x15\x03\x01\x00\x02\x02\x46", Hang()),
         asks=WITH_STARTTLS,
@@ -196,7 +196,7 @@ HANDSHAKE = (
     ),
     critical(
         "has TLS 1.2, where 1.3 is the least",
-        "tls: the server's TLS is older than --tls-min (after # s)",
+        "tls: the server's TLS is older than --tls-min (after # s), cause: tls broken",
         BEGUN,
         *(*GO, Certificate("TLS 1.2"), *AGAIN),
         asks=Question(("-S", "--tls-min", "1.3"), unasked="no --tls-min"),
@@ -224,7 +224,7 @@ HANDSHAKE = (
     ),
     hangs(
         "never says a word within TLS",
-        "helo: no answer within 1 s",
+        "helo: no answer within 1 s, cause: silent",
         _AFTER,
         *(*GO, Certificate("good"), Hang()),
         asks=WITH_STARTTLS,

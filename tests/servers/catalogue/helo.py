@@ -98,7 +98,9 @@ ROWS = (
         "time connect",
         *(BANNER + b"250 mx\r\n", Hang()),
     ),
-    hangs("never answers HELO", "helo: no answer within 1 s", GREETED, *ASKED, Hang()),
+    hangs(
+        "never answers HELO", "helo: no answer within 1 s, cause: silent", GREETED, *ASKED, Hang()
+    ),
     hangs(
         "answers HELO a byte now and then",
         "helo: no complete answer within 1 s: '25'",
@@ -126,13 +128,13 @@ ROWS = (
     ),
     critical(
         "resets the connection when it is sent HELO",
-        "helo: connection reset by the server (after # s)",
+        "helo: connection reset by the server (after # s), cause: reset",
         GREETED,
         *(*ASKED, Reset()),
     ),
     critical(
         "resets the connection in the middle of its reply to HELO",
-        "helo: connection reset by the server: '250-a / 25' (after # s)",
+        "helo: connection reset by the server: '250-a / 25' (after # s), cause: reset",
         GREETED,
         *(*ASKED, b"250-a\r\n25", Sleep(0.1), Reset()),
     ),

@@ -22,9 +22,10 @@ UP = "time connect tls certificate_days"
 DONE = "time connect tls banner helo quit certificate_days"
 
 
-def tls_fails(name: str, problem: str, *script: ServerStep) -> Behaviour:
+def tls_fails(name: str, problem: str, *script: ServerStep, cause: str = "") -> Behaviour:
     """Return the row of a server with which there is no TLS."""
-    return critical(name, f"tls: {problem} (after # s)", CONNECTED, *script, asks=WITH_TLS)
+    said = f"tls: {problem} (after # s){cause and f', cause: {cause}'}"
+    return critical(name, said, CONNECTED, *script, asks=WITH_TLS)
 
 
 ROWS = (
@@ -42,18 +43,21 @@ ROWS = (
     ),
     hangs(
         "never begins its handshake",
-        "tls: no answer within 1 s",
+        "tls: no answer within 1 s, cause: silent",
         CONNECTED,
         Hang(),
         asks=WITH_TLS,
     ),
     tls_fails("closes at once", "connection closed by the server", Swallow()),
     tls_fails(
-        "resets the connection at once", "connection reset by the server", Swallow(), Reset()
+        "resets the connection at once",
+        "connection reset by the server",
+        *(Swallow(), Reset()),
+        cause="reset",
     ),
     hangs(
         "never says a word within TLS",
-        "banner: no answer within 1 s",
+        "banner: no answer within 1 s, cause: silent",
         UP,
         *(Certificate("good"), Hang()),
         asks=WITH_TLS,
@@ -83,7 +87,7 @@ ROWS = (
     *(
         critical(
             name,
-            f"tls: {problem} (after # s)",
+            f"tls: {problem} (after # s), cause: certificate",
             f"{CONNECTED} certificate_days",
             *(Certificate(kind), BANNER, *QUIT),
             asks=WITH_TLS,

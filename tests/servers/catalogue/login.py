@@ -70,9 +70,11 @@ BY_PLAIN = log_in("PLAIN")
 BY_LOGIN = log_in("LOGIN")
 
 
-def refuses(name: str, words: str, *before: ServerStep, by: Question, hint: str = "") -> Behaviour:
+def refuses(
+    name: str, words: str, *before: ServerStep, by: Question, hint: str = "", cause: str = ""
+) -> Behaviour:
     """Return the row of a server that ends a login with these words and quits well."""
-    said = f"auth: {words}{hint} (after # s)"
+    said = f"auth: {words}{hint} (after # s){cause and f', cause: {cause}'}"
     return critical(name, said, REFUSED, *before, f"{words}\r\n".encode(), *QUIT, asks=by)
 
 
@@ -84,8 +86,10 @@ ROWS = (
         labels=f"{HELOED} auth quit",
         besides=", logged in by LOGIN",
     ),
-    refuses("refuses a login", "535 5.7.8 no", *GIVEN, by=BY_LOGIN),
-    refuses("refuses a login by PLAIN", "535 5.7.8 no", *PLAIN, by=BY_PLAIN),
+    refuses("refuses a login", "535 5.7.8 no", *GIVEN, by=BY_LOGIN, cause="login rejected"),
+    refuses(
+        "refuses a login by PLAIN", "535 5.7.8 no", *PLAIN, by=BY_PLAIN, cause="login rejected"
+    ),
     refuses("refuses the user name", "535 5.7.8 who?", *NAMED, by=BY_LOGIN),
     refuses("does not know AUTH, although it offers it", "502 5.5.1 what", *LOGIN, by=BY_LOGIN),
     critical(
@@ -122,6 +126,7 @@ ROWS = (
         *LOGIN,
         by=BY_LOGIN,
         hint=" (the server wants TLS for this mechanism, try -S)",
+        cause="tls required",
     ),
     critical(
         "says 250 to a login instead of 235",
@@ -153,7 +158,7 @@ ROWS = (
     ),
     hangs(
         "never answers the password",
-        "auth: no answer within 1 s",
+        "auth: no answer within 1 s, cause: silent",
         HELOED,
         *(*GIVEN, Hang()),
         asks=BY_LOGIN,
@@ -225,7 +230,7 @@ ROWS = (
     ),
     critical(
         "offers another mechanism, with hostile words",
-        "auth: LOGIN is not offered, only NTLM (x)",
+        "auth: LOGIN is not offered, only NTLM (x), cause: login mechanism",
         REFUSED,
         *(*offer(b"NTLM [x]"), *QUIT),
         asks=BY_LOGIN,

@@ -75,9 +75,9 @@ SENDERS = (
         *(*MAIL, b"530 5.7.0 Must issue STARTTLS\r\n", *QUIT),
         asks=FROM,
     ),
-    warning(
+    critical(
         "refuses MAIL of `-f` for now, its disk being full",
-        "mail: 452 4.3.1 Insufficient storage (after # s)",
+        "mail: 452 4.3.1 Insufficient storage (after # s), cause: disk full",
         REFUSED,
         *(*MAIL, b"452 4.3.1 Insufficient storage\r\n", *QUIT),
         asks=FROM,
@@ -110,10 +110,17 @@ SENDERS = (
         *MAIL,
         asks=FROM,
     ),
-    hangs("never answers MAIL", "mail: no answer within 1 s", HELOED, *MAIL, Hang(), asks=FROM),
+    hangs(
+        "never answers MAIL",
+        "mail: no answer within 1 s, cause: silent",
+        HELOED,
+        *MAIL,
+        Hang(),
+        asks=FROM,
+    ),
     critical(
         "has no room for a message of that size",
-        "mail: 552 5.3.4 too big (after # s)",
+        "mail: 552 5.3.4 too big (after # s), cause: message too big",
         REFUSED,
         *(*extended("SIZE 10"), Expect(b"MAIL FROM:<> SIZE=99"), b"552 5.3.4 too big\r\n", *QUIT),
         asks=_NO_SIZE,
@@ -152,22 +159,22 @@ RECIPIENTS = (
     ),
     critical(
         "does not know the recipient",
-        "rcpt: a@x: 550 5.1.1 unknown (after # s)",
+        "rcpt: a@x: 550 5.1.1 unknown (after # s), cause: unknown recipient",
         ACCEPTED,
         *(*NULL, *rcpt("a@x", "550 5.1.1 unknown"), *RSET, *QUIT),
         asks=may_mail("a@x"),
     ),
     warning(
         "greylists the recipient",
-        "rcpt: b@x: 450 4.2.0 greylisted (after # s)",
+        "rcpt: b@x: 450 4.2.0 greylisted (after # s), cause: greylisted",
         ACCEPTED,
         *(*NULL, *rcpt("b@x", "450 4.2.0 greylisted"), *RSET, *QUIT),
         asks=may_mail("b@x"),
     ),
     critical(
         "does not know one recipient, greylists another, and refuses to relay",
-        "rcpt: a@x: 550 5.1.1 unknown (after # s), "
-        "also rcpt: b@x: 450 4.2.0 greylisted (after # s)",
+        "rcpt: a@x: 550 5.1.1 unknown (after # s), cause: unknown recipient, "
+        "also rcpt: b@x: 450 4.2.0 greylisted (after # s), cause: greylisted",
         f"{HELOED} mail relay quit",
         *(*NULL, *rcpt("a@x", "550 5.1.1 unknown"), *rcpt("b@x", "450 4.2.0 greylisted")),
         *(*rcpt("c@y", "554 no"), *RSET, *QUIT),
@@ -202,7 +209,7 @@ RECIPIENTS = (
     ),
     hangs(
         "never answers RCPT",
-        "rcpt: no answer within 1 s",
+        "rcpt: no answer within 1 s, cause: silent",
         f"{HELOED} mail",
         *(*NULL, Expect(b"RCPT"), Hang()),
         asks=may_mail("a@x"),
@@ -211,7 +218,7 @@ RECIPIENTS = (
         "does not know one recipient, and never answers for the next, which is to be tolerated",
         (*NULL, *rcpt("a@x", "550 no"), Expect(b"RCPT"), Hang()),
         "CRITICAL",
-        "rcpt: a@x: 550 no (after # s), also rcpt: no answer within 1 s",
+        "rcpt: a@x: 550 no (after # s), also rcpt: no answer within 1 s, cause: silent",
         f"{HELOED} mail",
         Question(("--rcpt", "a@x", "--rcpt", "b@x", "-t", "1:ok"), unasked="no state for -t"),
         quick=False,
@@ -276,7 +283,7 @@ RELAY = (
         "relays for one address, and never answers for the next",
         (*NULL, *rcpt("a@y", "250 why not"), Expect(b"RCPT"), Hang()),
         "CRITICAL",
-        "relay: no answer within 1 s, "
+        "relay: no answer within 1 s, cause: silent, "
         "also relay: accepts a@y, an open relay: 250 why not (after # s)",
         f"{HELOED} mail",
         may_not_relay("a@y", "b@y"),

@@ -112,7 +112,7 @@ ROWS = (
     *(
         critical(
             name,
-            f"tls: {problem} (after # s)",
+            f"tls: {problem} (after # s), cause: certificate",
             f"{BEGUN} certificate_days",
             # We look twice, and then say QUIT, but check_smtp EHLO.
             *(*GO, Certificate(kind), Expect(b""), b"250 mail.example.org\r\n", *QUIT),

@@ -41,13 +41,16 @@ LARGE = (
 """A server whose EHLO reply fills 50 KB."""
 
 
-def unreachable(name: str, problem: str, network: Network, host: str = DEAD) -> Behaviour:
+def unreachable(
+    name: str, problem: str, network: Network, host: str = DEAD, cause: str = ""
+) -> Behaviour:
     """Return the row of an address that is known at once to be out of reach."""
+    ending = f", cause: {cause}" if cause else ""
     return Behaviour(
         name,
         HEALTHY,
         "CRITICAL",
-        f"connect: {problem} (after # s)",
+        f"connect: {problem} (after # s){ending}",
         "time",
         target=f"[{host}]:25" if ":" in host else f"{host}:25",
         host=host,
@@ -115,14 +118,19 @@ CONNECTING = (
         "connection refused",
         Network(hosts=""),
         host="127.0.0.1",
+        cause="refused",
     ),
     unreachable(
-        "there is no route", "network is unreachable", Network(near=("route del default",))
+        "there is no route",
+        "network is unreachable",
+        Network(near=("route del default",)),
+        cause="no route",
     ),
     unreachable(
         "a route of the monitoring host says unreachable",
         "no route to host",
         Network(near=(f"route add unreachable {DEAD}",)),
+        cause="no route",
     ),
     unreachable(
         "a route of the monitoring host says prohibit",
@@ -133,17 +141,20 @@ CONNECTING = (
         "a route of the monitoring host says blackhole",
         "no usable route (invalid argument)",
         Network(near=(f"route add blackhole {DEAD}",)),
+        cause="no route",
     ),
-    unreachable("a router knows no route", "network is unreachable", Network()),
+    unreachable("a router knows no route", "network is unreachable", Network(), cause="no route"),
     unreachable(
         "a router says that the host is unreachable",
         "no route to host",
         Network(far=(f"route add unreachable {DEAD}",)),
+        cause="no route",
     ),
     unreachable(
         "a router prohibits it",
         "no route to host",
         Network(far=(f"route add prohibit {DEAD}",)),
+        cause="no route",
     ),
     unreachable(
         "a router prohibits it, by IPv6",
@@ -155,7 +166,7 @@ CONNECTING = (
         "a router drops every packet",
         HEALTHY,
         "CRITICAL",
-        "connect: no answer within 1 s",
+        "connect: no answer within 1 s, cause: silent",
         "time",
         quick=False,
         target=f"{DEAD}:25",
@@ -191,7 +202,7 @@ CONNECTING = (
     ),
     named(
         "two addresses are dropped on the way",
-        f"connect: {DEAD} no answer, 198.51.100.8 no answer: no answer within 1 s",
+        f"connect: {DEAD} no answer, 198.51.100.8 no answer: no answer within 1 s, cause: silent",
         Network(
             hosts=f"{DEAD} mx.example\n198.51.100.8 mx.example\n",
             far=("route add blackhole 198.51.100.0/24",),
@@ -273,7 +284,7 @@ ROWS = (
     by_wire(
         "the wire is cut after the banner",
         wire.cut(b"220 "),
-        "helo: no answer within 1 s",
+        "helo: no answer within 1 s, cause: silent",
         state="CRITICAL",
         labels=GREETED,
         quick=False,
@@ -288,7 +299,7 @@ ROWS = (
     by_wire(
         "the wire is cut in mid-handshake",
         wire.cut(b"220 2.0.0 Ready"),
-        "tls: no answer within 1 s",
+        "tls: no answer within 1 s, cause: silent",
         *(*GO, Certificate("good"), *AGAIN),
         state="CRITICAL",
         labels=f"{HELOED} starttls",
@@ -298,7 +309,7 @@ ROWS = (
     by_wire(
         "packets over 576 bytes vanish, so that the certificate does",
         wire.narrow(576),
-        "tls: no answer within 1 s",
+        "tls: no answer within 1 s, cause: silent",
         *(*GO, Certificate("many names"), *AGAIN),
         state="CRITICAL",
         labels=f"{HELOED} starttls",

@@ -1,0 +1,108 @@
+"""How a run connects to hosts other than its targets: mailboxes, the web.
+
+What the command line says of name servers, family and source holds for each of them, and an address
+that is dead costs a fraction of a second where another one answers.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.errors import (
+    Expired,
+    LocalFault,
+    SessionFault,
+    TimedOut,
+    Unreachable,
+    deciding,
+)
+from check_smtp_health.net import addresses
+from check_smtp_health.net.operations import Call, Connect
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.report import Host
+
+ATTEMPT = 0.3
+"""Seconds for the first try of each address where there are several, a little more than the 250 ms
+of RFC 8305 section 5; then each has its share of the time left, for a way that is long."""
+
+
+class Way:
+    """How the connections of a run are made, and which address of each host answered.
+
+    ``servers`` are the name servers to ask, where that is not left to the system's resolver. A
+    fault has the address that it is about for a subject where the way ``tells_addresses``.
+    """
+
+    def __init__(
+        self,
+        servers: Servers | None,
+        family: int | None,
+        source: str | None,
+        *,
+        tells_addresses: bool = False,
+    ) -> None:
+        self._servers = servers
+        self._family = family
+        self._source = source
+        self._tells_addresses = tells_addresses
+        self._known: dict[tuple[str, int], tuple[Address, ...]] = {}
+
+    def connect(self, host: Host, port: int) -> Procedure[None]:
+        """Connect to the first of the host's addresses that answers; the next time, begin there.
+
+        Raises:
+            Unresolvable: the host has no address.
+            SessionFault: none of them answers, or this machine cannot ask.
+        """
+        key = (host.ascii, port)
+        if key not in self._known:
+            self._known[key] = yield from self._resolve(host, port)
+        found = self._known[key]
+        faults: list[SessionFault] = []
+        silent = list(found)
+        for address in found if len(found) > 1 else ():
+            try:
+                yield Connect(address, self._source, limit=ATTEMPT)
+            except Expired:
+                raise
+            except TimedOut as fault:
+                faults.append(self._about(address, fault))
+                continue
+            except (Unreachable, LocalFault) as fault:
+                faults.append(self._about(address, fault))
+                silent.remove(address)
+                continue
+            return self._remember(key, address)
+        for address, share in addresses.with_shares(silent):
+            try:
+                yield Connect(address, self._source, share)
+            except Expired:
+                raise
+            except (Unreachable, TimedOut, LocalFault) as fault:
+                faults.append(self._about(address, fault))
+            else:
+                return self._remember(key, address)
+        raise deciding(faults)
+
+    def _about(self, address: Address, fault: SessionFault) -> SessionFault:
+        if self._tells_addresses:
+            fault.subject = address.host
+        return fault
+
+    def _remember(self, key: tuple[str, int], address: Address) -> None:
+        others = [other for other in self._known[key] if other != address]
+        self._known[key] = (address, *others)
+
+    def _resolve(self, host: Host, port: int) -> Procedure[tuple[Address, ...]]:
+        if host.kind == "address":
+            return (addresses.literal(host.ascii, port),)
+        wanted = (host.dns_name, port, self._family)
+        if self._servers is not None:
+            from check_smtp_health.net import dns
+
+            return (yield from dns.resolve(self._servers, *wanted))
+        found: tuple[Address, ...] = yield Call(addresses.resolve, wanted)
+        return found

@@ -1,0 +1,175 @@
+"""What a domain asks receivers to do with mail that is not authenticated: DMARC (RFC 9989)."""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.errors import PeerFault
+from check_smtp_health.escaping import printable
+from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.dns import ask, together
+from check_smtp_health.policy.records import tags, texts
+from check_smtp_health.report import Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.operations import Procedure
+
+LABELS_LIMIT = 8
+"""Names that a walk asks about: of a longer one, itself and the last seven (section 4.10)."""
+
+DESTINATIONS_LIMIT = 10
+"""Addresses for reports of each kind that are looked at."""
+
+POLICIES = ("none", "quarantine", "reject")
+
+_RECORD = rb"v[ \t]*=[ \t]*DMARC1[ \t]*(;|\Z)"
+_MAILTO = r"mailto:[^@\s]+@([A-Za-z0-9_.-]+)"
+_REMOVED = ("pct", "rf", "ri")
+
+
+class Published(NamedTuple):
+    """What was found for a domain.
+
+    ``policy`` is what applies to it, empty where nothing does; the rest is as in ``PolicyResult``.
+    """
+
+    policy: str
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+class _Walk(NamedTuple):
+    """The records at and above a domain, and the one at which its organization begins."""
+
+    records: Mapping[str, bytes]
+    several: Sequence[str]
+    organization: str
+
+
+def check(servers: Servers, domain: str) -> Procedure[Published]:
+    """Find the record that applies to a domain, and say what is wrong with it.
+
+    Raises:
+        DnsUnanswered: nobody tells.
+    """
+    walk = yield from _walked(servers, domain)
+    findings = [
+        Finding("unauthorised", f"{name} has several DMARC records, so that none counts")
+        for name in walk.several
+        if name == domain
+    ]
+    where = next((name for name in (domain, walk.organization) if name in walk.records), None)
+    if where is None:
+        if not findings:
+            findings.append(Finding("unauthorised", f"{domain} has no DMARC record"))
+        return Published("", tuple(findings), ())
+    said = walk.records[where]
+    fields = tags(said)
+    policy, more = _policy(fields, where, is_above=where != domain)
+    findings += more
+    if not policy:
+        return Published("", tuple(findings), (f"DMARC of {where}: {printable(said)}",))
+    destinations: dict[str, None] = {}
+    for tag in ("rua", "ruf"):
+        for uri in fields.get(tag, "").split(",", DESTINATIONS_LIMIT)[:DESTINATIONS_LIMIT]:
+            found = re.fullmatch(_MAILTO, uri.strip().partition("!")[0], re.IGNORECASE)
+            if not uri.strip() and not fields.get(tag):
+                continue
+            if found is None:
+                problem = f"DMARC of {where}: {tag} is not a mailto: URI"
+                findings.append(Finding("misconfigured", problem, uri.strip().encode()))
+            else:
+                destinations[found[1].rstrip(".").lower()] = None
+    if "rua" not in fields:
+        findings.append(Finding("noted", f"DMARC of {where} asks for no reports (rua)"))
+    findings += yield from _unwanted(servers, where, walk.organization, list(destinations))
+    return Published(policy, tuple(findings), (f"DMARC of {where}: {printable(said)}",))
+
+
+def _policy(
+    fields: Mapping[str, str], where: str, *, is_above: bool
+) -> tuple[str, Sequence[Finding]]:
+    """Return the policy, and what is to be said of the tags that make it (section 4.7)."""
+    findings = []
+    policy = fields.get("p", "").lower()
+    if policy not in POLICIES:
+        said = fields.get("p", "").encode()
+        if "rua" in fields:
+            problem = f"DMARC of {where} has no valid p, which means none"
+            findings.append(Finding("misconfigured", problem, said))
+            policy = "none"
+        else:
+            problem = f"DMARC of {where} has no valid p, so that it does not count"
+            return "", [Finding("unauthorised", problem, said)]
+    for tag in ("sp", "np"):
+        value = fields.get(tag, "").lower()
+        if tag in fields and value not in POLICIES:
+            problem = f"DMARC of {where}: {tag} is not one of {', '.join(POLICIES)}"
+            findings.append(Finding("misconfigured", problem, fields[tag].encode()))
+        elif is_above and tag == "sp" and value:
+            policy = value
+    if policy == "none":
+        findings.append(Finding("noted", f"DMARC of {where} has policy none"))
+    if fields.get("t", "").lower() == "y":
+        findings.append(Finding("noted", f"DMARC of {where} is in testing (t=y)"))
+    removed = [tag for tag in _REMOVED if tag in fields]
+    if removed:
+        problem = f"DMARC of {where} has {', '.join(removed)}, without meaning since RFC 9989"
+        findings.append(Finding("noted", problem))
+    return policy, findings
+
+
+def _unwanted(
+    servers: Servers, where: str, organization: str, destinations: Sequence[str]
+) -> Procedure[list[Finding]]:
+    """Return a finding for each domain that would get reports and has not agreed (RFC 9990)."""
+    walks = yield from together(_walked(servers, one) for one in destinations)
+    foreign = [
+        name
+        for name, walk in zip(destinations, walks)
+        if not isinstance(walk, PeerFault) and walk.organization != organization
+    ]
+    answers = yield from together(
+        ask(servers, f"{where}._report._dmarc.{name}", "TXT") for name in foreign
+    )
+    return [
+        Finding("misconfigured", f"{name} has not agreed to get DMARC reports about {where}")
+        for name, answer in zip(foreign, answers)
+        if not isinstance(answer, PeerFault)
+        and not any(re.match(_RECORD, text) for text in texts(answer))
+    ]
+
+
+def _walked(servers: Servers, domain: str) -> Procedure[_Walk]:
+    """Walk up the tree from a domain (section 4.10)."""
+    labels = domain.split(".")
+    starts = [0, *range(max(1, len(labels) - LABELS_LIMIT + 1), len(labels))]
+    names = [".".join(labels[start:]) for start in starts]
+    answers = yield from together(ask(servers, f"_dmarc.{name}", "TXT") for name in names)
+    records: dict[str, bytes] = {}
+    several = []
+    organization = ""
+    for name, answer in zip(names, answers):
+        if isinstance(answer, PeerFault):
+            if name == domain or not records:
+                raise answer
+            break
+        own = [text for text in texts(answer) if re.match(_RECORD, text)]
+        if len(own) > 1:
+            several.append(name)
+        if len(own) != 1:
+            continue
+        records[name] = own[0]
+        mark = tags(own[0]).get("psd", "").lower()
+        if mark == "y" and name != domain:
+            # The level below is where an organization begins.
+            organization = names[names.index(name) - 1]
+            break
+        organization = name
+        if mark in ("n", "y"):
+            break
+    return _Walk(records, several, organization or domain)

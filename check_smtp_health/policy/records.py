@@ -1,0 +1,25 @@
+"""Records of text in DNS, and the tags that several kinds of them consist of."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from check_smtp_health.net.dns import Records
+
+
+def texts(records: Records) -> list[bytes]:
+    """Return the text of each TXT record."""
+    return [b"".join(value.strings) for value in records.values]
+
+
+def tags(text: bytes) -> dict[str, str]:
+    """Return the tags of a list of them (RFC 6376 section 3.2), the first where one comes twice.
+
+    What is no tag is left out, as DMARC and DKIM have it.
+    """
+    found: dict[str, str] = {}
+    for part in text.decode("utf-8", "replace").split(";"):
+        name, equals, value = part.partition("=")
+        if equals and name.strip():
+            found.setdefault(name.strip(), value.strip())
+    return found
