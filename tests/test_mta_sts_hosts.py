@@ -23,6 +23,9 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step, Swal
 HTTPS = "127.0.0.44"
 """Where the policy is served, on port 443."""
 
+NEIGHBOUR = "127.0.0.46"
+"""Where that of another domain with the same MX host is."""
+
 SMTP = "127.0.0.45"
 """Where the domain and its MX host are."""
 
@@ -31,6 +34,12 @@ AGAIN = (EHLO, b"250 mx.example.org\r\n", *QUIT)
 PLAIN = (EHLO, b"250 mx.example.org\r\n", *QUIT)
 
 GREETED = (BANNER, *OFFER)
+
+
+def page(policy: str) -> bytes:
+    """Return an HTTP response that has a policy."""
+    text = f"version: STSv1\n{policy}".encode()
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + text
 
 
 @dataclass
@@ -57,23 +66,34 @@ class World:
         policy: str = "mode: enforce\nmx: mx.example.org\nmax_age: 604800\n",
         host: ssl.SSLContext | None = None,
         script: tuple[Step, ...] = (),
+        neighbour: str = "",
+        address: str = SMTP,
     ) -> Outcome:
-        """Run the plugin against a domain whose MX host shows a certificate of that kind."""
-        text = f"version: STSv1\n{policy}".encode()
-        page = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + text
-        web = (Handshake(host or self.contexts["policy host"]), Swallow(), page)
+        """Run the plugin against a domain whose MX host shows a certificate of that kind.
+
+        ``neighbour`` is the policy of another domain that has the same, ``address`` what DNS says
+        of the host.
+        """
+        web = (Handshake(host or self.contexts["policy host"]), Swallow(), page(policy))
         smtp = script or (*GREETED, Handshake(self.contexts[kind]), *AGAIN)
         with ExitStack() as stack:
             server = ScriptedServer(smtp, address=SMTP)
             stack.enter_context(server.running())
             stack.enter_context(ScriptedServer(web, address=HTTPS, port=443).running())
+            if neighbour:
+                web = (*web[:2], page(neighbour))
+                stack.enter_context(ScriptedServer(web, address=NEIGHBOUR, port=443).running())
+                arguments = ("-H", "example.net", *arguments)
             known = {
                 ("example.org", "MX"): "MX 10 mx.example.org.",
                 ("example.org", "A"): f"A {SMTP}",
-                ("mx.example.org", "A"): f"A {SMTP}",
+                ("mx.example.org", "A"): f"A {address}",
                 (f"_{server.port}._tcp.mx.example.org", "TLSA"): self.tlsa[kind],
                 ("_mta-sts.example.org", "TXT"): 'TXT "v=STSv1; id=1"',
                 ("mta-sts.example.org", "A"): f"A {HTTPS}",
+                ("example.net", "MX"): "MX 10 mx.example.org.",
+                ("_mta-sts.example.net", "TXT"): 'TXT "v=STSv1; id=1"',
+                ("mta-sts.example.net", "A"): f"A {NEIGHBOUR}",
             }
             answers = {asked: Answer((text,), is_secure=True) for asked, text in known.items()}
             names = NameServer(answers, Answer(is_secure=True))
@@ -97,7 +117,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world.add("expired", "mx.example.org", days=-3)
     world.add("other name", "old.example.net")
     world.add("2 days", "mx.example.org", days=2)
-    world.add("policy host", "mta-sts.example.org")
+    world.add("policy host", "mta-sts.example.org", "mta-sts.example.net")
     return world
 
 
@@ -112,6 +132,7 @@ NAMED = (
     "mx.example.org:PORT mta-sts: certificate is for old.example.net, not mx.example.org, "
     "cause: certificate [127.0.0.45]"
 )
+STATES = ("OK", "WARNING", "CRITICAL")
 FINE = "1 of 1 healthy, slowest: #"
 
 
@@ -167,7 +188,7 @@ FINE = "1 of 1 healthy, slowest: #"
 def test_no_policy_switches_another_off(
     world: World, kind: str, arguments: tuple[str, ...], code: int, line: str
 ) -> None:
-    state = ("OK", "WARNING", "CRITICAL")[code]
+    state = STATES[code]
     outcome = world.run(kind, "--mx", "-S", *arguments)
     assert told(outcome) == (code, f"SMTP {state} - {line}")
 
@@ -209,6 +230,33 @@ TESTING = "mode: testing\nmx: mx.example.org\nmax_age: 604800\n"
 def test_how_far_the_policy_is_enforced(world: World, policy: str, code: int, line: str) -> None:
     outcome = world.run("expired", "--mx", "-S", "--dane", policy=policy)
     assert told(outcome) == (code, f"SMTP {('OK', 'WARNING')[code]} - {line}")
+
+
+@pytest.mark.parametrize(
+    ("modes", "problems"),
+    [
+        (("enforce", "testing"), f"CRITICAL - {EXPIRED}"),
+        (("testing", "enforce"), f"CRITICAL - {EXPIRED}"),
+        (("none", "enforce"), f"CRITICAL - {EXPIRED}"),
+        (("testing", "testing"), f"WARNING - {TOO_OLD} [{SMTP}]"),
+        (("none", "testing"), f"WARNING - {TOO_OLD} [{SMTP}]"),
+        (
+            ("none", "none"),
+            "OK - 1 of 1 healthy, slowest: #, first certificate expired 3 days ago, #",
+        ),
+    ],
+)
+def test_a_host_of_two_domains_is_judged_by_both(
+    world: World, modes: tuple[str, str], problems: str
+) -> None:
+    """As strictly as the stricter policy has it."""
+    own, neighbour = (TESTING.replace("testing", mode) for mode in modes)
+    outcome = world.run("expired", "--mx", "-S", "--dane", policy=own, neighbour=neighbour)
+    code, line = told(outcome)
+    state = problems.partition(" ")[0]
+    assert (code, line.startswith(f"SMTP {problems}")) == (STATES.index(state), True)
+    for domain, mode in zip(("example.org", "example.net"), modes):
+        assert (f"{domain} mta-sts: mode {mode}" in line) == (mode != "enforce")
 
 
 CHAINED = f"example.org: {FINE}, first certificate expires in 90 days, #"
@@ -260,7 +308,7 @@ CHAINED = f"example.org: {FINE}, first certificate expires in 90 days, #"
 )
 def test_what_the_policy_says(world: World, policy: str, code: int, line: str) -> None:
     outcome = world.run("good", "--mx", "-S", policy=policy)
-    state = ("OK", "WARNING", "CRITICAL")[code]
+    state = STATES[code]
     assert told(outcome) == (code, f"SMTP {state} - {line}")
 
 
@@ -281,6 +329,17 @@ def test_mx_hosts_that_are_not_probed(
     found = [row.partition("] ")[2] for row in rows if row.startswith("mta-sts  [CRIT")]
     assert found == ([f"mx.example.org: {problem}"] if problem else [])
     assert outcome.code == (2 if problem else 0)
+
+
+def test_an_mx_host_that_is_not_probed_and_leads_nowhere(world: World) -> None:
+    """Whoever asked it would be answered by the monitoring host."""
+    outcome = world.run("good", "-S", address="127.0.0.1")
+    code, line = told(outcome)
+    assert (code, line) == (
+        1,
+        "SMTP WARNING - example.org:PORT mta-sts: mx.example.org: mx.example.org has 127.0.0.1, "
+        "a loopback address, so no mail gets there [127.0.0.45]",
+    )
 
 
 def test_an_mx_host_without_tls(world: World) -> None:
@@ -318,5 +377,5 @@ def test_the_policy_hosts_certificate_counts(
 ) -> None:
     host = world.authority.serving("mta-sts.example.org", days=days)
     outcome = world.run("good", "--mx", "-S", *arguments, host=host)
-    state = ("OK", "WARNING", "CRITICAL")[code]
+    state = STATES[code]
     assert told(outcome) == (code, f"SMTP {state} - {line}")
