@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import ClassVar, Literal
 
     Kind = Literal[
+        "backscatter",
         "bounced",
         "disconnected",
         "duplicated",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         "undeleted",
         "undelivered",
         "unmatched",
+        "unproven",
         "unreachable",
         "unresolvable",
         "untrusted",
@@ -242,6 +244,14 @@ class Injected(Violation):
 
     def __init__(self, where: str, said: bytes = b"") -> None:
         super().__init__(f"plaintext {where}, injected", said)
+
+
+class Unasked(Violation):
+    """More than one reply came to one command; ``first`` is the one before what was ``said``."""
+
+    def __init__(self, first: bytes, said: bytes) -> None:
+        super().__init__("more than the one reply that was due", said, reason="more replies")
+        self.first = first
 
 
 class Rejected(PeerFault):

@@ -33,7 +33,7 @@ _KEY = r"(?i)(?<![^\s'\",=/])[^\s'\",=/.]+(?=(?:\.[^\s'\",=/.]*)*\.dq\.spamhaus\
 # The fields that have other people's words in them. All others are ours, and judged by.
 _WORDS: dict[type, tuple[str, ...]] = {
     report.Report: ("observations", "transcript", "tls", "delivery", "policies", "held"),
-    report.Observation: ("failure", "findings"),
+    report.Observation: ("failure", "findings", "notes"),
     report.Failure: ("problem", "said"),
     report.Finding: ("problem", "said"),
     report.PolicyResult: ("findings", "notes", "held", "certificates"),

@@ -34,7 +34,8 @@ class Failure(NamedTuple):
 
     ``kind`` is the fault's (see ``errors``), ``problem`` our sentence, ``said`` the server's own
     words, raw, ``code`` the reply code where a complete reply was the reason, ``reason`` what else
-    is known of the fault.
+    is known of the fault, ``subject`` what that reply was about, where its stage alone does not say
+    it.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class Failure(NamedTuple):
     said: bytes = b""
     code: int | None = None
     reason: Reason = ""
+    subject: str = ""
 
 
 class Finding(NamedTuple):
@@ -54,13 +56,17 @@ class Finding(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """One stage of one session. Times in seconds; ``began`` counts from the session's start."""
+    """One stage of one session. Times in seconds; ``began`` counts from the session's start.
+
+    ``notes`` are what is worth knowing beside the findings: they change no state.
+    """
 
     stage: str
     began: float
     seconds: float
     failure: Failure | None = None
     findings: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
 
 
 class PolicyResult(NamedTuple):
@@ -192,7 +198,8 @@ class Report(NamedTuple):
     ``seconds`` the whole session without QUIT, None where connecting never began; ``tls`` what
     the handshake agreed on, or would have; ``delivery`` how the message came, where it did;
     ``label`` what its metrics are told apart by, empty where the run has but one target; ``held``
-    what the session has shown to hold, in a few words each; ``elsewhere`` who else was asked when
+    what the session has shown to hold, in a few words each, in the order of its stages;
+    ``elsewhere`` who else was asked when
     it did not answer, and what came of that; ``is_alone`` whether its domain has no other host that
     could take mail.
     """

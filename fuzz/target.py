@@ -77,7 +77,7 @@ COMMAND_LINES: tuple[tuple[str, ...], ...] = (
     ("mx.example", "-U", "monitor", "-A", "SCRAM-SHA-256", "-vv"),
     ("mx.example", "-t", "0.5", "-w", "helo=0.1", "-c", "resolve=@1:2,tls=0.1", "-D", "0"),
     ("mx.example", "-f", "a|b@x.example", "--size", "10", "--rcpt", "a@x", "--rcpt", "b|c@x"),
-    ("mx.example", "--no-relay", "a@y", "--no-relay", "\u00fc|b@y", "--tempfail", "ok"),
+    ("mx.example", "--no-relay", "a@y", "--no-rcpt", "\u00fc|b@y", "--tempfail", "ok"),
     ("mx.example", "-C", "NOOP a|b", "-C", "AUTH LOGIN", "-C", "bWU=", "-R", "^250|x", "-R", "334"),
     ("/run/lmtp", "-L", "--rcpt", "a@x", "-w", "banner=0.1,9", "-c", "~:5", "-t", "9:unknown"),
     ("mx.example", "-e", "554 no", "-vvv"),

@@ -135,6 +135,12 @@ def login(user: str) -> tuple[Step, ...]:
     return (Expect(b"AUTH PLAIN " + response + b"\r\n"), reply)
 
 
+REFUSALS = {
+    "--no-relay": b"554 5.7.1 Relay access denied\r\n",
+    "--no-rcpt": b"550 5.1.1 User unknown\r\n",
+}
+
+
 def transaction(words: list[str]) -> tuple[Step, ...]:
     """Return what the server does between MAIL and RSET: it takes its own recipients."""
     given = dict(zip(words, words[1:]))
@@ -144,17 +150,16 @@ def transaction(words: list[str]) -> tuple[Step, ...]:
         b"250 2.1.0 Ok\r\n",
     ]
     for option, address in zip(words, words[1:]):
-        if option in ("--rcpt", "--no-relay"):
+        if option in ("--rcpt", "--no-relay", "--no-rcpt"):
             steps.append(Expect(f"RCPT TO:<{address}>\r\n".encode()))
         elif option == "-C":
             steps.append(Expect(f"{address}\r\n".encode()))
         else:
             continue
-        is_refused = option == "--no-relay"
-        steps.append(b"554 5.7.1 Relay access denied\r\n" if is_refused else b"250 2.1.5 Ok\r\n")
+        steps.append(REFUSALS.get(option, b"250 2.1.5 Ok\r\n"))
     if "--deliver" in words:
         return (*steps, Expect(b"DATA\r\n"), b"354 Go\r\n", Message(), b"250 2.0.0 Ok: queued\r\n")
-    is_begun = {"-f", "--size", "--rcpt", "--no-relay"} & set(words)
+    is_begun = {"-f", "--size", "--rcpt", "--no-relay", "--no-rcpt"} & set(words)
     return (*steps, Expect(b"RSET\r\n"), b"250 2.0.0 Ok\r\n") if is_begun else ()
 
 

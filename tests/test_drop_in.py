@@ -234,7 +234,40 @@ LOGINS = tuple(
     )
 )
 
+ABBREVIATIONS = tuple(
+    Case((*NAME, *words(line)), HEALTHY, 0, (HELO, QUIT))
+    for line in (
+        *(
+            "--host HOST --po PORT",
+            "--host=HOST --warn 5 --crit 10 --po=PORT",
+            "--time=5 -p PORT HOST",
+        ),
+        *(
+            "--exp ESMTP -p PORT HOST",
+            "--use-ipv4 --ignore-q --po PORT HOST",
+            "--verb -p PORT HOST",
+        ),
+    )
+)
+
+EXPECTED = (
+    *(
+        Case((*NAME, "-e", text, *words("-p PORT HOST")), HEALTHY, code, received)
+        for text, code, received in (
+            *(("250", 0, (HELO, QUIT)), ("250 mail.example.org", 0, (HELO, QUIT))),
+            ("", 0, (HELO, QUIT)),
+        )
+    ),
+    *(
+        Case((*NAME, "-S", "-e", text, *words("-p PORT HOST")), upgraded(90), 0, UPGRADED)
+        for text in ("250-STARTTLS", "AUTH LOGIN", "250 AUTH")
+    ),
+)
+"""The reply to HELO or EHLO counts as well as the banner, that before TLS."""
+
 SAME = (
+    *ABBREVIATIONS,
+    *EXPECTED,
     *(*HOW_TO_REACH_IT, *AT_THE_END, *GREETINGS, *HARMLESS, *TRANSACTIONS, *NULL_SENDERS),
     *(*COMMANDS, *LIMITS, *TIMEOUTS, *TLS, *LOGINS),
 )
@@ -416,6 +449,13 @@ def test_a_refusal_that_is_expected(check_smtp: str, authority: Authority, tmp_p
     theirs, ours = run_both(check_smtp, case, authority, tmp_path)
     assert (theirs.code, theirs.received) == (0, [HELO, QUIT])
     assert (ours.code, ours.received) == (0, [QUIT])
+
+
+def test_an_empty_range_is_none(check_smtp: str, authority: Authority, tmp_path: Path) -> None:
+    """Nagios passes missing arguments so; check_smtp takes it for a mistake."""
+    case = Case((*NAME, "-w", "", "-c", "", *words("-p PORT HOST")), HEALTHY, 0, ())
+    theirs, ours = run_both(check_smtp, case, authority, tmp_path)
+    assert (theirs.code, ours.code, ours.received) == (3, 0, [HELO, QUIT])
 
 
 def test_a_text_that_is_not_in_the_banner(

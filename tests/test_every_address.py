@@ -159,7 +159,7 @@ RIGHT: Answers = {
 
 def test_both_names_are_right(port: int) -> None:
     code, line = asked(port, RIGHT, "--reverse")
-    assert (code, line.partition(", ")[2]) == (0, "reverse DNS agrees")
+    assert (code, line.partition(", ")[2]) == (0, "name server agrees (reverse)")
 
 
 @pytest.mark.parametrize(
@@ -214,4 +214,4 @@ def test_what_only_greets_is_no_name(answer: bytes, arguments: tuple[str, ...]) 
     names = {**RIGHT, (HOST, "A"): records(f"A {IPV4}")}
     with ScriptedServer(script, address=IPV4).running() as server:
         code, line = asked(server.port, names, "--reverse", "-4", *arguments)
-    assert (code, line.partition(", ")[2]) == (0, "reverse DNS agrees")
+    assert (code, line.partition(", ")[2]) == (0, "name server agrees (reverse)")

@@ -59,7 +59,7 @@ def reported(failure: Any = None, *findings: Any) -> Report:
     """Return a report of one session, full of evil."""
     seen = (
         report.Observation("connect", 0.0, 0.1),
-        report.Observation("helo", 0.1, 0.2, failure, findings),
+        report.Observation("helo", 0.1, 0.2, failure, findings, (evil(report.Finding),)),
     )
     return report.Report(
         host=report.Host("mx.example", "mx.example", "name"),

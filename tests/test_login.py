@@ -82,25 +82,27 @@ def test_mechanisms(mechanism: str, dialogue: tuple[Step, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "arguments", "chosen"),
+    ("offered", "arguments", "chosen", "hinted"),
     [
-        (b"LOGIN PLAIN", CLEAR, b"AUTH PLAIN "),
-        (b"LOGIN XOAUTH2", CLEAR, b"AUTH LOGIN\r\n"),
-        (b"plain cram-md5", (), b"AUTH CRAM-MD5\r\n"),
-        (b"PLAIN CRAM-MD5 SCRAM-SHA-256", (), b"AUTH SCRAM-SHA-256 "),
+        (b"LOGIN PLAIN", CLEAR, b"AUTH PLAIN ", False),
+        (b"LOGIN XOAUTH2", CLEAR, b"AUTH LOGIN\r\n", False),
+        (b"plain cram-md5", (), b"AUTH CRAM-MD5\r\n", False),
+        (b"PLAIN CRAM-MD5 SCRAM-SHA-256", (), b"AUTH SCRAM-SHA-256 ", False),
+        (b"PLAIN CRAM-MD5 SCRAM-SHA-256", CLEAR, b"AUTH SCRAM-SHA-256 ", True),
     ],
 )
-def test_the_best_of_both(offered: bytes, arguments: tuple[str, ...], chosen: bytes) -> None:
+def test_the_best_of_both(
+    offered: bytes, arguments: tuple[str, ...], chosen: bytes, *, hinted: bool
+) -> None:
     script = (
         *(BANNER, EHLO, b"250-mx.example\r\n250-AUTH=" + offered + b"\r\n250 SIZE\r\n"),
         *(Expect(chosen), b"535 5.7.8 no\r\n", *QUIT),
     )
     got = logs_in(script, *arguments)
-    assert got == (
-        2,
-        "SMTP CRITICAL - auth: 535 5.7.8 no (after # s), cause: login rejected",
-        f"{ASKED} quit",
-    )
+    name = chosen.split()[1].decode()
+    hint = ", try -A PLAIN" if hinted else ""
+    said = f"SMTP CRITICAL - auth: {name}: 535 5.7.8 no{hint} (after # s)"
+    assert got == (2, said, f"{ASKED} quit")
 
 
 @pytest.mark.usefixtures("uncovered")
@@ -189,7 +191,7 @@ def test_empty_variable_is_not_set() -> None:
     )
 
 
-def test_within_tls_the_best_is_used_and_helo_counts_twice(tmp_path: Path) -> None:
+def test_within_tls_nothing_is_shown_and_helo_counts_twice(tmp_path: Path) -> None:
     authority = Authority.made(tmp_path, "good")
     file = tmp_path / "options.ini"
     file.write_text(f"[login]\nU={USER}\nP={PASSWORD}\nca-file={authority.path}\n")
@@ -202,6 +204,7 @@ def test_within_tls_the_best_is_used_and_helo_counts_twice(tmp_path: Path) -> No
     with ScriptedServer(script).running() as server:
         done = plugin.run(
             *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "-S", "-vvv"),
+            *("-A", "CRAM-MD5"),
             *("--sni", "mx.example", f"--extra-opts=login@{file}"),
         )
     assert (done.code, done.stderr, server.faults) == (0, "", [])
@@ -215,6 +218,161 @@ def test_within_tls_the_best_is_used_and_helo_counts_twice(tmp_path: Path) -> No
         "S: 334 ***",
         "C: ***",
     ]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.made(tmp_path_factory.mktemp("authority"), "good")
+
+
+def in_tls(authority: Authority, offered: str, *steps: Step) -> tuple[Step, ...]:
+    """Return a server that offers this in TLS, and goes on so."""
+    began = (BANNER, EHLO, b"250-mx\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"), b"220 go\r\n")
+    extensions = f"250-mx.example\r\n250 AUTH {offered}\r\n".encode()
+    return (Sleep(0.05), *began, Handshake(authority.serving()), EHLO, extensions, *steps)
+
+
+ALL = "SCRAM-SHA-256 CRAM-MD5 LOGIN PLAIN"
+SPECIFIC = (
+    "534-5.7.9 Application-specific password required.\r\n534 5.7.9 https://x.example/ - gsmtp"
+)
+BROWSER = "534-5.7.14 <https://x.example/> Please log in\r\n534 5.7.14 via your web browser"
+DISABLED = (
+    "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox."
+)
+
+
+@pytest.mark.parametrize(
+    ("offered", "mechanism", "reply", "said"),
+    [
+        (ALL, "", "235 in", "logged in by PLAIN"),
+        ("CRAM-MD5 LOGIN", "", "235 in", "logged in by LOGIN"),
+        ("SCRAM-SHA-256 CRAM-MD5", "", "535 5.7.8 no", "SCRAM-SHA-256: 535 5.7.8 no"),
+        (ALL, "CRAM-MD5", "535 5.7.8 no", "CRAM-MD5: 535 5.7.8 no, try -A PLAIN"),
+        (ALL, "SCRAM-SHA-256", "454 4.7.0 no", "SCRAM-SHA-256: 454 4.7.0 no, try -A PLAIN"),
+        (ALL, "LOGIN", "535 5.7.8 no", "LOGIN: 535 5.7.8 no"),
+        ("CRAM-MD5 LOGIN", "CRAM-MD5", "535 no", "CRAM-MD5: 535 no, try -A LOGIN"),
+        ("CRAM-MD5", "", "535 5.7.8 no", "CRAM-MD5: 535 5.7.8 no"),
+        (f"XOAUTH2 {ALL}", "XOAUTH2", "535 5.7.8 no", "XOAUTH2: 535 5.7.8 no"),
+        (ALL, "CRAM-MD5", "504 5.5.4 what?", "CRAM-MD5: 504 5.5.4 what?, try -A SCRAM-SHA-256"),
+        ("PLAIN LOGIN", "", "504 5.5.4 what?", "PLAIN: 504 5.5.4 what?, try -A LOGIN"),
+        ("PLAIN", "", "504 5.5.4 what?", "PLAIN: 504 5.5.4 what?"),
+        ("PLAIN", "", "534 5.7.9 too weak", "PLAIN: 534 5.7.9 too weak"),
+        (
+            ALL,
+            "",
+            "530 5.7.0 this host may not log in",
+            "PLAIN: 530 5.7.0 this host may not log in",
+        ),
+        (ALL, "", "538 5.7.11 no", "PLAIN: 538 5.7.11 no"),
+        (ALL, "", DISABLED, f"PLAIN: {DISABLED}"),
+        (ALL, "CRAM-MD5", "421 4.7.0 bye", "CRAM-MD5: 421 4.7.0 bye"),
+        (
+            ALL,
+            "",
+            SPECIFIC,
+            "PLAIN: 534 5.7.9 Application-specific password required. / "
+            "5.7.9 https://x.example/ - gsmtp (an application-specific password is needed)",
+        ),
+        (
+            ALL,
+            "",
+            BROWSER,
+            "PLAIN: 534 5.7.14 (https://x.example/) Please log in / 5.7.14 via your web browser "
+            "(the account wants a login in a web browser first)",
+        ),
+    ],
+)
+def test_what_would_help(
+    authority: Authority, offered: str, mechanism: str, reply: str, said: str
+) -> None:
+    end = () if reply.startswith("421") else QUIT
+    asked: tuple[Step, ...] = (Expect(b"AUTH "),)
+    if "LOGIN" in said and reply.startswith("2") and "PLAIN" not in offered:
+        asked = (*asked, b"334 x\r\n", Expect(b""), b"334 y\r\n", Expect(b""))
+    script = in_tls(authority, offered, *asked, f"{reply}\r\n".encode(), *end)
+    tls = ("-S", "--sni", "mx.example", "--ca-file", authority.path)
+    got = logs_in(script, *tls, *(("-A", mechanism) if mechanism else ()))
+    if reply.startswith("2"):
+        assert (got.code, got.line.rpartition(", ")[2]) == (0, said)
+    else:
+        state = "WARNING" if reply.startswith("4") else "CRITICAL"
+        assert got.line == f"SMTP {state} - auth: {said} (after # s)"
+
+
+@pytest.mark.parametrize(
+    ("lines", "arguments", "said"),
+    [
+        (
+            b"250-X-EXPS GSSAPI NTLM LOGIN\r\n250 AUTH\r\n",
+            (),
+            "AUTH is offered without any mechanism",
+        ),
+        (b"250 AUTH=\r\n", (), "AUTH is offered without any mechanism"),
+        (b"250 AUTH\r\n", ("-A", "LOGIN"), "AUTH is offered without any mechanism"),
+        (
+            b"250-AUTH PLAIN LOGIN\r\n250 AUTH=PLAIN LOGIN\r\n",
+            ("-A", "CRAM-MD5"),
+            "CRAM-MD5 is not offered, only PLAIN LOGIN",
+        ),
+        (
+            b"250-AUTH Ntlm\r\n250 AUTH=NTLM GSSAPI\r\n",
+            (),
+            "the server offers only NTLM GSSAPI, none of which this plugin can do",
+        ),
+        (
+            b"250 AUTH XOAUTH2 OAUTHBEARER\r\n",
+            (),
+            "the server offers only XOAUTH2 OAUTHBEARER, and XOAUTH2 needs an access token "
+            "(-A XOAUTH2, with the token as password)",
+        ),
+        (b"250-STARTTLS\r\n250 SIZE\r\n", (), "AUTH is not offered, try -S"),
+    ],
+)
+def test_nothing_to_log_in_by(lines: bytes, arguments: tuple[str, ...], said: str) -> None:
+    script = (BANNER, EHLO, b"250-mx.example\r\n" + lines, *QUIT)
+    got = logs_in(script, *arguments, *CLEAR)
+    assert got == (2, f"SMTP CRITICAL - auth: {said}", f"{ASKED} quit")
+
+
+def test_a_package_that_is_missing_here_is_our_trouble(tmp_path: Path) -> None:
+    (tmp_path / "scramp.py").write_text("raise ImportError('not here')")
+    environment = {"PYTHONPATH": str(tmp_path), "CHECK_SMTP_HEALTH_AUTHPASS": PASSWORD}
+    script = (BANNER, EHLO, b"250-mx\r\n250 AUTH NTLM SCRAM-SHA-256\r\n", *QUIT)
+    answer = plugin.check(script, "-U", USER, environment=environment)
+    assert (answer.code, answer.line) == (
+        3,
+        "SMTP UNKNOWN - auth: the server offers only NTLM SCRAM-SHA-256, and SCRAM-SHA-256 needs "
+        "the package scramp: pip install 'check-smtp-health[scram]'",
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("VXNlcm5hbWU6 4a7c91e2 - mx1", "UGFzc3dvcmQ6 4a7c91e2 - mx1"),
+        ("Username:", "Password:"),
+        ("", ""),
+        ("\xff!!", "="),
+    ],
+)
+def test_login_minds_no_prompt(first: str, second: str) -> None:
+    script = (
+        *(Sleep(0.05), *GREETED, Expect(b"AUTH LOGIN\r\n")),
+        *(f"334 {first}\r\n".encode("latin-1"), Expect(encoded(USER) + b"\r\n")),
+        *(f"334 {second}\r\n".encode("latin-1"), Expect(encoded(PASSWORD) + b"\r\n")),
+        *(b"235 in\r\n", *QUIT),
+    )
+    assert logs_in(script, "-A", "LOGIN", *CLEAR) == (0, f"{OK}, logged in by LOGIN", DONE)
+
+
+@pytest.mark.parametrize(("tls", "hint"), [("250-STARTTLS\r\n", ", try -S"), ("", "")])
+def test_tls_is_wanted_first(tls: str, hint: str) -> None:
+    offer = f"250-mx.example\r\n{tls}250 AUTH PLAIN\r\n".encode()
+    script = (BANNER, EHLO, offer, Expect(b"AUTH PLAIN"), b"530 5.7.0 no\r\n", *QUIT)
+    assert logs_in(script, *CLEAR).line == (
+        f"SMTP CRITICAL - auth: PLAIN: 530 5.7.0 no (the server wants TLS first{hint}) (after # s)"
+    )
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256"])

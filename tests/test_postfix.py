@@ -95,7 +95,8 @@ def test_text_in_the_banner(server: Postfix, text: str) -> None:
 def test_text_not_in_the_banner(server: Postfix) -> None:
     line = (
         f"SMTP WARNING - 127.0.0.1:{server.port} "
-        "banner: does not contain 'Exim': '220 mail.example.org ESMTP Postfix'"
+        "helo: neither this reply nor the banner contains 'Exim': "
+        "'220 mail.example.org ESMTP Postfix'"
     )
     assert answer(server, "-e", "Exim") == (1, line, f"time=#s;;;0;10 {STAGES}", "")
     assert server.sessions() == clean("helo=1 quit=1 commands=2")

@@ -339,7 +339,7 @@ def test_tls_too_early(files: Files) -> None:
 
 def test_tls_too_late(files: Files) -> None:
     with serving(files.certificates["good"], IMPLICIT) as server:
-        text = "banner: no answer within 0.5 s"
+        text = "banner: no answer within 0.5 s, cause: silent"
         outcome = run(server.port, "-S", "-t", "0.5")
         assert told(outcome) == due(2, server.port, text, "connect", days="", timeout="0.5")
 
@@ -420,16 +420,19 @@ def test_login(files: Files, sasl: Dovecot, way: Way, mechanism: str) -> None:
         assert server.sessions() == clean(f"{greeted} auth=1 quit=1 commands={commands}")
 
 
+def hint(mechanism: str) -> str:
+    """Return what may help where a mechanism was refused that is not PLAIN's like."""
+    return ", try -A PLAIN" if mechanism in ("CRAM-MD5", "SCRAM-SHA-256") else ""
+
+
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_wrong_password(files: Files, sasl: Dovecot, mechanism: str) -> None:
     with knowing(files, sasl, smtpd_tls_auth_only="yes") as server:
         outcome = run(
             *(server.port, "-S", "--ca-file", files.authority, "-A", mechanism), password=WRONG
         )
-        text = (
-            "auth: 535 5.7.8 Error: authentication failed: (reason unavailable) (after # s), "
-            "cause: login rejected"
-        )
+        said = "535 5.7.8 Error: authentication failed: (reason unavailable)"
+        text = f"auth: {mechanism}: {said}{hint(mechanism)} (after # s)"
         assert told(outcome) == due(2, server.port, text, STARTTLS.stages)
         assert used(outcome) == [mechanism]
         connected, warned, left = server.sessions()
@@ -440,8 +443,9 @@ def test_wrong_password(files: Files, sasl: Dovecot, mechanism: str) -> None:
 @pytest.mark.parametrize(
     ("offered", "best"),
     [
-        ("static:all", "SCRAM-SHA-256"),
-        ("!scram-sha-256, static:rest", "CRAM-MD5"),
+        ("static:all", "PLAIN"),
+        ("!plain, !login, static:rest", "SCRAM-SHA-256"),
+        ("cram-md5", "CRAM-MD5"),
         ("plain, login, xoauth2", "PLAIN"),
         ("login, xoauth2", "LOGIN"),
     ],
@@ -473,7 +477,7 @@ def test_mechanism_not_offered(
         outcome = run(
             server.port, "-S", "--ca-file", files.authority, *arguments, password=PASSWORD
         )
-        expected = due(2, server.port, f"auth: {text}", STARTTLS.stages)
+        expected = due(2, server.port, f"auth: {text}, cause: login mechanism", STARTTLS.stages)
         assert told(outcome) == expected
         assert server.sessions() == clean(STARTTLS.counts)
 
@@ -535,7 +539,7 @@ def test_password_from_a_file(files: Files, sasl: Dovecot, tmp_path: Path) -> No
             *("-U", USER, "--authpass-file", str(path)),
         )
         stages = "connect tls banner helo starttls auth quit"
-        assert told(outcome) == due(0, server.port, fine(90, login="SCRAM-SHA-256"), stages)
+        assert told(outcome) == due(0, server.port, fine(90, login="PLAIN"), stages)
         assert server.sessions() == clean("ehlo=2 starttls=1 auth=1 quit=1 commands=5")
 
 
@@ -558,7 +562,7 @@ def test_dovecot(files: Files, sasl: Dovecot, way: Way, mechanism: str) -> None:
 def test_dovecot_wrong_password(files: Files, sasl: Dovecot) -> None:
     before = len(sasl.log())
     outcome = run(sasl.port, "-S", "--ca-file", files.authority, password=WRONG)
-    text = "auth: 535 5.7.8 Authentication failed. (after # s), cause: login rejected"
+    text = "auth: PLAIN: 535 5.7.8 Authentication failed. (after # s)"
     assert told(outcome) == due(2, sasl.port, text, STARTTLS.stages)
     *_, logout = _dovecot_log(sasl, before, "logging out")
     assert logout.startswith(
@@ -602,7 +606,7 @@ def test_exim_wrong_password(files: Files, mechanism: str) -> None:
         outcome = run(
             *(server.port, "-S", "--ca-file", files.authority, "-A", mechanism), password=WRONG
         )
-        text = "auth: 535 Incorrect authentication data (after # s), cause: login rejected"
+        text = f"auth: {mechanism}: 535 Incorrect authentication data{hint(mechanism)} (after # s)"
         assert told(outcome) == due(2, server.port, text, STARTTLS.stages)
         _, failed, left, last = server.session()
     authenticator = mechanism.partition("-")[0].lower()

@@ -155,10 +155,9 @@ def test_relay_refused_for_now() -> None:
         **{**STRICT, "smtpd_relay_restrictions": "permit_mynetworks, defer_unauth_destination"}
     ) as server:
         assert answer(server, "--no-relay", FOREIGN) == (
-            1,
-            f"SMTP WARNING relay: {FOREIGN} proves nothing: 454 4.7.1 ({FOREIGN}): "
-            "Relay access denied (after # s)",
-            stages("mail"),
+            0,
+            f"SMTP OK {HEALTHY}, relaying refused",
+            stages("mail", "relay"),
         )
         assert session(server) == [
             rejected(f"454 4.7.1 <{FOREIGN}>: Relay access denied", recipient=FOREIGN),
@@ -330,7 +329,7 @@ def test_proxy_protocol_that_nobody_wants(version: str) -> None:
         code, line, _ = answer(server, "-r", version)
     # Postfix takes it for a command, and refuses it before or after ours.
     assert code == 2
-    assert "500 5.5.2 Error: " in line
+    assert "the server answered the PROXY header, so it expects none, leave out -r: '500 5" in line
 
 
 def test_proxy_protocol_that_is_missing() -> None:
@@ -338,7 +337,7 @@ def test_proxy_protocol_that_is_missing() -> None:
         code, line, labels = answer(server, "-t", "0.5")
     assert (code, line, labels) == (
         2,
-        "SMTP CRITICAL banner: no answer within 0.5 s",
+        "SMTP CRITICAL banner: no answer within 0.5 s, cause: silent",
         ["time", "connect"],
     )
 
@@ -474,7 +473,7 @@ def exim_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exi
             ("--size", "20001", "--rcpt", KNOWN),
             2,
             "CRITICAL mail: 552 Message size exceeds maximum permitted (after # s), "
-            "cause: message too big",
+            "also mail: the server announces at most 20000 bytes",
             [f"rejected MAIL FROM:<> H={EXIM_CLIENT}: message too big: size=20001 max=20000"],
         ),
     ],

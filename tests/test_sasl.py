@@ -18,8 +18,8 @@ from tests.servers.catalogue import BANNER, EHLO
 from tests.servers.catalogue.login import PASSWORD, USER
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Step
 
-WRONG = "the server's side of SCRAM-SHA-256 is wrong"
-FEW = "SCRAM-SHA-256 with less than 4096 iterations"
+WRONG = "the server's side of it is wrong"
+FEW = "less than 4096 iterations"
 FORBIDDEN = "SCRAM-SHA-256 forbids a character of the user name or password (RFC 4013)"
 
 # What a command line or a file can hold: text, and bytes that are none.
@@ -139,7 +139,7 @@ def test_a_server_cannot_have_us_compute_beyond_the_deadline() -> None:
         )
     assert (done.code, done.line, done.stderr, server.faults) == (
         2,
-        f"SMTP CRITICAL - 127.0.0.1:{server.port} auth: no answer within 1 s, cause: silent",
+        f"SMTP CRITICAL - 127.0.0.1:{server.port} auth: SCRAM-SHA-256: no answer within 1 s",
         "",
         [],
     )

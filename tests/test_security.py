@@ -367,7 +367,9 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "authuser": ("-A", "PLAIN", "--auth-insecure"),
     "authpass": ("-U", USER, "-A", "XOAUTH2", "--auth-insecure"),
     "authpass-file": ("-U", USER),
-    **dict.fromkeys(("mailbox-pass-file", "delivery-timeout", "require-auth-results"), MAILBOX),
+    **dict.fromkeys(
+        ("mailbox-pass-file", "clean", "delivery-timeout", "require-auth-results"), MAILBOX
+    ),
     "mailbox": ("--rcpt", "a@x", "--deliver"),
     "key": ("-S", "--cert", "/nonexistent"),
     **dict.fromkeys(("sni", "ca-file", "ca-path", "cert", "tls-min"), ("-S", "--no-verify")),

@@ -43,7 +43,21 @@ _MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expir
 _POLICY_TLS = ("ca-file", "ca-path")
 
 # HELO is left out: check_smtp is given its options, too, where it sends none.
-_AFTER_BANNER = ("require", "forbid", "authuser", "from", "size", "rcpt", "no-relay", "command")
+_AFTER_BANNER = (
+    "require",
+    "forbid",
+    "authuser",
+    "from",
+    "size",
+    "rcpt",
+    "no-relay",
+    "no-rcpt",
+    "command",
+)
+
+_NEED_MAILBOX = (
+    *("mailbox-pass-file", "reply", "clean", "delivery-timeout", "require-auth-results"),
+)
 
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
@@ -91,7 +105,7 @@ def build(  # noqa: PLR0913
 def _endpoint(options: Options) -> Endpoint:
     hosts = _once(map(parsers.host, options.all("hostname")), parsers.identity)
     if not hosts:
-        raise UsageFault("", "no host given, use -H HOST")
+        raise UsageFault("", "no host given, use -H HOST (try --help)")
     source = options.last("source")
     port = parsers.port(options.last("port"))
     port = port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT)
@@ -261,7 +275,10 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
     if user is None:
         for name in ("authtype", "authpass", "authpass-file"):
             if options.count(name):
-                raise UsageFault(name, "needs -U USER")
+                problem = "needs -U USER"
+                if name == "authtype" and options.count("mailbox"):
+                    problem += " (it is for SMTP, a mailbox takes ;AUTH=XOAUTH2 in its URL)"
+                raise UsageFault(name, problem)
         if options.count("auth-insecure") and not options.count("mailbox"):
             raise UsageFault("auth-insecure", "needs -U USER or --mailbox URL")
         return None
@@ -284,6 +301,7 @@ def _transaction(options: Options) -> Transaction:
         size=None if size is None else parsers.size(size),
         recipients=tuple(parsers.mailbox("rcpt", one) for one in options.all("rcpt")),
         no_relay=tuple(parsers.mailbox("no-relay", one) for one in options.all("no-relay")),
+        no_rcpt=tuple(parsers.mailbox("no-rcpt", one) for one in options.all("no-rcpt")),
         commands=_commands(options),
     )
 
@@ -318,7 +336,37 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
         ),
         may_show_password=bool(options.count("auth-insecure")),
         password=_mailbox_password(password),
+        clean=_clean(options, mailboxes),
+        takes_replies=_takes_replies(options),
     )
+
+
+def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, ...]:
+    """Return the folders that are only cleaned; each belongs to an account of ``--mailbox``."""
+    from check_smtp_health.config import mailbox_url
+
+    given = options.all("clean")
+    folders = _once(
+        (mailbox_url.parse(one, "clean") for one in given),
+        lambda one: (*one.account, one.scheme, one.folder),
+    )
+    accounts = {(one.account, one.scheme) for one in mailboxes}
+    known = {(one.account, one.folder) for one in mailboxes}
+    for one in folders:
+        if not one.has_folders:
+            raise UsageFault("clean", "needs imap:// or imaps://, POP3 has no folders")
+        if (one.account, one.scheme) not in accounts:
+            raise UsageFault("clean", f"{one} is not a folder of an account named by --mailbox")
+        if (one.account, one.folder) in known:
+            raise UsageFault("clean", f"has no effect on {one}, which --mailbox names")
+    return folders
+
+
+def _takes_replies(options: Options) -> bool:
+    if options.count("reply") and options.count("require-auth-results"):
+        # What is said of an answer is said of whoever wrote it.
+        raise UsageFault("require-auth-results", "cannot be combined with --reply")
+    return bool(options.count("reply"))
 
 
 def _mailbox_password(given: str | None) -> Secret:
@@ -337,7 +385,7 @@ def _secret(option: str, given: str) -> Secret:
 def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
     given = options.all("mailbox")
     if not given:
-        for name in ("mailbox-pass-file", "delivery-timeout", "require-auth-results"):
+        for name in _NEED_MAILBOX:
             if options.count(name):
                 raise UsageFault(name, "needs --mailbox URL")
         return ()

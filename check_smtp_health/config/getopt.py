@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config.option_table import ANY_WORD, OPTIONS
+from check_smtp_health.config.option_table import ABBREVIATED, ANY_WORD, OPTIONS, WRITTEN_OUT
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.namedtuple import NamedTuple
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from check_smtp_health.config.option_table import Option
 
 _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
+
+_TEXTS = ("command", "response", "expect", "fqdn", "authuser")
+"""Options whose values are often several words, and then need quotes."""
+
+_NOT_BEHIND = ("warning", "critical", "timeout", "certificate", "port", "proxy")
+"""Options behind which a number is rather a second value than a host."""
 
 
 class Given(NamedTuple):
@@ -116,39 +122,67 @@ def read(arguments: list[str]) -> Options:
     """
     options = Options()
     rest = arguments[::-1]
-    words: list[str] = []
+    words: list[_Word] = []
+    last = ""  # the option whose value, or another word behind it, has just been read
     while rest:
         argument = rest.pop()
         if argument == "--":
-            words += reversed(rest)
+            words += [_Word(word, "") for word in reversed(rest)]
             break
         try:
             if argument.startswith("--"):
-                _read_long(argument, rest, options)
+                last = _read_long(argument, rest, options)
             elif argument.startswith("-") and argument != "-":
-                _read_cluster(argument[1:], rest, options)
+                last = _read_cluster(argument[1:], rest, options)
             else:
-                words.append(argument)
+                words.append(_Word(argument, last))
         except UsageFault as fault:
             options.fault = options.fault or fault
-    if not options.count("hostname"):
-        if words:
-            options.add("hostname", Given("HOST", words.pop(0)))
-        elif options.last("sni"):
-            options.take_host_from_sni()
-    if words and options.fault is None:
-        options.fault = UsageFault("", _superfluous(words[0], options))
+    if words:
+        _place(words, options)
+    elif not options.count("hostname") and options.last("sni"):
+        options.take_host_from_sni()
     return options
 
 
-def _superfluous(word: str, options: Options) -> str:
-    """Return what is wrong with a stray word; it may be the rest of a password."""
+class _Word(NamedTuple):
+    """A word that is no option, and the name of the one that it stands behind."""
+
+    text: str
+    behind: str
+
+
+def _place(words: list[_Word], options: Options) -> None:
+    """Take one word for HOST where there is none yet; any other is a fault."""
+    problem = ""
+    if len(words) > 1 or words[0].behind in _NOT_BEHIND:
+        from check_smtp_health.config import remedies
+
+        for text, behind in words:
+            if behind:
+                value = options.last(behind) or ""
+                problem = problem or remedies.stray(text, behind, options.flag(behind), value)
+    if not (problem or options.count("hostname")):
+        # A word behind a text may be a part of it, so another is rather the host.
+        host = next((word for word in words if word.behind not in _TEXTS), words[0])
+        words.remove(host)
+        options.add("hostname", Given("HOST", host.text))
+    if (problem or words) and options.fault is None:
+        options.fault = UsageFault("", problem or _superfluous(words, options))
+
+
+def _superfluous(words: list[_Word], options: Options) -> str:
+    """Return what is wrong with stray words; they may be the rest of a password."""
     if options.count("authpass"):
         return f"one word too many, put the value of {options.flag('authpass')} in quotes"
-    return f"{quoted(word)} is one word too many"
+    word = next((word for word in words if word.behind in _TEXTS), words[0])
+    remedy = "repeat -H for several hosts"
+    if word.behind in _TEXTS:
+        remedy = f"put the value of {options.flag(word.behind)} in quotes"
+    return f"unexpected argument {quoted(word.text)}, {remedy}"
 
 
-def _read_long(argument: str, rest: list[str], options: Options) -> None:
+def _read_long(argument: str, rest: list[str], options: Options) -> str:
     flag, equals, value = argument.partition("=")
     option = find(flag)
     if equals:
@@ -157,10 +191,14 @@ def _read_long(argument: str, rest: list[str], options: Options) -> None:
     else:
         value = _next_value(option, flag, rest)
     options.add(option.name, Given(flag, value))
+    return option.name
 
 
-def _read_cluster(letters: str, rest: list[str], options: Options) -> None:
+def _read_cluster(letters: str, rest: list[str], options: Options) -> str:
+    flag = ""
     while letters:
+        if flag and letters[0] == "=":
+            raise UsageFault("", f"{flag} takes no value")
         flag, letters = f"-{letters[0]}", letters[1:]
         option = find(flag)
         if not letters:
@@ -170,6 +208,7 @@ def _read_cluster(letters: str, rest: list[str], options: Options) -> None:
         else:
             value = ""
         options.add(option.name, Given(flag, value))
+    return option.name
 
 
 def find(flag: str) -> Option:
@@ -179,9 +218,21 @@ def find(flag: str) -> Option:
         UsageFault: there is none.
     """
     option = _BY_FLAG.get(flag)
-    if option is None:
-        raise UsageFault("", f"unknown option {quoted(flag)}")
-    return option
+    return _abbreviated(flag) if option is None else option
+
+
+def _abbreviated(flag: str) -> Option:
+    """Return the option of check_smtp's that begins so, as its getopt_long does."""
+    if flag.startswith("--") and len(flag) > 2:
+        fitting = [name for name in ABBREVIATED if name.startswith(flag[2:])]
+        if len(fitting) == 1 and fitting[0] not in WRITTEN_OUT:
+            return _BY_FLAG[f"--{fitting[0]}"]
+        if len(fitting) > 1:
+            several = ", ".join(f"--{name}" for name in fitting)
+            raise UsageFault("", f"{quoted(flag)} may be {several}")
+    from check_smtp_health.config import remedies
+
+    raise UsageFault("", f"unknown option {quoted(flag)}{remedies.flag(flag)}")
 
 
 def _next_value(option: Option, flag: str, rest: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""``--mailbox``: a mailbox as a URL, and the name that IMAP has for its folder. Reads nothing."""
+"""``--mailbox``, ``--clean``: a mailbox as a URL, and IMAP's name for its folder. Reads nothing."""
 
 from __future__ import annotations
 
@@ -68,10 +68,11 @@ class Mailbox(NamedTuple):
         return escaped(f"{self.user}@{self.host.given}{folder}")
 
 
-def parse(given: str) -> Mailbox:
+def parse(given: str, option: str = "mailbox") -> Mailbox:
     """Return the mailbox of a URL, such as ``imaps://user@host:993/Folder``.
 
     The last ``@`` before the folder ends the user, who may have others; ``%`` escapes are undone.
+    ``option`` is the one to blame.
 
     Raises:
         UsageFault: it is none, or holds a password.
@@ -81,38 +82,38 @@ def parse(given: str) -> Mailbox:
     if scheme not in SCHEMES:
         # What was given is not repeated, for it may hold a password.
         known = ", ".join(f"{name}://" for name in SCHEMES)
-        raise UsageFault("mailbox", f"must begin with one of {known}")
+        raise UsageFault(option, f"must begin with one of {known}")
     authority, _, path = rest.partition("/")
     userinfo, at, where = authority.rpartition("@")
     if ":" in userinfo or (not at and ":" in rest.rpartition("@")[0]):
         raise UsageFault(
-            "mailbox",
+            option,
             "holds a password, which everybody could see: use --mailbox-pass-file FILE "
             "(a ':' in a user name is %3A, a '/' %2F)",
         )
-    user, folder = _decoded(given, userinfo), _decoded(given, path)
+    user, folder = _decoded(given, userinfo, option), _decoded(given, path, option)
     if not user:
-        raise UsageFault("mailbox", f"{quoted(given)} names no user (USER@HOST)")
+        raise UsageFault(option, f"{quoted(given)} names no user (USER@HOST)")
     if folder and not SCHEMES[scheme].has_folders:
-        raise UsageFault("mailbox", f"{quoted(given)} names a folder, and POP3 has none")
+        raise UsageFault(option, f"{quoted(given)} names a folder, and POP3 has none")
     match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", where)
     if match is None:
-        raise UsageFault("mailbox", f"{quoted(given)} names no HOST[:PORT] (IPv6 in brackets)")
+        raise UsageFault(option, f"{quoted(given)} names no HOST[:PORT] (IPv6 in brackets)")
     port = int(match[2]) if match[2] else SCHEMES[scheme].port
     if not 1 <= port <= 65535:
-        raise UsageFault("mailbox", f"'{port}' is not a port (1 to 65535)")
+        raise UsageFault(option, f"'{port}' is not a port (1 to 65535)")
     try:
         host = parsers.host(match[1])
     except UsageFault as fault:
-        raise UsageFault("mailbox", fault.problem) from fault
+        raise UsageFault(option, fault.problem) from fault
     folder = folder or ("INBOX" if SCHEMES[scheme].has_folders else "")
     return Mailbox(scheme, user, host, port, folder)
 
 
-def _decoded(given: str, part: str) -> str:
+def _decoded(given: str, part: str, option: str) -> str:
     """Return a part of the URL with its percent signs taken for what they stand for."""
     if re.search("%(?![0-9A-Fa-f]{2})", part):
-        raise UsageFault("mailbox", f"{quoted(given)} has a '%' without two hex digits (it is %25)")
+        raise UsageFault(option, f"{quoted(given)} has a '%' without two hex digits (it is %25)")
     data = re.sub(
         b"%([0-9A-Fa-f]{2})",
         lambda match: bytes.fromhex(match[1].decode()),
@@ -123,7 +124,7 @@ def _decoded(given: str, part: str) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if not text.isprintable():
-        raise UsageFault("mailbox", f"{quoted(given)} holds what is not printable text")
+        raise UsageFault(option, f"{quoted(given)} holds what is not printable text")
     return text
 
 

@@ -40,7 +40,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "probed at the same time",
                 repeatable=True,
             ),
-            Option(("-p", "--port"), "PORT", "TCP port (default: 25, with --ssl 465)"),
+            Option(
+                ("-p", "--port"),
+                "PORT",
+                "TCP port, or smtp, submission, submissions, lmtp (default: 25, with --ssl 465)",
+            ),
             Option(("-4", "--use-ipv4"), "", "use IPv4 only"),
             Option(("-6", "--use-ipv6"), "", "use IPv6 only"),
             Option(
@@ -102,7 +106,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-e", "--expect"),
                 "STRING",
-                "text that the banner must contain; a leading reply code replaces 220",
+                "text that the banner or the first reply to HELO, EHLO or LHLO must contain; a "
+                "leading code of a refusal (4yz, 5yz) replaces 220",
             ),
             Option(
                 ("--require",),
@@ -181,8 +186,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-A", "--authtype"),
                 "MECH",
-                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: the "
-                "best that both sides have)",
+                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: PLAIN "
+                "or LOGIN in TLS, else the strongest that both sides have)",
             ),
             Option(("-U", "--authuser"), "USER", "user to log in as"),
             Option(
@@ -220,7 +225,15 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--no-relay",),
                 "ADDRESS",
-                "recipient that must be refused: accepted, the server is an open relay",
+                "recipient that must be refused as a relay attempt; where it is accepted, the "
+                "server is an open relay",
+                repeatable=True,
+            ),
+            Option(
+                ("--no-rcpt",),
+                "ADDRESS",
+                "recipient that must be refused as unknown; where it is accepted, its bounces go "
+                "to strangers",
                 repeatable=True,
             ),
             Option(("-C", "--command"), "STRING", "command to send", repeatable=True),
@@ -249,6 +262,19 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "FILE",
                 "file whose first line is the mailbox's password; or the environment variable "
                 "CHECK_SMTP_HEALTH_MAILBOXPASS",
+            ),
+            Option(
+                ("--reply",),
+                "",
+                "an answer counts, too: a message that refers to ours, or has it attached",
+            ),
+            Option(
+                ("--clean",),
+                "URL",
+                "further folder of a --mailbox account from which copies of the message are "
+                "deleted once it has been seen, such as a folder for all mail; nothing in it is "
+                "judged",
+                repeatable=True,
             ),
             Option(
                 ("--delivery-timeout",),
@@ -387,6 +413,17 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
 )
+
+ABBREVIATED = (
+    *("hostname", "expect", "critical", "warning", "timeout", "port", "from", "fqdn", "authtype"),
+    *("authuser", "authpass", "command", "response", "verbose", "version", "use-ipv4", "use-ipv6"),
+    *("help", "lmtp", "ssl", "tls", "sni", "certificate", "ignore-quit-failure", "proxy"),
+    *("ignore-certificate-expiration", "output-format", "extra-opts", "starttls"),
+)
+"""The long options of check_smtp, which getopt_long lets its users abbreviate."""
+
+WRITTEN_OUT = ("starttls",)
+"""Of these, what protects: half of it is rather a slip, of which the user should hear."""
 
 OPTIONS = tuple(option for _, options in GROUPS for option in options)
 """All rows."""

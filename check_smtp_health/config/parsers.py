@@ -41,6 +41,8 @@ DNS_PORT = 53
 
 KEY_LABEL = "KEY"
 """The label of a DNSBL's zone that stands for the customer's key."""
+PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "lmtp": 24}
+"""Ports by name: IANA's, and for LMTP, which has none there, the one that servers document."""
 
 LABEL_LIMIT = 63
 """Octets between two dots of a host name (RFC 1035 section 2.3.4)."""
@@ -58,7 +60,7 @@ _KEYWORD = r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<parameter>[\x21-\x7b\x7d\
 # An IPv6 address may end in an interface: fe80::1%eth0.
 _SCOPED = r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_CODE = r"[2-5][0-9][0-9](?=[ -]|\Z)"
+_CODE = r"[45][0-9][0-9](?=[ -]|\Z)"
 
 
 class Expect(NamedTuple):
@@ -105,9 +107,10 @@ def host(given: str) -> Host:
         raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
     text = given if given.isascii() else to_ascii(given)
     if not is_name(text):
-        raise UsageFault(
-            "hostname", f"{quoted(given)} is not a host name, IP address or socket path"
-        )
+        from check_smtp_health.config import remedies
+
+        problem = f"{quoted(given)} is not a host name, IP address or socket path"
+        raise UsageFault("hostname", remedies.host(given) or problem)
     return Host(given if given.isprintable() else text, text, "name")
 
 
@@ -172,6 +175,8 @@ def port(given: str | None) -> int | None:
     """Return the port, None where none is given."""
     if given is None:
         return None
+    if given.lower() in PORTS:
+        return PORTS[given.lower()]
     if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
         raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535)")
     return int(given)
@@ -314,7 +319,7 @@ def response(given: str) -> str:
 
 
 def expect(given: str | None) -> Expect:
-    """Return what the banner must be."""
+    """Return what the banner must be; a code that is no refusal is a text like any other."""
     code = re.match(_CODE, given) if given else None
     return Expect(int(code[0]) if code else 220, given or "")
 
@@ -341,7 +346,10 @@ def delivery_timeout(given: str | None) -> float:
 
 def _limit(option: str, given: str, seconds: str) -> float:
     if not re.fullmatch(SECONDS, seconds):
-        raise UsageFault(option, f"{quoted(given)} is not a number of seconds")
+        from check_smtp_health.config import remedies
+
+        remedy = remedies.number(seconds, remedies.SECONDS)
+        raise UsageFault(option, f"{quoted(given)} is not a number of seconds{remedy}")
     if not TIMEOUT_LEAST <= float(seconds) <= TIMEOUT_LIMIT:
         raise UsageFault(
             option,

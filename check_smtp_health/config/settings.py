@@ -120,29 +120,41 @@ class Transaction(NamedTuple):
     size: int | None = None
     recipients: tuple[str, ...] = ()
     no_relay: tuple[str, ...] = ()
+    no_rcpt: tuple[str, ...] = ()
     commands: tuple[tuple[str, str | None], ...] = ()
 
     @property
     def is_wanted(self) -> bool:
         """Whether MAIL is to be sent."""
         return bool(
-            self.reverse_path is not None
-            or self.size is not None
-            or self.recipients
-            or self.no_relay
+            self.reverse_path is not None or self.size is not None or self.recipients or self.tests
         )
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The addresses that must be refused."""
+        return (*self.no_relay, *self.no_rcpt)
+
+    @property
+    def tests_only(self) -> bool:
+        """Whether nothing is to be accepted, so that a refusal of MAIL may be an answer."""
+        return bool(self.tests) and not self.recipients and self.size is None
 
     @property
     def is_international(self) -> bool:
         """Whether an address needs SMTPUTF8 (RFC 6531)."""
         return not all(
             address.isascii()
-            for address in (self.reverse_path or "", *self.recipients, *self.no_relay)
+            for address in (self.reverse_path or "", *self.recipients, *self.tests)
         )
 
 
 class RoundTrip(NamedTuple):
-    """A message to send, and where to look for it within ``timeout`` seconds."""
+    """A message to send, and where to look for it within ``timeout`` seconds.
+
+    ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
+    message is as good as the message.
+    """
 
     mailboxes: tuple[Mailbox, ...] = ()
     password: Secret | None = None
@@ -150,6 +162,8 @@ class RoundTrip(NamedTuple):
     require_auth_results: tuple[str, ...] = ()
     may_show_password: bool = False
     """Whether the password may be sent without TLS."""
+    clean: tuple[Mailbox, ...] = ()
+    takes_replies: bool = False
 
 
 class Policies(NamedTuple):

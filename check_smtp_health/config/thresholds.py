@@ -129,22 +129,28 @@ def _ranges(
 def _given(options: Options, option: Threshold, keys: tuple[str, ...]) -> dict[str, Range]:
     ranges: dict[str, Range] = {}
     for label, text in _parts(options, option):
+        if not label:
+            raise UsageFault(option, f"write {options.flag(option)} {text}, without '='")
         if label not in keys:
             known = f"{', '.join(keys[:-1])} or {keys[-1]}"
             raise UsageFault(option, f"{quoted(label)} is not a stage ({known})")
         limit = parse(option, text)
         if label in ranges:
+            from check_smtp_health.config import remedies
+
             both = f"{ranges[label].text} and {limit.text}"
-            raise UsageFault(option, f"{label} has two ranges, {both}")
+            written = (remedies.number(one, remedies.SECONDS) for one in options.all(option))
+            remedy = next((f"{one} (a point, no comma)" for one in written if one), "")
+            raise UsageFault(option, f"{label} has two ranges, {both}{remedy}")
         ranges[label] = limit
     return ranges
 
 
 def _parts(options: Options, option: Threshold) -> list[tuple[str, str]]:
     """Return each label, and the text of its range."""
-    if not options.count(option):
-        return []
-    parts = [part.rpartition("=") for part in ",".join(options.all(option)).split(",")]
+    # An engine passes a missing macro as an empty text.
+    given = [text for text in options.all(option) if text]
+    parts = [part.rpartition("=") for text in given for part in text.split(",")]
     return [(label if equals else TIME, text) for label, equals, text in parts]
 
 
@@ -160,7 +166,11 @@ def _days(options: Options, state: Threshold, *, has_tls: bool) -> dict[str, Ran
     given = options.last("certificate")
     parts = [] if given is None else given.split(",")
     if len(parts) > 2 or not all(re.fullmatch(f"{_DAYS}|{_SHARE}", part, re.A) for part in parts):
-        raise UsageFault("certificate", f"{quoted(given or '')} is not a number of days W[,C]")
+        from check_smtp_health.config import remedies
+
+        remedy = remedies.number(given or "", remedies.DAYS)
+        problem = f"{quoted(given or '')} is not a number of days W[,C]{remedy}"
+        raise UsageFault("certificate", problem)
     if not has_tls or options.count("ignore-certificate-expiration"):
         return {}
     if given is None:
@@ -188,8 +198,11 @@ def parse(option: str, text: str) -> Range:
     """
     match = re.fullmatch(_RANGE, text[:RANGE_LIMIT])
     if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):
+        from check_smtp_health.config import remedies
+
         # What bash makes of an unquoted ~:5 is worth a word.
-        hint = " (quote '~:N' in the shell)" if text.startswith("/") and ":" in text else ""
+        is_home = text.startswith("/") and ":" in text
+        hint = " (quote '~:N' in the shell)" if is_home else remedies.number(text, remedies.SECONDS)
         raise UsageFault(option, f"{quoted(text)} is not a threshold range{hint}")
     first, last = match["start"] or "0", match["end"]
     start = -_INFINITE if first == "~" else float(first)

@@ -459,6 +459,12 @@ ROWS = (
     ),
     Row(
         "login-rejected",
+        "authentication failed reason unavailable",  # Postfix, of what Dovecot does not explain
+        stages=_LOGIN,
+        codes=(535,),
+    ),
+    Row(
+        "login-rejected",
         "application specific password",
         stages=_LOGIN,
         advice=(
@@ -771,6 +777,8 @@ ADVICE: dict[Kind, str] = {
     "not_offered": "Check the server's configuration, or ask for less.",
     "forbidden": "Turn the keyword off in the server's configuration, or allow it.",
     "open_relay": "Anybody can send spam by this server, unless it trusts the monitoring host.",
+    "backscatter": "Bounces of such mail go to strangers: have the server know its users.",
+    "unproven": "The line says why: ask from where, and as whom, an attempt would get that far.",
     "unmatched": "Check that it is the right server.",
     "undelivered": "Look for the reply in the mail server's log and queue; "
     "--delivery-timeout gives more time.",

@@ -196,16 +196,21 @@ def sentence(finding: Failure | Finding) -> str:
 
 def reason(failure: Failure) -> str:
     """Return why a stage failed, as one harmless sentence, in the server's words if it said any."""
-    if failure.code is not None:
-        return f"{printable(failure.said)} {harmless(failure.problem)}".rstrip()
-    return sentence(failure)
+    if failure.code is None:
+        return sentence(failure)
+    about = f"{failure.subject}: " if failure.subject else ""
+    problem = failure.problem
+    space = " " if problem and not problem.startswith(",") else ""
+    return f"{about}{printable(failure.said)}{space}{harmless(problem)}"
+
+
+def refusal(finding: Finding) -> str:
+    """Return what a reply was about, and the reply, as one harmless sentence."""
+    return f"{harmless(finding.problem)}: {printable(finding.said)}"
 
 
 def _of_stage(seen: Observation, finding: Finding) -> str:
-    if finding.kind in REFUSALS:
-        said = printable(finding.said)
-        return f"{harmless(finding.problem)}: {said}{_after(seen)}"
-    return sentence(finding)
+    return refusal(finding) + _after(seen) if finding.kind in REFUSALS else sentence(finding)
 
 
 def session(report: Report) -> list[Observation]:

@@ -43,6 +43,8 @@ FAILURES: dict[Kind, Rule] = {
     "not_offered": "critical",
     "forbidden": "critical",
     "open_relay": "critical",
+    "backscatter": "critical",
+    "unproven": "warning",
     "unmatched": "warning",
     "undelivered": "critical",
     "bounced": "critical",
@@ -66,7 +68,7 @@ FAILURES: dict[Kind, Rule] = {
 ``transient`` is a rejection with a 4yz code.
 """
 
-REFUSALS: tuple[Kind, ...] = ("rejected", "transient", "open_relay")
+REFUSALS: tuple[Kind, ...] = (*("rejected", "transient", "open_relay", "backscatter", "unproven"),)
 """Findings that mean that their stage failed, although the session went on."""
 
 STATES = {"ok": Ok, "warning": Warn, "critical": Critical, "unknown": Unknown}

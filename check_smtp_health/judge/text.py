@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from check_smtp_health.escaping import STATUS_LIMIT, escaped, harmless, printable, shortened
 from check_smtp_health.judge.check import of_stage
-from check_smtp_health.judge.contexts import reason, sentence, slowest
+from check_smtp_health.judge.contexts import reason, refusal, sentence, slowest
 from check_smtp_health.judge.nagios import Ok, Summary
 from check_smtp_health.judge.states import badness, worst
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.report import duration
-from check_smtp_health.stages import DELIVERY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,6 +121,9 @@ class HealthSummary(Summary):  # type: ignore[misc]
             lines += dict.fromkeys(_advice(target, self._problems(target)))
             lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
             lines += [f"{'control':<8} {harmless(one)}" for one in report.elsewhere]
+            for seen in report.observations:
+                lines.append(self._stage_line(seen, report, of_target))
+                lines += [f"{seen.stage}: {refusal(note)}" for note in seen.notes]
             lines += _way(report)
             lines += _differing(report, usual)
             for policy in report.policies:
@@ -201,14 +203,13 @@ def _healthy(report: Report) -> str:
         said.append(report.tls.version)
         if report.tls.certificate is not None:
             said.append(f"certificate {report.tls.certificate.expiry}")
-    said += _held(report)
-    return ", ".join((*said, *_delivered(report)))
+    return ", ".join((*said, *_held(report)))
 
 
 def _held(report: Report) -> list[str]:
     """Return what else was asked and held, in a few words each."""
-    held = (*(one.held for one in report.policies if one.held), *report.held)
-    return list(map(harmless, held))
+    held = [*[one.held for one in report.policies if one.held], *report.held]
+    return list(map(harmless, held)) if held else held
 
 
 def _healthy_all(reports: Sequence[Report], count: Result) -> str:
@@ -255,13 +256,6 @@ def _policy_lines(policy: PolicyResult, results: Sequence[Result]) -> Iterator[s
             yield f"{policy.name:<8} {_mark(result.state)} {sentence(finding)}"
     for note in policy.notes:
         yield f"{policy.name:<8} {_mark(Ok)} {harmless(note)}"
-
-
-def _delivered(report: Report) -> Iterator[str]:
-    """Give how long the message took, where one was sent and came."""
-    for seen in report.observations:
-        if seen.stage == DELIVERY:
-            yield f"delivered in {duration(seen.seconds)}"
 
 
 def _usual_certificate(reports: Sequence[Report]) -> Certificate | None:

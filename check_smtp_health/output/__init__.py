@@ -60,14 +60,6 @@ def find(given: str | None) -> Format:
     name = (given or "text").lower()
     found = FORMATS.get(ALIASES.get(name, name))
     if found is None:
-        problem = f"{quoted(given or '')} is not one of {', '.join(_known())}"
+        problem = f"{quoted(given or '')} is not one of {', '.join(FORMATS)}"
         raise UsageFault("output-format", problem)
     return found
-
-
-def _known() -> list[str]:
-    return [
-        word
-        for name in FORMATS
-        for word in (name, *(alias for alias, meant in ALIASES.items() if meant == name))
-    ]

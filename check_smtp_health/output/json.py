@@ -146,11 +146,13 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
         else {
             "kind": failure.kind,
             "problem": harmless(failure.problem),
+            "subject": failure.subject,
             "code": failure.code,
             "reply": printable(failure.said),
             "raw": _raw(failure.said),
         },
         "findings": _findings(seen.findings),
+        "notes": _findings(seen.notes),
         "problems": [str(result) for result in own if str(result)],
     }
 

@@ -64,7 +64,7 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
         else:
             findings += result.findings
             notes += result.notes
-    held = "" if findings else "reverse DNS agrees"
+    held = "" if findings else "name server agrees (reverse)"
     return PolicyResult("reverse", tuple(findings), tuple(notes), held=held)
 
 

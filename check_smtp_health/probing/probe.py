@@ -131,7 +131,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         policies=policies,
         label=target.label,
         is_domain=False,
-        held=tuple(state.held),
+        held=tuple(walk.held),
         elsewhere=(),
         is_alone=False,  # all fields in their order: see namedtuple for what that saves
     )
@@ -176,6 +176,7 @@ class _Walk:
         "_origin",
         "_transcript",
         "ended",
+        "held",
         "observations",
         "state",
         "vouched",
@@ -184,6 +185,7 @@ class _Walk:
     def __init__(self, target: Target, plan: ProbePlan) -> None:
         self.state = ProbeState(target, plan.settings, plan.prepared)
         self.observations: list[Observation] = []
+        self.held: list[str] = []
         self.vouched: tuple[PolicyResult, ...] = ()  # what had to be known before a secret was told
         self._transcript = _Transcript()
         self._keeps_transcript = plan.settings.judging.keeps_transcript
@@ -217,7 +219,7 @@ class _Walk:
         clock = _Clock(self.ended, since)
         fault: SessionFault | None = None
         state = self.state
-        state.findings = []
+        state.findings, state.notes = [], ()
         try:
             yield from self._served(stage.run(state), clock, stage.limit)
         except SessionFault as stopped:
@@ -234,8 +236,12 @@ class _Walk:
                 fault = yield from self._served(stage.explain(state, fault), aside, EXPLAIN_LIMIT)
             failure = self._failure(fault)
         if stage.name:
-            findings = tuple(state.findings)
-            self.observations.append(Observation(stage.name, began, seconds, failure, findings))
+            findings = tuple(state.findings) if state.findings else ()
+            seen = (stage.name, began, seconds, failure, findings, state.notes)
+            self.observations.append(Observation._make(seen))
+        if state.held:
+            self.held += [one.said(seconds) for one in state.held]
+            state.held = []
         return fault
 
     def _served(
@@ -275,8 +281,10 @@ class _Walk:
         return outcome
 
     def _failure(self, fault: SessionFault) -> Failure:
-        code = fault.code if isinstance(fault, Rejected) else None
-        return Failure(fault.kind, sentence(fault), fault.said, code, fault.reason)
+        kind, said, reason = fault.kind, fault.said, fault.reason
+        if isinstance(fault, Rejected):
+            return Failure(kind, fault.problem, said, fault.code, reason, fault.subject)
+        return Failure(kind, sentence(fault), said, None, reason)
 
 
 class _Transcript:

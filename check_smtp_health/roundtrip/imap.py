@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.config.mailbox_url import folder_of, imap_name
-from check_smtp_health.errors import Refused
+from check_smtp_health.errors import NotNow, Refused
 from check_smtp_health.escaping import octets, printable
 from check_smtp_health.net.operations import Pause
-from check_smtp_health.roundtrip.imap_session import ImapSession
+from check_smtp_health.roundtrip.imap_session import ImapSession, Spoilt
 from check_smtp_health.roundtrip.mailbox import Copy
 from check_smtp_health.roundtrip.matching import FoundMessage
 from check_smtp_health.roundtrip.responses import Numbers, words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.net.operations import Procedure, Watch
     from check_smtp_health.net.way import Way
@@ -41,8 +43,20 @@ STATUS_LIMIT = 4096
 JUNK_LIMIT = 2
 """Folders for junk that are looked into without being asked for; servers have one."""
 
+BESIDE_LIMIT = 5.0
+"""Seconds for a look into one of these, or for stale messages in a folder."""
+
+RECENT = 1000
+"""Messages among which the server searches at first, the newest: ours has only just been sent."""
+
+CLEAN_LIMIT = 10.0
+"""Seconds per folder that is only cleaned: nobody waits for it, and it may hold years of mail."""
+
 UNEXPUNGED_LIMIT = 100
 """Messages of ours that are flagged as deleted, and stay, from which on somebody has to know."""
+
+JUNK, TRASH, ALL = "\\JUNK", "\\TRASH", "\\ALL"
+"""Special uses of folders (RFC 6154), in upper case."""
 
 _HEADER = b"(UID INTERNALDATE BODY.PEEK[HEADER]<0.%d>)" % HEADER_LIMIT
 
@@ -53,17 +67,18 @@ class _Folder:
     The next search begins at ``first``; ``following`` is what the next message had, when the folder
     was selected, 0 where the server does not say. ``exists`` is how many messages there are,
     ``scanned`` how many of them were there when the newest headers were last looked at.
+    ``containers`` may have the message attached.
     """
 
     __slots__ = (
-        *("exists", "first", "following", "found", "is_extra", "is_writable", "kin", "name"),
-        *("notifications", "place", "scanned", "seen", "validity"),
+        *("containers", "exists", "first", "following", "found", "is_extra", "is_writable"),
+        *("kin", "name", "notifications", "place", "scanned", "seen", "validity"),
     )
 
-    def __init__(self, place: Mailbox, name: str, *, is_extra: bool = False) -> None:
+    def __init__(self, place: Mailbox, name: str) -> None:
         self.place = place
         self.name = name
-        self.is_extra = is_extra  # nobody asked for it
+        self.is_extra = False  # nobody asked for it
         self.is_writable = True
         self.validity = b""
         self.found: dict[int, FoundMessage] = {}
@@ -76,6 +91,23 @@ class _Folder:
         self.seen: set[int] = set()
         self.kin: dict[int, FoundMessage] = {}
         self.notifications: list[int] = []
+        self.containers: dict[int, FoundMessage] = {}
+
+    @property
+    def known(self) -> list[int]:
+        """The message and its copies, as far as their UIDs still stand for them."""
+        return [uid for uid in self.found if uid in self.seen]
+
+    def sort(self, uid: int, message: FoundMessage, query: MessageQuery) -> None:
+        """Note what a message is to the query, by its header."""
+        if query.is_sought(message):
+            self.found[uid] = message
+        elif query.is_notification(message):
+            self.notifications.append(uid)
+        elif query.concerns(message):
+            self.kin[uid] = message
+        elif query.may_enclose(message):
+            self.containers[uid] = message
 
     def note(self, response: Response) -> None:
         """Take what a server may say at any time (section 7.3)."""
@@ -90,15 +122,19 @@ class _Folder:
 
 
 class Imap(ImapSession):
-    """An account: its folders, those for junk as well, and what is in them."""
+    """An account: its folders, those for junk as well, and what is in them.
 
-    __slots__ = ("_cannot_search", "_folders", "_has_discovered", "_selected")
+    ``_uses`` are the names of folders by their special use, None as long as nobody has asked.
+    """
+
+    __slots__ = ("_cannot_search", "_folders", "_has_moved", "_selected", "_uses")
 
     def __init__(self, access: Access, way: Way, watch: Watch) -> None:
         super().__init__(access, way, watch)
         self._folders = [_Folder(one, one.folder) for one in access.mailboxes]
-        self._has_discovered = False
+        self._uses: dict[str, list[str]] | None = None
         self._cannot_search = False
+        self._has_moved = False
 
     def forget(self) -> None:
         """Forget the session, which has ended."""
@@ -117,9 +153,11 @@ class Imap(ImapSession):
             if folder.found:
                 break
         else:
-            if not self._has_discovered:
+            if self._uses is None:
                 yield from self._discover()
-                for folder in [one for one in self._folders if one.is_extra]:
+                junk = self._junk()
+                self._folders += junk
+                for folder in junk:
                     yield from self._look_into(folder, query)
         return self._copies()
 
@@ -137,15 +175,26 @@ class Imap(ImapSession):
         """Go through all folders that the run has looked into."""
         yield Pause(settle)
         yield from self._open()
-        newest = self._copies()[0].message
         self.left, self.notes = [], []
         for folder in tuple(self._folders):
             try:
                 yield from self._look_into(folder, query)
-                yield from self._clean(folder, query, newest)
+                yield from self._remove(folder, query, folder.known)
             except Refused as fault:
                 self.left.append((f"not deleted from {folder.place}: {fault.problem}", fault.said))
         self.copies = self._copies()
+
+    def finish(self, query: MessageQuery) -> Procedure[None]:
+        """Delete copies in other folders, in the trash where we have moved some, and stale ones."""
+        cleaned = list(self._folders)
+        for place in self.access.clean:
+            folder = _Folder(place, place.folder)
+            if (yield from self._clean_aside(folder, self._cleaned(folder, query), CLEAN_LIMIT)):
+                cleaned.append(folder)
+        for folder in self._special(TRASH)[:1] if self._has_moved else ():
+            yield from self._clean_aside(folder, self._cleaned(folder, query), CLEAN_LIMIT)
+        for folder in cleaned:
+            yield from self._clean_aside(folder, self._remove_stale(folder, query), BESIDE_LIMIT)
         yield from self._log_out()
 
     def _copies(self) -> list[Copy]:
@@ -178,6 +227,8 @@ class Imap(ImapSession):
         line = b"SELECT " + self._named(folder)
         folder.note((yield from self._ask(line, "folder refused", take)))
         self._selected = folder
+        if folder.first == 1:
+            folder.first = max(1, folder.following - RECENT)
         if not folder.following or folder.following != before:
             folder.scanned = 0  # something is new; whatever was deleted meanwhile was not told
 
@@ -190,7 +241,13 @@ class Imap(ImapSession):
     def _look_into(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
         if not folder.is_extra:
             yield from self._looked(folder, query)
-        elif not (yield from self._aside(self._looked(folder, query))):
+            return
+        try:
+            is_there = yield from self._aside(self._looked(folder, query), BESIDE_LIMIT)
+        except Spoilt:
+            self._folders.remove(folder)
+            raise
+        if not is_there:
             self._folders.remove(folder)
 
     def _looked(self, folder: _Folder, query: MessageQuery) -> Procedure[bool]:
@@ -199,13 +256,21 @@ class Imap(ImapSession):
         yield from self._search_for(folder, query)
         if not folder.found:
             yield from self._scan(folder, query)
+        while folder.containers:
+            uid, message = next(iter(folder.containers.items()))
+            if (yield from self._encloses(uid, message, query)):
+                folder.found[uid] = message._replace(encloses_it=True)
+            del folder.containers[uid]
         return True
 
     def _search_for(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
         if self._cannot_search:
             return
-        # All of it the first time, and from then on what has come since.
-        criteria = b"UID %d:* " % folder.first + _having(query.field, query.value)
+        key = _having(query.field, query.value)
+        for field in ("In-Reply-To", "References") if query.takes_replies else ():
+            key = b"OR %s %s" % (key, _having(field, query.value))
+        # What has come lately the first time, and from then on what has come since.
+        criteria = b"UID %d:* %s" % (folder.first, key)
         try:
             numbers = yield from self._search(criteria)
         except Refused:
@@ -214,9 +279,9 @@ class Imap(ImapSession):
         folder.first = max(1, folder.following)
         for uid in [uid for uid in numbers.newest if uid not in folder.seen][:COPIES_LIMIT]:
             message = yield from self._header(uid)
-            folder.seen.add(uid)
-            if message is not None and query.is_it(message):
-                folder.found[uid] = message
+            if message is not None:  # else it has gone, or is only about to come
+                folder.seen.add(uid)
+                folder.sort(uid, message, query)
 
     def _scan(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
         """Look at the newest headers, as far as they have not been looked at."""
@@ -229,12 +294,7 @@ class Imap(ImapSession):
             if message is None or uid in folder.seen:
                 return
             folder.seen.add(uid)
-            if query.is_it(message):
-                folder.found[uid] = message
-            elif query.is_notification(message):
-                folder.notifications.append(uid)
-            elif query.concerns(message):
-                folder.kin[uid] = message
+            folder.sort(uid, message, query)
 
         line = b"FETCH %d:%d %s" % (low, high, _HEADER)
         try:
@@ -244,23 +304,43 @@ class Imap(ImapSession):
         folder.scanned = high
 
     def _discover(self) -> Procedure[None]:
-        """Add the folders for junk (RFC 6154), where the server says which they are."""
-        self._has_discovered = True
+        """Ask which folders have a special use (RFC 6154), where the server can say so."""
+        if self._uses is not None:
+            return
+        uses: dict[str, list[str]] = {}
+        self._uses = uses
         if "SPECIAL-USE" not in self._capabilities:
             return
-        known = {folder.name for folder in self._folders}
 
         def take(response: Response) -> None:
-            name = _junk(response)
-            extra = sum(folder.is_extra for folder in self._folders)
-            if name is not None and name not in known and extra < JUNK_LIMIT:
-                known.add(name)
-                place = self.home._replace(folder=printable(name, 80))
-                self._folders.append(_Folder(place, name, is_extra=True))
+            name, flags = _listed(response)
+            for use in (JUNK, TRASH, ALL):
+                names = uses.setdefault(use, [])
+                if name is not None and use in flags and len(names) < JUNK_LIMIT:
+                    names.append(name)
 
         is_short = "LIST-EXTENDED" in self._capabilities  # RFC 6154 section 5.1
         line = b'LIST (SPECIAL-USE) "" "*"' if is_short else b'LIST "" "*"'
         yield from self._aside(self._ask(line, "LIST refused", take))
+
+    def _special(self, use: str) -> list[_Folder]:
+        """Return the folders of a special use."""
+        names = (self._uses or {}).get(use, ())
+        place = self.home
+        return [_Folder(place._replace(folder=printable(one, 80)), one) for one in names]
+
+    def _junk(self) -> list[_Folder]:
+        """Return the folders for junk, without those that somebody has asked for."""
+        known = {folder.name for folder in self._folders}
+        junk = [one for one in self._special(JUNK) if one.name not in known]
+        for folder in junk:
+            folder.is_extra = True
+        return junk
+
+    def _encloses(self, uid: int, message: FoundMessage, query: MessageQuery) -> Procedure[bool]:
+        items = b"(UID BODY.PEEK[TEXT]<0.%d>)" % HEADER_LIMIT
+        parts = yield from self._fetch(uid, items)
+        return query.encloses(message, parts.get(b"BODY[TEXT]", b""))
 
     def _reason(self, folder: _Folder, uid: int, query: MessageQuery) -> Procedure[bytes | None]:
         yield from self._enter(folder)
@@ -272,14 +352,19 @@ class Imap(ImapSession):
 
     # Deletion.
 
-    def _clean(self, folder: _Folder, query: MessageQuery, newest: FoundMessage) -> Procedure[None]:
-        stale = yield from self._stale(folder, query, newest)
-        uids = [uid for uid in folder.found if uid in folder.seen] + stale
+    def _remove(self, folder: _Folder, query: MessageQuery, uids: list[int]) -> Procedure[None]:
+        """Delete these messages, whose headers have been seen."""
         if not uids:
             return
         if not folder.is_writable:
             raise Refused("the folder is read-only")
-        named = ",".join(map(str, uids)).encode()
+        if "MOVE" in self._capabilities:
+            yield from self._discover()
+            # With labels for folders (Gmail, Proton), to delete is to take a label off: it stays
+            # in the folder of all mail. Only what is in the trash can be deleted.
+            if self._special(ALL) and (yield from self._is_moved(folder, uids)):
+                return
+        named = _named(uids)
         yield from self._ask(b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % named, "UID STORE refused")
         if "UIDPLUS" in self._capabilities:
             yield from self._ask(b"UID EXPUNGE " + named, "UID EXPUNGE refused")  # RFC 4315
@@ -287,28 +372,76 @@ class Imap(ImapSession):
             yield from self._ask(b"EXPUNGE", "EXPUNGE refused")
         else:
             yield from self._leave_flagged(folder, query)
-        if stale:
-            self.notes.append(f"{folder.place}: {len(stale)} stale deleted")
 
-    def _stale(
-        self, folder: _Folder, query: MessageQuery, newest: FoundMessage
-    ) -> Procedure[list[int]]:
-        """Return earlier messages that nobody waits for any more."""
+    def _is_moved(self, folder: _Folder, uids: list[int]) -> Procedure[bool]:
+        """Move messages from the folder to the trash (RFC 6851), if there is one, and granted."""
+        trash = self._special(TRASH) if "MOVE" in self._capabilities else []
+        if not trash or trash[0].name == folder.name:
+            return False
+        line = b"UID MOVE %s %s" % (_named(uids), self._named(trash[0]))
+        try:
+            yield from self._ask(line, "UID MOVE refused")
+        except Refused:
+            return False
+        self._has_moved = True
+        return True
+
+    def _clean_aside(
+        self, folder: _Folder, cleaning: Procedure[None], seconds: float
+    ) -> Procedure[bool]:
+        """Do what is not judged; return whether it was done. What goes wrong is a note."""
+        judged, self.left = self.left, []
+        try:
+            yield from self._bounded(cleaning, seconds)
+            return True
+        except (Refused, NotNow) as fault:
+            self.left.append((f"not cleaned: {fault.problem}", fault.said))
+            return False
+        finally:
+            for problem, said in self.left:
+                words = f": '{printable(said, 200)}'" if said else ""
+                self._note(folder, f"{problem}{words}")
+            self.left = judged
+
+    def _note(self, folder: _Folder, sentence: str) -> None:
+        note = f"{folder.place}: {sentence}"
+        if note not in self.notes:
+            self.notes.append(note)
+
+    def _cleaned(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
+        """Delete what is ours from a folder that nobody asked to find it in."""
+        yield from self._looked(folder, query)
+        yield from self._remove(folder, query, folder.known)
+        if folder.known and "UIDPLUS" in self._capabilities:
+            left = yield from self._search(b"UID " + _named(folder.known))
+            staying = [uid for uid in left.newest if uid in folder.known]
+            yield from self._discover()
+            if staying and not (yield from self._is_moved(folder, staying)):
+                self._note(folder, "the server keeps what is deleted there")
+
+    def _remove_stale(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
+        """Delete earlier messages that nobody waits for any more."""
+        newest = self._copies()[0].message
+        if self._selected is not folder:
+            yield from self._enter(folder)
         found = dict(folder.kin)
-        for mark in query.recipient_marks:
-            try:
-                numbers = yield from self._search(b"UNDELETED " + _having(query.marks_field, mark))
-            except Refused:
-                break
-            for uid in [uid for uid in numbers.newest if uid not in found][:STALE_LIMIT]:
-                message = yield from self._header(uid)
-                if message is not None:
-                    found[uid] = message
-        return [
+        yield from self._aside(self._seek_stale(found, query), BESIDE_LIMIT)
+        stale = [
             uid
             for uid, message in found.items()
             if uid not in folder.found and query.is_stale(message, newest)
         ]
+        yield from self._remove(folder, query, stale)
+        if stale:
+            self._note(folder, f"{len(stale)} stale deleted")
+
+    def _seek_stale(self, found: dict[int, FoundMessage], query: MessageQuery) -> Procedure[None]:
+        for mark in query.recipient_marks:
+            numbers = yield from self._search(b"UNDELETED " + _having(query.marks_field, mark))
+            for uid in [uid for uid in numbers.newest if uid not in found][:STALE_LIMIT]:
+                message = yield from self._header(uid)
+                if message is not None:
+                    found[uid] = message
 
     def _holds_nothing_else(self, query: MessageQuery, ours: set[int]) -> Procedure[bool]:
         """Return whether all messages of the folder are this plugin's.
@@ -326,9 +459,10 @@ class Imap(ImapSession):
         return True
 
     def _leave_flagged(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
-        self.notes.append(
-            f"{folder.place}: only flagged as deleted: there are other messages, and without "
-            "UIDPLUS the server might delete some of them as well"
+        self._note(
+            folder,
+            "only flagged as deleted: there are other messages, and without UIDPLUS the server "
+            "might delete some of them as well",
         )
         numbers = yield from self._search(b"DELETED " + _having(query.field, ""))
         if numbers.count >= UNEXPUNGED_LIMIT:
@@ -393,12 +527,16 @@ def _found(uid: int, parts: dict[bytes, bytes]) -> FoundMessage | None:
     return FoundMessage(str(uid), header[:HEADER_LIMIT], arrived)
 
 
-def _junk(response: Response) -> str | None:
-    """Return the name of a folder for junk, by a LIST response (section 7.2.2)."""
+def _listed(response: Response) -> tuple[str | None, tuple[str, ...]]:
+    """Return a folder's name and flags, by a LIST response (section 7.2.2)."""
     if response.name != b"LIST":
-        return None
+        return None, ()
     flags, *others = response.values() or [None]
-    if not isinstance(flags, list) or "\\JUNK" not in words(flags) or len(others) != 2:
-        return None
+    if not isinstance(flags, list) or len(others) < 2:
+        return None, ()
     name = others[1]
-    return folder_of(name) if isinstance(name, bytes) else None
+    return (folder_of(name) if isinstance(name, bytes) else None), words(flags)
+
+
+def _named(uids: Iterable[int]) -> bytes:
+    return ",".join(map(str, uids)).encode()

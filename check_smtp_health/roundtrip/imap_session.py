@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 
 from check_smtp_health import __version__
 from check_smtp_health.errors import (
     Disconnected,
+    Expired,
     LocalFault,
     NotNow,
     NotOffered,
     Refused,
     SessionFault,
+    TimedOut,
     Violation,
 )
-from check_smtp_health.escaping import octets, printable
+from check_smtp_health.escaping import octets
 from check_smtp_health.net.operations import Close
-from check_smtp_health.roundtrip.mailbox import FAREWELL_LIMIT, Reader, command
+from check_smtp_health.roundtrip.mailbox import (
+    FAREWELL_LIMIT,
+    NOT_NOW,
+    Reader,
+    command,
+    refusal,
+    unable,
+)
 from check_smtp_health.roundtrip.responses import ResponseParser, quoted, words
 
 TYPE_CHECKING = False
@@ -34,23 +42,30 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 # What is "not now" rather than "no": the codes of RFC 5530 section 3, and RFC 9051's LIMIT.
-NOT_NOW = {b"UNAVAILABLE", b"INUSE", b"LIMIT", b"SERVERBUG"}
-
-# Microsoft's word for it, which has no code: the session is of no use any more, the next one is.
-NOT_CONNECTED = b"user is authenticated but not connected"
+NOT_NOW_CODES = {b"UNAVAILABLE", b"INUSE", b"LIMIT", b"SERVERBUG"}
 
 # RFC 9051 appendix E: what a server that speaks this version can do without naming it.
-_REV2 = {"UIDPLUS", "SASL-IR", "SPECIAL-USE", "LIST-EXTENDED"}
+_REV2 = {"UIDPLUS", "SASL-IR", "SPECIAL-USE", "LIST-EXTENDED", "MOVE"}
+
+ASIDE_LIMIT = 2.0
+"""Seconds for a question that does not decide: a slow answer must not cost the message its time."""
+
+
+class Spoilt(Disconnected):
+    """The answer to what did not decide is late or nonsense: the session is of no use any more."""
 
 
 class ImapSession(Reader):
     """A session, begun again where it has ended; what is looked for in it is the subclass's."""
 
-    __slots__ = (*("_capabilities", "_farewell", "_is_open", "_is_patient", "_parser", "_tag"),)
+    __slots__ = (
+        *("_aside_until", "_capabilities", "_farewell", "_is_open", "_parser", "_says_id", "_tag"),
+    )
 
     def __init__(self, access: Access, way: Way, watch: Watch) -> None:
         super().__init__(access, way, watch)
-        self._is_patient = True
+        self._aside_until: float | None = None
+        self._says_id = True
         self._tag = 0
         self.forget()
 
@@ -81,10 +96,12 @@ class ImapSession(Reader):
         if not is_known:
             yield from self._log_in()
         self.times["logged in"] = self.watch.now
-        if "ID" in self._capabilities:
+        if "ID" in self._capabilities and self._says_id:
             # RFC 2971; some open no folder for a client that has not said what it is.
             line = b'ID ("name" "check_smtp_health" "version" %s)' % quoted(__version__)
+            self._says_id = False  # again only where it was answered
             yield from self._aside(self._ask(line, "ID refused"))
+            self._says_id = True
         self._is_open = True
 
     def _greeted(self) -> Procedure[bool]:
@@ -131,10 +148,11 @@ class ImapSession(Reader):
 
     def _log_in(self) -> Procedure[None]:
         user, password = self.home.user, self.access.password.reveal()
-        if "AUTH=PLAIN" in self._capabilities:
-            reply = yield from self._log_in_by_plain(octets(f"\0{user}\0{password}"))
+        offered = sorted(name[5:] for name in self._capabilities if name.startswith("AUTH="))
+        if "PLAIN" in offered:
+            login = self._log_in_by_plain(octets(f"\0{user}\0{password}"))
         elif "LOGINDISABLED" in self._capabilities:
-            raise NotOffered("neither LOGIN nor AUTH=PLAIN is offered")
+            raise unable(offered)
         else:
             try:
                 line = b"LOGIN %s " % quoted(user)
@@ -143,30 +161,25 @@ class ImapSession(Reader):
                 raise LocalFault(
                     "LOGIN cannot send this user or password, and AUTH=PLAIN is missing"
                 ) from None
-            reply = yield from self._ask(line + secret, "login refused", shown=line + b"***")
+            login = self._ask(line + secret, refusal("LOGIN"), shown=line + b"***")
+        try:
+            reply = yield from login
+        except Refused as fault:
+            if b"[AUTHENTICATIONFAILED]" not in fault.said.upper():
+                # The password may be right, and the mechanism what is not wanted.
+                others = [name for name in offered if name not in ("PLAIN", "LOGIN")]
+                fault.problem = refusal("PLAIN" if "PLAIN" in offered else "LOGIN", others)
+            raise
         yield from self._learn(reply)
 
     def _log_in_by_plain(self, response: bytes) -> Procedure[Response]:
         import base64
 
         encoded, line = base64.b64encode(response), b"AUTHENTICATE PLAIN"
-        others = sorted(
-            name[5:] for name in self._capabilities if re.match("AUTH=(?!PLAIN|LOGIN)", name)
-        )
-        try:
-            if "SASL-IR" in self._capabilities:  # RFC 4959
-                return (
-                    yield from self._ask(
-                        line + b" " + encoded, "login refused", shown=line + b" ***"
-                    )
-                )
-            return (yield from self._ask(line, "login refused", answer=encoded))
-        except Refused as fault:
-            if others and b"[AUTHENTICATIONFAILED]" not in fault.said.upper():
-                # The password may be right, and the mechanism what is not wanted.
-                known = printable(", ".join(others), 80)
-                fault.problem = f"login refused (by PLAIN; {known} is offered, too)"
-            raise
+        problem = refusal("PLAIN")
+        if "SASL-IR" in self._capabilities:  # RFC 4959
+            return (yield from self._ask(line + b" " + encoded, problem, shown=line + b" ***"))
+        return (yield from self._ask(line, problem, answer=encoded))
 
     def _log_out(self) -> Procedure[None]:
         try:
@@ -176,20 +189,44 @@ class ImapSession(Reader):
             pass  # all is done
         yield Close()
 
-    def _aside(self, procedure: Procedure[_T]) -> Procedure[_T | None]:
-        """Ask what does not decide, and so is not worth any patience; None where it is refused."""
-        self._is_patient = False
+    def _aside(
+        self, procedure: Procedure[_T], seconds: float = ASIDE_LIMIT
+    ) -> Procedure[_T | None]:
+        """Ask what does not decide; None where it is refused.
+
+        Raises:
+            Spoilt: it took more than so many seconds, or the answer was nonsense.
+        """
         try:
-            return (yield from procedure)
+            return (yield from self._bounded(procedure, seconds))
         except (Refused, NotNow):
             return None
+
+    def _bounded(self, procedure: Procedure[_T], seconds: float) -> Procedure[_T]:
+        """Do something in so many seconds, without asking for anything twice."""
+        before = self._aside_until
+        until = self.watch.now + seconds
+        self._aside_until = until if before is None else min(before, until)
+        try:
+            return (yield from procedure)
+        except Expired:
+            raise
+        except (TimedOut, Violation) as fault:
+            raise Spoilt(fault.problem, fault.said or self.last) from fault
         finally:
-            self._is_patient = True
+            self._aside_until = before
+
+    def _left(self, limit: float | None) -> float | None:
+        """Return the seconds that there are for what comes next."""
+        if self._aside_until is None:
+            return limit
+        left = max(self._aside_until - self.watch.now, 0.001)
+        return left if limit is None else min(left, limit)
 
     def _ask(  # noqa: PLR0913
         self,
         line: bytes,
-        refusal: str,
+        problem: str,
         take: Take | None = None,
         *,
         shown: bytes | None = None,
@@ -218,12 +255,12 @@ class ImapSession(Reader):
                 if has_waited:
                     self.patience.is_rewarded()
                 return reply
-            if NOT_CONNECTED in reply.said.lower():
-                raise NotNow(refusal, reply.said)
-            if reply.code[0] not in NOT_NOW:
-                raise Refused(refusal, reply.said)
-            fault = NotNow(refusal, reply.said)
-            if not self._is_patient:
+            if NOT_NOW.search(reply.said):
+                raise NotNow(problem, reply.said)
+            if reply.code[0] not in NOT_NOW_CODES:
+                raise Refused(problem, reply.said)
+            fault = NotNow(problem, reply.said)
+            if self._aside_until is not None:
                 raise fault
             yield from self.patience.wait(fault)
             has_waited = True
@@ -241,7 +278,7 @@ class ImapSession(Reader):
             response = self._parser.next_response()
             if response is None:
                 try:
-                    data = yield from self.receive(limit, is_private=is_private)
+                    data = yield from self.receive(self._left(limit), is_private=is_private)
                 except Disconnected as fault:
                     if self._farewell:
                         problem = "the server ends the session"

@@ -7,6 +7,7 @@ one; ``Patience`` says when.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 
 from check_smtp_health.errors import (
@@ -14,11 +15,12 @@ from check_smtp_health.errors import (
     Injected,
     LocalFault,
     NotNow,
+    NotOffered,
     NotTls,
     SessionFault,
     Unreachable,
 )
-from check_smtp_health.escaping import has_controls
+from check_smtp_health.escaping import has_controls, printable
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import (
     Close,
@@ -31,7 +33,7 @@ from check_smtp_health.net.operations import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import TypeVar
 
     from check_smtp_health.config.mailbox_url import Mailbox
@@ -53,17 +55,35 @@ PATIENCE_GROWTH = 2.0
 PATIENCE_LONGEST = 10.0
 """Seconds that it grows to: the default limit leaves room for some of these."""
 
+NOT_NOW = re.compile(
+    rb"user is authenticated but not connected|request is throttled"
+    rb"|too many (?:open|simultaneous) connections",
+    re.IGNORECASE,
+)
+"""What is "not now" without a code, in words of Microsoft, Cyrus and Google: the next session may
+be of use."""
+
+MECHANISMS_LIMIT = 6
+"""Mechanisms that a sentence names; a server offers four or five."""
+
+BY_TOKEN = {"XOAUTH2", "OAUTHBEARER"}
+"""Mechanisms (RFC 7628) that take no password."""
+
 FAREWELL_LIMIT = 1.0
 """Seconds that a farewell may take, as with SMTP's QUIT: what it could tell is not worth a wait."""
 
 
 class Access(NamedTuple):
-    """An account, and what it takes to get in. The first of its folders is where mail belongs."""
+    """An account, and what it takes to get in. The first of its folders is where mail belongs.
+
+    From the folders in ``clean``, copies are deleted, and nothing in them is judged.
+    """
 
     mailboxes: tuple[Mailbox, ...]
     password: Secret
     trust: Trust
     may_show_password: bool
+    clean: tuple[Mailbox, ...] = ()
 
 
 class Copy(NamedTuple):
@@ -148,10 +168,15 @@ class Reader(ABC):
 
     @abstractmethod
     def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
-        """Look a last time, ``settle`` seconds later, delete what is ours, and log out.
+        """Look a last time, ``settle`` seconds later, and delete what is ours.
 
         ``copies`` are all that were found in the end. If this fails, it may be tried again.
         """
+
+    def finish(self, query: MessageQuery) -> Procedure[None]:
+        """Do what is left to do, none of which is judged, and log out."""
+        del query
+        yield from ()
 
     @abstractmethod
     def forget(self) -> None:
@@ -238,3 +263,29 @@ def command(words: bytes, shown: bytes | None = None) -> Write:
     if has_controls(words):
         raise LocalFault("a user, password or folder with a control character cannot be sent")
     return Write(words + b"\r\n", None if shown is None else shown + b"\r\n")
+
+
+def refusal(mechanism: str, others: Sequence[str] = ()) -> str:
+    """Return what is said of a login that was refused; ``others`` are offered as well."""
+    if not others:
+        return f"login refused ({mechanism})"
+    verb = "is" if len(others) == 1 else "are"
+    return f"login refused ({mechanism}; {_listed(others)} {verb} offered, too)"
+
+
+def unable(mechanisms: Sequence[str]) -> NotOffered:
+    """Return the fault for a mailbox that takes no password; ``mechanisms`` are offered instead."""
+    if not mechanisms:
+        return NotOffered("no login is offered")
+    is_one = len(mechanisms) == 1
+    problem = f"only {_listed(mechanisms)} {'is' if is_one else 'are'} offered"
+    if set(mechanisms) <= BY_TOKEN:
+        what = f"which need{'s' * is_one} an access token instead of a password"
+    else:
+        what = f"and this plugin cannot use {'it' if is_one else 'them'} with a password"
+    return NotOffered(f"{problem}, {what}")
+
+
+def _listed(mechanisms: Sequence[str]) -> str:
+    *first, last = [printable(name, 40) for name in mechanisms[:MECHANISMS_LIMIT]]
+    return f"{', '.join(first)} and {last}" if first else last

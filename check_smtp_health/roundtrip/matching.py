@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.roundtrip import header
+from check_smtp_health.roundtrip import answers, header
 
 STALE_AFTER = 24 * 3600
 """Seconds after which nobody waits for a message any more, whoever sent it."""
@@ -18,19 +18,21 @@ STALE_AFTER = 24 * 3600
 class FoundMessage(NamedTuple):
     """A message in a mailbox: its number there, its header, raw, and when it arrived.
 
-    ``arrived`` is empty where the mailbox does not say; then the header must.
+    ``arrived`` is empty where the mailbox does not say; then the header must. ``encloses_it`` says
+    that the message which is looked for has been seen attached.
     """
 
     number: str
     header: bytes
     arrived: str = ""
+    encloses_it: bool = False
 
 
 class MessageQuery(NamedTuple):
     """The message by the value of one field; all messages to a recipient have its mark in another.
 
     ``size`` is that of the message as it was sent; ``message_id`` tells it, too, where something on
-    the way has dropped the other fields.
+    the way has dropped the other fields. With ``takes_replies`` an answer is as good.
     """
 
     field: str
@@ -39,12 +41,33 @@ class MessageQuery(NamedTuple):
     recipient_marks: tuple[str, ...]
     size: int
     message_id: str = ""
+    takes_replies: bool = False
 
     def is_it(self, message: FoundMessage) -> bool:
         """Whether it is the message itself."""
         fields = header.fields(message.header)
         is_named = self.message_id and self.message_id in header.values(fields, "Message-ID")
         return bool(is_named) or self.value in header.values(fields, self.field)
+
+    def is_answer(self, message: FoundMessage) -> bool:
+        """Whether it is an answer to the message, and counts."""
+        if not self.takes_replies:
+            return False
+        read = header.fields(message.header)
+        return message.encloses_it or answers.refers_to(read, self.message_id)
+
+    def is_sought(self, message: FoundMessage) -> bool:
+        """Whether it is what is looked for."""
+        return self.is_it(message) or self.is_answer(message)
+
+    def may_enclose(self, message: FoundMessage) -> bool:
+        """Whether it takes the body to know if it is an answer."""
+        return self.takes_replies and answers.may_enclose(header.fields(message.header))
+
+    def encloses(self, message: FoundMessage, body: bytes) -> bool:
+        """Whether it has the message attached."""
+        attached = answers.enclosed(message.header, body)
+        return any(self.is_it(FoundMessage("", one)) for one in attached)
 
     def is_ours(self, message: FoundMessage) -> bool:
         """Whether it is a message of this plugin, whoever sent it to whom."""

@@ -19,7 +19,15 @@ from check_smtp_health.errors import (
 from check_smtp_health.escaping import octets
 from check_smtp_health.net.operations import Pause
 from check_smtp_health.roundtrip.lines import LineParser
-from check_smtp_health.roundtrip.mailbox import FAREWELL_LIMIT, Copy, Reader, command
+from check_smtp_health.roundtrip.mailbox import (
+    FAREWELL_LIMIT,
+    NOT_NOW,
+    Copy,
+    Reader,
+    command,
+    refusal,
+    unable,
+)
 from check_smtp_health.roundtrip.matching import FoundMessage
 
 TYPE_CHECKING = False
@@ -43,11 +51,17 @@ TRACE_LIMIT = 64 * 1024
 RETR_LIMIT = 16 * 1024
 """The same where a message can only be had whole."""
 
+BODY_LIMIT = 2000
+"""Lines asked for of a message that may have ours attached."""
+
 HEADER_LIMIT = 64 * 1024
 """Bytes kept of one header."""
 
 # What is "not now" rather than "no": RFC 2449 section 8.1 and RFC 3206 section 4.
 _NOT_NOW = re.compile(rb"-ERR \[(?:IN-USE|LOGIN-DELAY|SYS/TEMP)\]", re.IGNORECASE)
+
+_WRONG = re.compile(rb"-ERR \[AUTH\]", re.IGNORECASE)
+"""The user or password itself (RFC 3206 section 5)."""
 
 _IN_USE = re.compile(rb"-ERR \[IN-USE\]", re.IGNORECASE)
 _LOGIN_DELAY = re.compile(rb"-ERR \[LOGIN-DELAY\]", re.IGNORECASE)
@@ -94,7 +108,7 @@ class Pop3(Reader):
         """Have a session, and keep it where the message is found."""
         yield from self._log_in()
         yield from self._read(query)
-        copies = [Copy(self.home, one) for one in self._headers if query.is_it(one)]
+        copies = [Copy(self.home, one) for one in self._headers if query.is_sought(one)]
         if copies:
             self.copies = copies
         else:
@@ -126,7 +140,7 @@ class Pop3(Reader):
 
     def _delete(self, query: MessageQuery, newest: FoundMessage) -> Procedure[None]:
         stale = [one for one in self._headers if query.is_stale(one, newest)]
-        doomed = [one for one in self._headers if query.is_it(one)] + stale
+        doomed = [one for one in self._headers if query.is_sought(one)] + stale
         if not doomed:
             yield from self._quit()
             return
@@ -159,11 +173,9 @@ class Pop3(Reader):
         for argument in capabilities.get("LOGIN-DELAY", ())[:1]:
             if re.fullmatch(r"\d{1,6}", argument):
                 self.interval = max(self.interval, float(argument))
-        user, password = octets(self.home.user), octets(self.access.password.reveal())
         before, self._tried = self._tried, self.watch.now
         try:
-            yield from self._ask(b"USER " + user, "login refused")
-            yield from self._ask(b"PASS " + password, "login refused", shown=b"PASS ***")
+            yield from self._admitted(capabilities)
         except NotNow as fault:
             if not _LOGIN_DELAY.match(fault.said):
                 self._tried = before
@@ -176,6 +188,31 @@ class Pop3(Reader):
             # So long it took to be let in again: it will take no less the next time.
             self.interval = max(self.interval, self._tried - before)
         self.times["logged in"] = self._tried = self.watch.now
+
+    def _admitted(self, capabilities: dict[str, tuple[str, ...]]) -> Procedure[None]:
+        """Give user and password, in the way that is offered (RFC 2449 section 6.3, RFC 5034)."""
+        user, password = octets(self.home.user), octets(self.access.password.reveal())
+        mechanisms = sorted(set(capabilities.get("SASL", ())))
+        # A server that names neither may well know USER.
+        way = "USER" if "USER" in capabilities or not mechanisms else "PLAIN"
+        if way == "PLAIN" and way not in mechanisms:
+            raise unable(mechanisms)
+        problem = refusal(way)
+        try:
+            if way == "PLAIN":
+                import base64
+
+                response = base64.b64encode(b"\0%s\0%s" % (user, password))
+                yield from self._ask(b"AUTH PLAIN " + response, problem, shown=b"AUTH PLAIN ***")
+            else:
+                yield from self._ask(b"USER " + user, problem)
+                yield from self._ask(b"PASS " + password, problem, shown=b"PASS ***")
+        except Refused as fault:
+            if not _WRONG.match(fault.said):
+                # The password may be right, and the mechanism what is not wanted.
+                others = [name for name in mechanisms if name not in ("PLAIN", "LOGIN")]
+                fault.problem = refusal(way, others)
+            raise
 
     def _capabilities(self) -> Procedure[dict[str, tuple[str, ...]]]:
         found: dict[str, tuple[str, ...]] = {}
@@ -203,12 +240,14 @@ class Pop3(Reader):
         """Look at what may be the message or its kin, newest first, as far as one session does."""
         # Its number, and how much longer it is than what was sent: it only grew on the way, and by
         # no half is it shorter where a line's end counts as one.
+        # An answer may well be shorter.
+        least = -query.size if query.takes_replies else -query.size / 2
         likely: collections.deque[tuple[bytes, int]] = collections.deque(maxlen=CANDIDATES_LIMIT)
         ids: dict[bytes, bytes] = {}
 
         def take_size(number: bytes, size: bytes) -> None:
             more = int(size) - query.size if re.fullmatch(rb"\d{1,12}", size) else 0
-            if -query.size / 2 < more < TRACE_LIMIT:
+            if least < more < TRACE_LIMIT:
                 likely.append((number, more))
 
         def take_id(number: bytes, unique: bytes) -> None:
@@ -226,22 +265,28 @@ class Pop3(Reader):
         self._headers = []
         for number, more in unknown[:HEADERS_LIMIT]:
             found = yield from self._header(number, more)
-            if found is not None and query.concerns(found):
+            if found is not None and query.may_enclose(found):
+                found = yield from self._opened(found, query)
+            if found is not None and (query.concerns(found) or query.is_answer(found)):
                 self._headers.append(found)
             elif number in ids:
                 self._known.add(ids[number])
 
+    def _opened(self, message: FoundMessage, query: MessageQuery) -> Procedure[FoundMessage]:
+        """Return the message, with the knowledge of whether it has ours attached."""
+        lines: list[bytes] = []
+        if not self._has_top:
+            lines = message.header.split(b"\n")  # it has been read whole
+        else:
+            line = b"TOP %s %d" % (message.number.encode(), BODY_LIMIT)
+            yield from self._is_shown(line, _up_to(HEADER_LIMIT, lines))
+        _, _, body = b"\n".join(lines).partition(b"\n\n")
+        return message._replace(encloses_it=query.encloses(message, body))
+
     def _header(self, number: bytes, more: int) -> Procedure[FoundMessage | None]:
         """Return the message with that number, None where it cannot be had cheaply."""
         lines: list[bytes] = []
-        room = HEADER_LIMIT
-
-        def take(line: bytes) -> None:
-            nonlocal room
-            room -= len(line) + 1
-            if room >= 0:
-                lines.append(line)
-
+        take = _up_to(HEADER_LIMIT, lines)
         if self._has_top and (yield from self._is_shown(b"TOP %s 0" % number, take)):
             return FoundMessage(number.decode(), b"\n".join(lines))
         if more >= RETR_LIMIT or not (yield from self._is_shown(b"RETR " + number, take)):
@@ -261,7 +306,7 @@ class Pop3(Reader):
     def _ask(  # noqa: PLR0913
         self,
         line: bytes,
-        refusal: str,
+        problem: str,
         take: Callable[[bytes], None] | None = None,
         *,
         shown: bytes | None = None,
@@ -276,7 +321,7 @@ class Pop3(Reader):
         """
         self._parser.expect()
         yield from self.send(command(line, shown))
-        self._judge((yield from self._status(limit, is_private=is_private)), refusal)
+        self._judge((yield from self._status(limit, is_private=is_private)), problem)
         is_over = False
         while take is not None and not is_over:
             lines, is_over = self._parser.lines()
@@ -290,11 +335,12 @@ class Pop3(Reader):
             self._parser.feed((yield from self.receive(limit, is_private=is_private)))
         return line
 
-    def _judge(self, line: bytes, refusal: str) -> None:
-        if _NOT_NOW.match(line):
-            raise NotNow(refusal, line)
-        if not line.startswith(b"+OK"):
-            raise Refused(refusal, line)
+    def _judge(self, line: bytes, problem: str) -> None:
+        if line.startswith(b"+OK"):
+            return
+        if _NOT_NOW.match(line) or NOT_NOW.search(line):
+            raise NotNow(problem, line)
+        raise Refused(problem, line)
 
 
 def _paired(take: Callable[[bytes, bytes], None]) -> Callable[[bytes], None]:
@@ -306,3 +352,15 @@ def _paired(take: Callable[[bytes, bytes], None]) -> Callable[[bytes], None]:
             take(pair[1], pair[2])
 
     return take_line
+
+
+def _up_to(room: int, lines: list[bytes]) -> Callable[[bytes], None]:
+    """Return what keeps lines as long as there is room for them."""
+
+    def take(line: bytes) -> None:
+        nonlocal room
+        room -= len(line) + 1
+        if room >= 0:
+            lines.append(line)
+
+    return take

@@ -58,20 +58,23 @@ class Arrival(NamedTuple):
     """What was seen: where each copy was, and the first one's header.
 
     ``notes`` are what there is to say of each account's times and clean-up; ``left`` is a problem
-    and the server's words for each folder in which there was one.
+    and the server's words for each folder in which there was one. Of the copies ``answers`` are
+    messages that answer ours.
     """
 
     places: tuple[Mailbox, ...]
     header: bytes
     notes: tuple[str, ...]
     left: tuple[tuple[str, bytes], ...]
+    answers: int = 0
     certificates: tuple[Certificate, ...] = ()
 
 
 class Search:
     """Looks into these mailboxes; the first one of an account is where its mail belongs.
 
-    ``family`` and ``source`` are what holds for every connection of the run.
+    ``family`` and ``source`` are what holds for every connection of the run. ``clean`` are further
+    folders of the same accounts, from which copies are deleted.
     """
 
     def __init__(  # noqa: PLR0913
@@ -83,14 +86,21 @@ class Search:
         may_show_password: bool = False,
         family: int | None = None,
         source: str | None = None,
+        clean: Sequence[Mailbox] = (),
     ) -> None:
         accounts: dict[tuple[str, str, int], list[Mailbox]] = {}
         for mailbox in mailboxes:
             load(SCHEMES[mailbox.scheme].reader)  # no import falls into the timed stage
             accounts.setdefault(mailbox.account, []).append(mailbox)
         self._accounts = [
-            Access(tuple(places), password, trust, may_show_password)
-            for places in accounts.values()
+            Access(
+                tuple(places),
+                password,
+                trust,
+                may_show_password,
+                tuple(one for one in clean if one.account == account),
+            )
+            for account, places in accounts.items()
         ]
         self._family = family
         self._source = source
@@ -120,6 +130,7 @@ class Search:
             arrivals[0].header,
             tuple(note for one in arrivals for note in one.notes),
             tuple(problem for one in arrivals for problem in one.left),
+            sum(one.answers for one in arrivals),
             tuple(found for one in arrivals for found in one.certificates),
         )
 
@@ -157,14 +168,29 @@ def _through(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
         # The message has been seen, and nothing that happens from here on changes that.
         why = reader.patience.fault or fault
         reader.left.append((f"not deleted from {reader.home}: {why.problem}", why.said))
+    else:
+        yield from _finished(reader, query)
+    answers = [copy for copy in reader.copies if not query.is_it(copy.message)]
+    # The message itself comes first: it tells more.
+    (first, *_) = [copy for copy in reader.copies if copy not in answers] or answers
     arrival = Arrival(
         tuple(copy.place for copy in reader.copies),
-        reader.copies[0].message.header,
-        (_times(reader), *reader.notes),
+        first.message.header,
+        (_times(reader), *(f"{copy.place}: an answer" for copy in answers), *reader.notes),
         tuple(reader.left),
+        len(answers),
         () if reader.tls is None else reader.tls.certificates(reader.home.host.given),
     )
     return Timestamped(arrival, moment)
+
+
+def _finished(reader: Reader, query: MessageQuery) -> Procedure[None]:
+    try:
+        yield from reader.finish(query)
+    except Interrupted:
+        raise
+    except SessionFault as fault:
+        reader.notes.append(f"{reader.home}: the clean-up ended early: {fault.problem}")
 
 
 def _awaited(reader: Reader, query: MessageQuery, progress: _Progress) -> Procedure[None]:
@@ -177,7 +203,7 @@ def _awaited(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
             if copies:
                 reader.copies = copies
                 return
-            said = yield from reader.bounce(query)
+            said = yield from reader.patiently(lambda: reader.bounce(query))
             if said is not None:
                 raise Bounced(f"failed, says a notification in {name}", said)
             has_looked = True

@@ -34,6 +34,8 @@ class Mechanism(NamedTuple):
     ``is_clear`` says that the password is sent in plain text; ``is_slow`` that computing takes as
     long as the server likes; ``takes_token`` that the password is an access token, so that the
     mechanism must be asked for by name. ``package`` is what it needs, with its extra.
+    ``heeds_challenges`` says that it depends on what the server's challenges are: those of others
+    are prompts, or the reason of a refusal, whatever they say.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Mechanism(NamedTuple):
     is_slow: bool = False
     takes_token: bool = False
     package: tuple[str, str] | None = None
+    heeds_challenges: bool = False
 
 
 def plain(user: str, password: str) -> Exchange:
@@ -96,7 +99,7 @@ def scram_sha_256(user: str, password: str) -> Exchange:
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
     except (ScramException, ValueError):
-        raise Violation("the server's side of SCRAM-SHA-256 is wrong") from None
+        raise Violation("the server's side of it is wrong") from None
     yield b""
 
 
@@ -113,13 +116,18 @@ def _number(text: bytes) -> int:
 
 def _need(iterations: int) -> None:
     if iterations < ITERATIONS_LEAST:
-        raise Violation(f"SCRAM-SHA-256 with less than {ITERATIONS_LEAST} iterations")
+        raise Violation(f"less than {ITERATIONS_LEAST} iterations")
 
 
-# THE MECHANISM TABLE, best first.
+# THE MECHANISM TABLE, those first that show least to whoever listens.
 MECHANISMS = (
-    Mechanism("SCRAM-SHA-256", scram_sha_256, 3, is_slow=True, package=("scramp", "scram")),
-    Mechanism("CRAM-MD5", cram_md5, 1),
+    Mechanism(
+        *("SCRAM-SHA-256", scram_sha_256, 3),
+        is_slow=True,
+        package=("scramp", "scram"),
+        heeds_challenges=True,
+    ),
+    Mechanism("CRAM-MD5", cram_md5, 1, heeds_challenges=True),
     Mechanism("PLAIN", plain, 1, is_clear=True),
     Mechanism("LOGIN", login, 2, is_clear=True),
     Mechanism("XOAUTH2", xoauth2, 1, is_clear=True, takes_token=True),
@@ -132,9 +140,9 @@ def named(name: str) -> Mechanism | None:
 
 
 def best(offered: Iterable[str], usable: Sequence[Mechanism]) -> Mechanism | None:
-    """Return the best mechanism that is offered and usable, None where there is none."""
+    """Return the first usable mechanism that is offered, None where there is none."""
     known = {name.upper() for name in offered}
-    return next((one for one in MECHANISMS if one.name in known and one in usable), None)
+    return next((one for one in usable if one.name in known), None)
 
 
 def respond(exchange: Exchange, challenge: bytes | None) -> bytes | None:

@@ -5,7 +5,7 @@ Bytes in, replies out, or a ``Violation``: nothing is repaired.
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Disconnected, Rejected, Violation
+from check_smtp_health.errors import Disconnected, Rejected, Unasked, Violation
 from check_smtp_health.namedtuple import NamedTuple
 
 COMMAND_LIMIT = 512
@@ -47,6 +47,10 @@ class Reply(NamedTuple):
     def texts(self) -> tuple[bytes, ...]:
         """The text of each line, without code and separator."""
         return tuple([line[4:] for line in self.lines])
+
+    def has(self, text: bytes) -> bool:
+        """Whether the reply contains a text, as it came or as one reads it."""
+        return text in self.raw or text in b"\n".join(self.lines)
 
     @property
     def is_positive(self) -> bool:
@@ -183,7 +187,7 @@ class Session:
             self._parser = ReplyParser()
             return
         if not b"421".startswith(data[:3]):
-            raise Violation("more than the one reply that was due", data, reason="more replies")
+            raise Unasked(reply.raw, data)
         farewell = self._parser.next_reply()
         if farewell is not None and reply.is_positive:
             raise Rejected("", farewell.raw, farewell.code)
@@ -245,7 +249,7 @@ def parse_keywords(reply: Reply) -> Keywords:
     for text in reply.texts[1:]:
         words = text.decode("ascii", "replace").split()
         if words:
-            name, equals, attached = words[0].upper().partition("=")
-            parameters = (attached, *words[1:]) if equals else tuple(words[1:])
+            name, _, attached = words[0].upper().partition("=")
+            parameters = (attached, *words[1:]) if attached else tuple(words[1:])
             keywords[name] = keywords.get(name, ()) + parameters
     return keywords

@@ -114,7 +114,12 @@ _SESSION = (
     Row("auth", lambda settings: settings.login is not None, "login:auth", is_secret=True),
     Row("mail", lambda settings: settings.transaction.is_wanted, "transaction:mail"),
     Row("rcpt", lambda settings: bool(settings.transaction.recipients), "transaction:rcpt"),
-    Row("relay", lambda settings: bool(settings.transaction.no_relay), "transaction:relay"),
+    Row(
+        "relay",
+        lambda settings: bool(settings.transaction.tests),
+        "transaction:relay",
+        is_due=lambda state: state.transaction.is_open,
+    ),
     Row(
         "command",
         lambda settings: bool(settings.transaction.commands),

@@ -9,15 +9,16 @@ from check_smtp_health.errors import (
     LocalFault,
     Rejected,
     TimedOut,
+    Unasked,
     Unreachable,
     UsageFault,
+    Violation,
     deciding,
 )
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Call, Connect, Pause, Write
-from check_smtp_health.report import Finding
-from check_smtp_health.stages.state import ask, is_masked, listen, require_code
+from check_smtp_health.stages.state import ask, listen, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.smtp.session import Reply
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 ADDRESSES_SHOWN = 4
@@ -33,6 +35,8 @@ ADDRESSES_SHOWN = 4
 
 PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """First twelve bytes of the PROXY protocol's version 2."""
+
+PROXY_ANSWERED = "the server answered the PROXY header, so it expects none, leave out -r"
 
 BUSY_PAUSE = 0.05
 """Seconds before a Unix socket whose backlog is full is tried again."""
@@ -161,16 +165,24 @@ def banner(state: ProbeState) -> StageRun:
         if settings.endpoint.port == SUBMISSIONS_PORT and not (settings.tls.mode or fault.said):
             fault.problem += f" (port {SUBMISSIONS_PORT} awaits TLS, try --ssl)"
         raise
+    except Unasked as fault:
+        if settings.endpoint.proxy:
+            raise Violation(PROXY_ANSWERED, fault.said, reason="proxy answered") from fault
+        raise
+    if reply.code != expect.code and settings.endpoint.proxy and _is_too_early(reply):
+        raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
     require_code(reply, expect.code)
     state.names["banner"] = reply.texts[0]
-    text = octets(expect.text)
-    if not text or text in reply.raw or text in b"\n".join(reply.lines):
+    if not expect.text or reply.has(octets(expect.text)):
         return
-    problem = f"does not contain {quoted(expect.text)}"
     if not reply.is_positive:
-        raise Rejected(f"({problem})", reply.raw, reply.code)
-    reason: Reason = "masked" if is_masked(state) else ""
-    state.findings.append(Finding("unmatched", problem, reply.raw, reason))
+        raise Rejected(f"(does not contain {quoted(expect.text)})", reply.raw, reply.code)
+    state.lacking = reply
+
+
+def _is_too_early(reply: Reply) -> bool:
+    """Whether a server refuses whom it has heard before it spoke: Exim and postscreen do."""
+    return any(word in reply.raw.lower() for word in (b"synchroni", b"protocol error"))
 
 
 def leave(state: ProbeState) -> StageRun:

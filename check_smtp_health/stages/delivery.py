@@ -12,7 +12,7 @@ from check_smtp_health.roundtrip import header, message
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.smtp.session import dotted
 from check_smtp_health.stages.greeting import own_name
-from check_smtp_health.stages.state import RoundTripTools, ask, listen, require_code, send
+from check_smtp_health.stages.state import Held, RoundTripTools, ask, listen, require_code, send
 from check_smtp_health.stages.transaction import begin_again, refused
 
 TYPE_CHECKING = False
@@ -46,6 +46,7 @@ def tools(settings: Settings) -> RoundTripTools:
         may_show_password=roundtrip.may_show_password,
         family=settings.endpoint.family,
         source=settings.endpoint.source,
+        clean=roundtrip.clean,
     )
     return RoundTripTools(message.stamp, search)
 
@@ -79,6 +80,7 @@ def data(state: ProbeState) -> StageRun:
         tuple(message.mark(address) for address in settings.transaction.recipients),
         len(text),
         f"<{token}@{name}>",
+        _roundtrip(settings).takes_replies,
     )
     if is_lmtp:
         yield from _each(state, reply, query)
@@ -117,10 +119,12 @@ def delivery(state: ProbeState) -> StageRun:
         arrival.notes,
         tuple(dict.fromkeys(arrival.certificates)),
     )
+    folders = dict.fromkeys(place.folder or place.host.given for place in arrival.places)
+    state.held.append(Held(f"delivered to {' and '.join(folders)}", is_timed=True))
     state.findings += _findings(state, arrival, dict(results))
     required = roundtrip.require_auth_results
     if required and not any(one.kind == "unauthenticated" for one in state.findings):
-        state.held.append(f"{', '.join(map(str.upper, required))} pass")
+        state.held.append(Held(f"{', '.join(map(str.upper, required))} pass"))
 
 
 def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
@@ -147,9 +151,11 @@ def _findings(state: ProbeState, arrival: Arrival, results: dict[str, str]) -> l
     if misplaced:
         found.append(Finding("misplaced", f"came into {', '.join(dict.fromkeys(misplaced))}"))
     # Several recipients may have one mailbox, and each account has a right to a copy.
-    if len(places) > max(len(state.transaction.accepted), len(home)):
+    # There may be as many answers as somebody likes to give.
+    count = len(places) - arrival.answers
+    if count > max(len(state.transaction.accepted), len(home)):
         names = ", ".join(dict.fromkeys(map(str, places)))
-        found.append(Finding("duplicated", f"came {len(places)} times into {names}"))
+        found.append(Finding("duplicated", f"came {count} times into {names}"))
     for method in roundtrip.require_auth_results:
         result = results.get(method)
         if result != "pass":

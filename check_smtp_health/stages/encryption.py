@@ -137,7 +137,7 @@ def made(options: TlsOptions) -> Trust:
 def starttls(state: ProbeState) -> StageRun:
     """Ask for TLS and hold the server to silence until it has begun (RFC 3207 section 4)."""
     if not state.connection.session.offers("STARTTLS"):
-        raise not_offered(state, "STARTTLS is not offered")
+        raise not_offered(state, "STARTTLS")
     try:
         reply = yield from ask(state, "STARTTLS")
     except Violation as fault:

@@ -2,36 +2,100 @@
 
 from __future__ import annotations
 
+from check_smtp_health.errors import Rejected, Unasked, Violation
+from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.report import Finding
-from check_smtp_health.stages.state import ask, is_masked, require_code
+from check_smtp_health.stages.connection import PROXY_ANSWERED
+from check_smtp_health.stages.state import ask, masked_by, not_offered, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from check_smtp_health.errors import Reason
     from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.smtp.session import Reply
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 # RFC 5321 section 4.2.4: what a server without EHLO answers to it.
 _EHLO_UNKNOWN = (500, 502, 504)
 
+# What a server answers to a line that is no command, or to the QUIT in a header of version 2.
+_COMMAND_UNKNOWN = (221, 500, 501, 502, 503, 504)
+
 
 def helo(state: ProbeState) -> StageRun:
     """Greet; what must and must not be offered is judged later, by the last greeting."""
-    yield from greet(state)
+    reply = yield from _hello(state)
+    if state.lacking is not None:
+        _look_here_too(state, state.lacking, reply)
+    _take(state, reply)
     if not _another_follows(state):
         state.findings += offers(state)
 
 
 def greet(state: ProbeState) -> StageRun:
-    """Say HELO, EHLO or LHLO; HELO too where EHLO was only a choice and is unknown there."""
-    greeting = state.settings.greeting
-    name = own_name(state)
-    reply = yield from ask(state, greeting.verb, name)
+    """Say HELO, EHLO or LHLO, and take what the server says of itself."""
+    _take(state, (yield from _hello(state)))
+
+
+def _hello(state: ProbeState) -> Procedure[Reply]:
+    """Return the reply to EHLO, to HELO where EHLO was only a choice and is unknown there."""
+    greeting, name = state.settings.greeting, own_name(state)
+    answer = _answer if state.settings.endpoint.proxy else ask
+    reply = yield from answer(state, greeting.verb, name)
     is_unknown = greeting.verb == "EHLO" and reply.code in _EHLO_UNKNOWN
     if is_unknown and not greeting.needs_extensions:
-        reply = yield from ask(state, "HELO", name)
+        reply = yield from answer(state, "HELO", name)
+    return reply
+
+
+def _answer(state: ProbeState, verb: str, name: str) -> Procedure[Reply]:
+    """Greet, and return the reply to that, not to a PROXY header that was taken for a command.
+
+    Raises:
+        Violation: the header got a reply. All that follow would be taken for the wrong command's.
+    """
+    try:
+        reply = yield from ask(state, verb, name)
+    except Unasked as fault:
+        raise Violation(PROXY_ANSWERED, fault.first, reason="proxy answered") from fault
+    if reply.code in _COMMAND_UNKNOWN and state.connection.tls is None:
+        raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
+    return reply
+
+
+def _take(state: ProbeState, reply: Reply) -> None:
+    if not reply.is_positive:
+        raise Rejected(
+            greeting_hint(state, reply) or masked_by(state).strip(), reply.raw, reply.code
+        )
     require_code(reply, 250)
     state.names["helo"] = reply.texts[0]
     state.connection.session.learn(reply)
+
+
+def _look_here_too(state: ProbeState, banner: Reply, reply: Reply) -> None:
+    """Look for the text that the banner lacks, as check_smtp does in the first reply to HELO."""
+    state.lacking = None
+    expect = state.settings.greeting.expect
+    if not reply.has(octets(expect.text)):
+        masked = masked_by(state)
+        problem = f"neither this reply nor the banner contains {quoted(expect.text)}{masked}"
+        reason: Reason = "masked" if masked else ""
+        state.findings.append(Finding("unmatched", problem, banner.raw, reason))
+
+
+def greeting_hint(state: ProbeState, reply: Reply, *repeated: str) -> str:
+    """Return what may help where it is our name in HELO that a server refuses; empty elsewhere.
+
+    ``repeated`` is what the server may only be repeating.
+    """
+    from check_smtp_health.smtp.refusal import about
+
+    name = own_name(state)
+    if about(reply, *repeated, name) != "greeting":
+        return ""
+    return f"(we said {state.settings.greeting.verb} {name}, try -F)"
 
 
 def own_name(state: ProbeState) -> str:
@@ -46,13 +110,10 @@ def _another_follows(state: ProbeState) -> bool:
 def offers(state: ProbeState) -> list[Finding]:
     """Return what is missing of ``--require`` and what is there of ``--forbid``."""
     session, greeting = state.connection.session, state.settings.greeting
-    missing = [
-        Finding(
-            "not_offered", f"{word} is not offered", reason="masked" if is_masked(state) else ""
-        )
-        for word in greeting.require
-        if not session.offers(*word)
+    faults = [
+        not_offered(state, str(word)) for word in greeting.require if not session.offers(*word)
     ]
+    missing = [Finding("not_offered", one.problem, reason=one.reason) for one in faults]
     unwanted = [
         Finding("forbidden", f"{word} is offered")
         for word in greeting.forbid

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from check_smtp_health.errors import (
     CheckFault,
     LocalFault,
     NotOffered,
+    PeerFault,
     Rejected,
     UsageFault,
     Violation,
@@ -14,11 +17,14 @@ from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import COMMAND_LIMIT
-from check_smtp_health.stages.state import not_offered, require_code, send
+from check_smtp_health.stages.state import Held, not_offered, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.config.settings import Settings
+    from collections.abc import Sequence
+
+    from check_smtp_health.config.settings import Login, Settings
+    from check_smtp_health.errors import SessionFault
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.smtp.sasl import Exchange, Mechanism
     from check_smtp_health.smtp.session import Reply
@@ -26,16 +32,27 @@ if TYPE_CHECKING:
 
 HIDDEN = b"***"
 
-# RFC 4954 section 6: what else than a wrong password a refusal can mean.
-_HINTS = {534: "the server wants another mechanism, try -A"}
-_HINTS_IN_CLEAR = {
-    530: "the server wants TLS first, try -S",
-    538: "the server wants TLS for this mechanism, try -S",
+_TLS_WANTED = {
+    530: "the server wants TLS first",
+    538: "the server wants TLS for this mechanism",
 }
+"""RFC 4954 section 6: what these codes mean where there is no TLS."""
+
+_ACCOUNTS = (
+    (rb"app(?:lication)?[ -]?(?:specific )?password", "an application-specific password is needed"),
+    (rb"web browser", "the account wants a login in a web browser first"),
+)
+"""What large providers say of an account, whatever the mechanism, and what that means."""
+
+_UNKNOWN_OR_WEAK = (504, 534)
+"""RFC 4954 sections 4 and 6: the mechanism is none that the server knows, or too weak for it."""
 
 
 def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     """Return the mechanisms that this run may use, best first.
+
+    In TLS those come first that every server can do: many offer CRAM-MD5 without the passwords for
+    it.
 
     Raises:
         UsageFault: the one asked for is unknown, would show the password, or lacks its package.
@@ -43,7 +60,10 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     assert settings.login is not None
     name = settings.login.mechanism
     if name is None:
-        return tuple(one for one in sasl.MECHANISMS if not one.takes_token and _is_usable(one))
+        usable = [one for one in sasl.MECHANISMS if not one.takes_token and _is_usable(one)]
+        if settings.tls.mode:
+            usable.sort(key=lambda one: not one.is_clear)
+        return tuple(usable)
     asked = sasl.named(name)
     if asked is None:
         known = ", ".join(one.name for one in sasl.MECHANISMS)
@@ -53,13 +73,16 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
             "authtype",
             f"{name} without TLS would show the password, use -S, --ssl or --auth-insecure",
         )
-    if asked.package is not None and not _is_usable(asked):
-        package, extra = asked.package
-        raise UsageFault(
-            "authtype",
-            f"{name} needs the package {package}: pip install 'check-smtp-health[{extra}]'",
-        )
+    if not _is_usable(asked):
+        raise UsageFault("authtype", _lacking(asked))
     return (asked,)
+
+
+def _lacking(mechanism: Mechanism) -> str:
+    """Return what has to be installed for a mechanism that is not usable."""
+    assert mechanism.package is not None
+    package, extra = mechanism.package
+    return f"{mechanism.name} needs the package {package}: pip install 'check-smtp-health[{extra}]'"
 
 
 def _is_usable(mechanism: Mechanism) -> bool:
@@ -88,30 +111,103 @@ def auth(state: ProbeState) -> StageRun:
 
 
 def _login(state: ProbeState) -> StageRun:
-    settings, session = state.settings, state.connection.session
-    login = settings.login
+    login = state.settings.login
     assert login is not None
+    mechanism = _chosen(state, login)
+    exchange = mechanism.run(login.user, login.password.reveal())
+    try:
+        reply = yield from _exchange(state, mechanism, exchange)
+        if not reply.is_positive:
+            raise Rejected(_hint(state, mechanism, reply), reply.raw, reply.code)
+        require_code(reply, 235)
+    except PeerFault as fault:
+        fault.subject = mechanism.name
+        raise
+    state.held.append(Held(f"logged in by {mechanism.name}"))
+
+
+def _chosen(state: ProbeState, login: Login) -> Mechanism:
+    """Return the mechanism to log in by.
+
+    Raises:
+        NotOffered: there is none that both sides can do.
+        LocalFault: it is for us to do something about that.
+    """
+    settings, session = state.settings, state.connection.session
     if not session.offers("AUTH"):
         hint = ", try -S" if not settings.tls.mode and session.offers("STARTTLS") else ""
-        raise not_offered(state, f"AUTH is not offered{hint}")
-    offered = session.keywords["AUTH"]
+        raise not_offered(state, "AUTH", hint)
+    # Each once: many servers have a second line in an old form.
+    offered = list({name.upper(): name for name in session.keywords["AUTH"]}.values())
+    if not offered:
+        raise NotOffered("AUTH is offered without any mechanism", reason="mechanism")
     mechanism = sasl.best(offered, state.prepared.mechanisms)
     if mechanism is None:
-        wanted = login.mechanism or "a mechanism to be chosen without -A"
-        words = printable(state.mask.applied(" ".join(offered)))
-        raise NotOffered(f"{wanted} is not offered, only {words}", reason="mechanism")
+        raise _none_of(state, login, offered)
     if mechanism.is_clear and not login.may_show_password:
         raise LocalFault(
             f"{mechanism.name} without TLS would show the password, "
             "use -S, --ssl or --auth-insecure"
         )
-    exchange = mechanism.run(login.user, login.password.reveal())
-    reply = yield from _exchange(state, mechanism, exchange)
-    hints = _HINTS if settings.tls.mode else {**_HINTS, **_HINTS_IN_CLEAR}
-    if reply.code in hints:
-        raise Rejected(f"({hints[reply.code]})", reply.raw, reply.code)
-    require_code(reply, 235)
-    state.held.append(f"logged in by {mechanism.name}")
+    return mechanism
+
+
+def _none_of(state: ProbeState, login: Login, offered: Sequence[str]) -> SessionFault:
+    """Return the fault where nothing can be done with what is offered, and what would help."""
+    words = printable(state.mask.applied(" ".join(offered)))
+    if login.mechanism is not None:
+        problem = f"{login.mechanism} is not offered, only {words}"
+        return NotOffered(problem, reason="mechanism")
+    only = f"the server offers only {words}"
+    known = [one for one in sasl.MECHANISMS if one.name in map(str.upper, offered)]
+    for one in known:
+        if not (one.takes_token or _is_usable(one)):
+            return LocalFault(f"{only}, and {_lacking(one)}")
+    for one in known:
+        if one.takes_token:
+            return NotOffered(
+                f"{only}, and {one.name} needs an access token "
+                f"(-A {one.name}, with the token as password)",
+                reason="mechanism",
+            )
+    return NotOffered(f"{only}, none of which this plugin can do", reason="mechanism")
+
+
+def _hint(state: ProbeState, mechanism: Mechanism, reply: Reply) -> str:
+    """Return what else than a wrong password a refusal means, and what would help."""
+    for words, meaning in _ACCOUNTS:
+        if re.search(words, reply.raw, re.IGNORECASE):
+            return f"({meaning})"
+    if reply.code in _TLS_WANTED:
+        if state.settings.tls.mode:
+            return ""
+        hint = ", try -S" if state.connection.session.offers("STARTTLS") else ""
+        return f"({_TLS_WANTED[reply.code]}{hint})"
+    other = _another(state, mechanism, reply.code)
+    return f", try -A {other.name}" if other is not None else ""
+
+
+def _another(state: ProbeState, refused: Mechanism, code: int) -> Mechanism | None:
+    """Return a mechanism that may do where one was refused that may not be to blame itself.
+
+    A password is right or wrong by PLAIN; for the others the server must have stored it in a form
+    that it often has not.
+    """
+    login = state.settings.login
+    assert login is not None
+    if refused.takes_token or code == 421:
+        return None
+    others = [
+        one
+        for one in sasl.MECHANISMS
+        if one != refused
+        and not one.takes_token
+        and (login.may_show_password or not one.is_clear)
+        and _is_usable(one)
+    ]
+    if code not in _UNKNOWN_OR_WEAK:
+        others = [one for one in others if one.is_clear and not refused.is_clear]
+    return sasl.best(state.connection.session.keywords["AUTH"], others)
 
 
 def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Procedure[Reply]:
@@ -128,9 +224,11 @@ def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Pr
         responses = 0
     # No mechanism has a response to more than a few challenges, so this ends.
     while reply.code == 334:
-        challenge = sasl.decode(b"".join(reply.texts))
-        # With SCRAM's challenges a guessed password could be tried at home.
-        state.mask.add(*reply.texts)
+        challenge = b""
+        if mechanism.heeds_challenges:
+            challenge = sasl.decode(b"".join(reply.texts))
+            # With SCRAM's challenges a guessed password could be tried at home.
+            state.mask.add(*reply.texts)
         response = initial if waits else (yield from _computed(mechanism, exchange, challenge))
         if response is None:
             # Section 4: "*" cancels; the reply to it is of no interest any more.

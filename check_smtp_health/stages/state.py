@@ -13,6 +13,7 @@ from check_smtp_health.errors import (
 from check_smtp_health.escaping import internal_error, printable
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
+from check_smtp_health.report import duration
 from check_smtp_health.smtp.session import Session, command
 
 TYPE_CHECKING = False
@@ -139,13 +140,26 @@ class Transaction:
         self.receipt = b""
 
 
+class Held(NamedTuple):
+    """What a stage has seen to hold, in a few words; ``is_timed``: and how long that took."""
+
+    text: str
+    is_timed: bool = False
+
+    def said(self, seconds: float) -> str:
+        """Return it as an OK says it, of a stage that took these seconds."""
+        return f"{self.text} after {duration(seconds)}" if self.is_timed else self.text
+
+
 class ProbeState:
     """What one probe has learned so far. The only thing that stages change.
 
-    ``findings`` are those of the stage under way: they outlive a fault that ends it. ``mask``
+    ``findings``, ``notes`` and ``held`` are those of the stage under way, see ``report``: they
+    outlive a fault that ends it. ``mask``
     hides secrets where the server repeats them; ``names`` has the text of the banner and
-    of the reply to HELO, which begin with the server's name for itself; ``delivery`` is what is
-    known of the message's way; ``held`` is what was seen to hold, in a few words each.
+    of the reply to HELO, which begin with the server's name for itself; ``lacking`` is a banner
+    without the text that it must have, unless the reply to HELO has it; ``delivery`` is what is
+    known of the message's way.
     """
 
     __slots__ = (
@@ -154,7 +168,9 @@ class ProbeState:
         "delivery",
         "findings",
         "held",
+        "lacking",
         "names",
+        "notes",
         "prepared",
         "settings",
         "target",
@@ -168,8 +184,10 @@ class ProbeState:
         self.connection = Connection(target.addresses)
         self.transaction = Transaction()
         self.findings: list[Finding] = []
-        self.held: list[str] = []
+        self.held: list[Held] = []
+        self.notes: tuple[Finding, ...] = ()
         self.names: dict[str, bytes] = {}
+        self.lacking: Reply | None = None
         self._mask: Mask | None = None
         self.delivery: Delivery | None = None
 
@@ -267,21 +285,18 @@ def named(certificate: Certificate, tls: Tls) -> str:
     return f"{name} of {certificate.host}" if certificate.host else name
 
 
-def is_masked(state: ProbeState) -> bool:
-    """Whether a firewall has overwritten the banner with asterisks, or EHLO keywords with X.
-
-    Cisco's leave the digits of the code, and a keyword its last letter: ``XXXXXXXA``.
-    """
-    banner = state.names.get("banner", b"").replace(b" ", b"")
-    if len(banner) >= 8 and b"*" in banner and not banner.strip(b"*02"):
-        return True
-    keywords = state.connection.session.keywords
-    return any(len(word) >= 4 and not word[:-1].strip("X") for word in keywords)
+def not_offered(state: ProbeState, what: str, hint: str = "") -> NotOffered:
+    """Return the fault of what is not offered, and who may be to blame for that."""
+    masked = masked_by(state)
+    return NotOffered(f"{what} is not offered{hint}{masked}", reason="masked" if masked else "")
 
 
-def not_offered(state: ProbeState, problem: str) -> NotOffered:
-    """Return the fault for what is missing in the EHLO reply."""
-    return NotOffered(problem, reason="masked" if is_masked(state) else "")
+def masked_by(state: ProbeState) -> str:
+    """Return what a firewall has made of the server's words, empty where none has."""
+    from check_smtp_health.smtp.firewall import masked
+
+    found = masked(state.names.get("banner", b""), state.connection.session.keywords)
+    return f" (a firewall masks the server's words: {', '.join(found)})" if found else ""
 
 
 def sentence(fault: SessionFault) -> str:

@@ -4,21 +4,72 @@ from __future__ import annotations
 
 import re
 
+from check_smtp_health.config.parsers import SIZE_DIGITS
 from check_smtp_health.errors import LocalFault, Rejected, TimedOut
 from check_smtp_health.escaping import octets, quoted
+from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.report import Finding
 from check_smtp_health.smtp.session import command as command_line
-from check_smtp_health.stages.state import ask, not_offered, require_code, send
+from check_smtp_health.stages.greeting import greeting_hint
+from check_smtp_health.stages.state import Held, ask, not_offered, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from check_smtp_health.errors import Kind
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.smtp.session import Reply
+    from check_smtp_health.smtp.refusal import About
+    from check_smtp_health.smtp.session import Reply, Session
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 _REPEATS = set(b"*+?{")
 """What makes matching an expression take longer than reading the reply, or for ever."""
+
+
+class _Test(NamedTuple):
+    """What is expected of an address that must be refused.
+
+    ``proofs`` are what the refusal has to be about. An address that is accepted is a finding of
+    that ``kind``, which ``accepted`` explains; ``held`` is said where all were refused.
+    """
+
+    proofs: tuple[About, ...]
+    kind: Kind
+    accepted: str
+    held: str
+
+
+_RELAY = _Test(
+    ("relaying", "recipient", "login"), "open_relay", "an open relay", "relaying refused"
+)
+
+_UNKNOWN = _Test(
+    ("user", "recipient", "login"),
+    "backscatter",
+    "which is to be unknown (its bounces go to strangers)",
+    "unknown recipient refused",
+)
+
+UNPROVEN: dict[About, str] = {
+    "": "refused without saying why",
+    "address": "refused for our address",
+    "blocklist": "refused because our address is on a blocklist",
+    "command": "refused as a wrong command",
+    "content": "refused as if it were spam",
+    "domain": "refused because its domain is not found",
+    "greeting": "refused for our HELO name",
+    "login": "refused for want of a login",
+    "no MAIL": "refused because the server saw no MAIL",
+    "not now": "refused for now only",
+    "policy": "refused by a policy that has no name",
+    "recipient": "refused without saying why",
+    "relaying": "refused as a relay attempt",
+    "room": "refused for want of room",
+    "sender": "refused for the sender",
+    "TLS": "refused for want of TLS",
+    "user": "its domain is accepted, only this user is unknown",
+}
+"""What a refusal is about that proves nothing, as the status line says it."""
 
 
 def mail(state: ProbeState) -> StageRun:
@@ -27,15 +78,50 @@ def mail(state: ProbeState) -> StageRun:
     parameters = ""
     if asked.size is not None:
         if not session.offers("SIZE"):
-            raise not_offered(state, "SIZE is not offered")
+            raise not_offered(state, "SIZE")
+        least = _size_limit(session)
+        if least is not None and asked.size > least:
+            # A client that heeds it would not even ask, whatever the answer.
+            problem = f"the server announces at most {least} bytes"
+            state.findings.append(Finding("not_offered", problem))
         parameters += f" SIZE={asked.size}"
     if asked.is_international:
         if not session.offers("SMTPUTF8"):
-            raise not_offered(state, "SMTPUTF8 is not offered")
+            raise not_offered(state, "SMTPUTF8")
         parameters += " SMTPUTF8"
     reply = yield from ask(state, "MAIL", f"FROM:<{asked.reverse_path or ''}>{parameters}")
-    require_code(reply, 250)
-    state.transaction.is_open = True
+    if reply.is_positive:
+        require_code(reply, 250)
+        state.transaction.is_open = True
+    elif reply.code != 421 and asked.tests_only:
+        _refuses_all(state, reply)
+    else:
+        raise Rejected(greeting_hint(state, reply), reply.raw, reply.code)
+
+
+def _size_limit(session: Session) -> int | None:
+    """Return how many bytes a message may have, None where that is not said (RFC 1870)."""
+    limits = [
+        int(one)
+        for one in session.keywords["SIZE"]
+        if one.isascii() and one.isdigit() and len(one) <= SIZE_DIGITS
+    ]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _refuses_all(state: ProbeState, reply: Reply) -> None:
+    """Note what a refusal of MAIL proves where nothing is to be accepted: who takes no mail at all.
+
+    That is proven only by a server that wants a login, and before there was one.
+    """
+    about = _about(state, reply)
+    if about != "login" or state.settings.login is not None:
+        state.findings.append(_unproven(state, "this", about, reply))
+        return
+    for test, addresses in _tests(state):
+        if addresses:
+            state.held.append(Held(f"{test.held}: no mail at all without a login"))
+    state.notes += (Finding("noted", "no mail without a login", reply.raw),)
 
 
 def rcpt(state: ProbeState) -> StageRun:
@@ -49,21 +135,56 @@ def rcpt(state: ProbeState) -> StageRun:
             refused(state, reply, address)
     count = len(state.transaction.accepted)
     if count:
-        state.held.append(f"{count} recipient{'s' if count > 1 else ''} accepted")
+        state.held.append(Held(f"{count} recipient{'s' if count > 1 else ''} accepted"))
 
 
 def relay(state: ProbeState) -> StageRun:
-    """Name recipients that are none of the server's business: a yes makes it an open relay."""
-    for address in state.settings.transaction.no_relay:
-        reply = yield from ask(state, "RCPT", f"TO:<{address}>")
-        if reply.code < 300:
-            problem = f"accepts {address}, an open relay"
-            state.findings.append(Finding("open_relay", problem, reply.raw))
-            state.transaction.is_tainted = True
-        elif reply.code < 500:
-            refused(state, reply, f"{address} proves nothing")
-    if not state.findings:
-        state.held.append("relaying refused")
+    """Name recipients that must be refused, each for the reason that it is to be refused for."""
+    for test, addresses in _tests(state):
+        before = len(state.findings)
+        for address in addresses:
+            reply = yield from ask(state, "RCPT", f"TO:<{address}>")
+            _judge(state, test, address, reply)
+        if addresses and len(state.findings) == before:
+            state.held.append(Held(test.held))
+
+
+def _tests(state: ProbeState) -> tuple[tuple[_Test, tuple[str, ...]], ...]:
+    asked = state.settings.transaction
+    return (_RELAY, asked.no_relay), (_UNKNOWN, asked.no_rcpt)
+
+
+def _judge(state: ProbeState, test: _Test, address: str, reply: Reply) -> None:
+    if reply.code < 300:
+        problem = f"accepts {address}, {test.accepted}"
+        state.findings.append(Finding(test.kind, problem, reply.raw))
+        state.transaction.is_tainted = True
+    elif reply.is_positive or reply.code == 421:
+        refused(state, reply, f"{address} proves nothing")
+    else:
+        about = _about(state, reply, address)
+        if about in test.proofs:
+            state.notes += (Finding("noted", address, reply.raw),)
+        else:
+            state.findings.append(_unproven(state, address, about, reply))
+
+
+def _about(state: ProbeState, reply: Reply, address: str = "") -> About:
+    from check_smtp_health.smtp.refusal import about
+
+    sender = state.settings.transaction.reverse_path or ""
+    repeated = (part for one in (address, sender) for part in (one, one.rpartition("@")[2]))
+    return about(reply, *repeated)
+
+
+def _unproven(state: ProbeState, what: str, about: About, reply: Reply) -> Finding:
+    kind: Kind = "transient" if reply.is_transient else "unproven"
+    hint = ""
+    if about == "greeting":
+        hint = f" {greeting_hint(state, reply)}"
+    elif about == "TLS" and not state.settings.tls.mode:
+        hint = ", try -S"
+    return Finding(kind, f"{what} proves nothing, {UNPROVEN[about]}{hint}", reply.raw)
 
 
 def command(state: ProbeState) -> StageRun:
@@ -146,6 +267,6 @@ def refused(state: ProbeState, reply: Reply, what: str) -> None:
     """
     if reply.code == 421:  # nobody is left to ask for the next
         raise Rejected(f"({what})", reply.raw, reply.code)
-    state.findings.append(
-        Finding("transient" if reply.is_transient else "rejected", what, reply.raw)
-    )
+    kind: Kind = "transient" if reply.is_transient else "rejected"
+    hint = greeting_hint(state, reply, what)
+    state.findings.append(Finding(kind, f"{what} {hint}" if hint else what, reply.raw))

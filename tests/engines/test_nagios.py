@@ -225,7 +225,7 @@ def test_round_trip(ran: Ran) -> None:
     assert ran.results["roundtrip"] == Result(
         0,
         f"SMTP OK - 127.0.0.1:{ran.sending.port} answered in # s (slowest: # # s), "
-        "1 recipient accepted, delivered in # s",
+        "1 recipient accepted, delivered to INBOX after # s",
         "",
         "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 mail=#s;;;0 rcpt=#s;;;0 "
         "data=#s;;;0 quit=#s;;;0 delivery=#s;;;0",

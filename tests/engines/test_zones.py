@@ -293,7 +293,7 @@ def due(seen: Seen, code: int, text: str, *stages: str, is_hard: bool) -> dict[s
         said = text
         if code == 0:
             if user:
-                said += ", logged in by SCRAM-SHA-256"
+                said += ", logged in by PLAIN"
                 metrics.insert(-1, "auth=#s;;;0")
             metrics.append("certificate_days=59;14:;3:")
         services[name] = Service(

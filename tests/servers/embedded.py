@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiosmtpd.controller import BaseThreadedController, Controller, UnixSocketController
 from aiosmtpd.handlers import Sink
 from aiosmtpd.lmtp import LMTP
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.servers.loopback import free_port
 
 NAME = "mail.example.org"
 HOST = "127.0.0.1"
+
+
+class _Taker:
+    def __init__(self, deliver: Callable[[bytes], object]) -> None:
+        self._deliver = deliver
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        del server, session
+        assert isinstance(envelope.content, bytes)
+        self._deliver(envelope.content)
+        return "250 OK"
 
 
 class _Lmtp(Controller):
@@ -27,10 +38,11 @@ class _UnixLmtp(UnixSocketController):
 
 
 @contextlib.contextmanager
-def smtp() -> Iterator[int]:
-    """Serve SMTP until the block ends; yields the port."""
+def smtp(deliver: Callable[[bytes], object] | None = None) -> Iterator[int]:
+    """Serve SMTP until the block ends; yields the port. ``deliver`` is given each message."""
     port = free_port()
-    with _running(Controller(Sink(), HOST, port, server_hostname=NAME)):
+    handler = Sink() if deliver is None else _Taker(deliver)
+    with _running(Controller(handler, HOST, port, server_hostname=NAME)):
         yield port
 
 

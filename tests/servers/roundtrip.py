@@ -56,8 +56,8 @@ LOGOUT = Tagged(b"LOGOUT", b"* BYE\r\nTAG OK x\r\n")
 HI = b"* OK hi\r\n"
 
 IN = (HI, POOR, LOGIN, CAPABLE, SELECT)
-SEEN = (*IN, FOUND, FETCHED, NOOP, FOUND, NOT_STALE)
-WHOLE = (*SEEN, FLAGGED, EXPUNGED, LOGOUT)
+SEEN = (*IN, FOUND, FETCHED, NOOP, FOUND)
+WHOLE = (*SEEN, FLAGGED, EXPUNGED, NOT_STALE, LOGOUT)
 
 
 def named(smtp: ScriptedServer) -> Callable[[bytes], bytes]:

@@ -237,7 +237,7 @@ ROWS = (
     ),
     warning(
         "has another banner than expected",
-        "banner: does not contain '220 mx2': '220 mx.example ESMTP'",
+        "helo: neither this reply nor the banner contains '220 mx2': '220 mx.example ESMTP'",
         DONE,
         *(BANNER, *HELO, *QUIT),
         asks=Question(("-e", "220 mx2")),

@@ -120,7 +120,7 @@ SENDERS = (
     ),
     critical(
         "has no room for a message of that size",
-        "mail: 552 5.3.4 too big (after # s), cause: message too big",
+        "mail: 552 5.3.4 too big (after # s), also mail: the server announces at most 10 bytes",
         REFUSED,
         *(*extended("SIZE 10"), Expect(b"MAIL FROM:<> SIZE=99"), b"552 5.3.4 too big\r\n", *QUIT),
         asks=_NO_SIZE,
@@ -177,7 +177,7 @@ RECIPIENTS = (
         "also rcpt: b@x: 450 4.2.0 greylisted (after # s), cause: greylisted",
         f"{HELOED} mail relay quit",
         *(*NULL, *rcpt("a@x", "550 5.1.1 unknown"), *rcpt("b@x", "450 4.2.0 greylisted")),
-        *(*rcpt("c@y", "554 no"), *RSET, *QUIT),
+        *(*rcpt("c@y", "551 not here"), *RSET, *QUIT),
         asks=Question(
             ("--rcpt", "a@x", "--rcpt", "b@x", "--no-relay", "c@y"),
             (
@@ -244,7 +244,13 @@ RECIPIENTS = (
 RELAY = (
     ok(
         "refuses to relay",
-        *(*NULL, *rcpt("a@x", "554 5.7.1 no"), *rcpt("b%c@x", "550 no"), *RSET, *QUIT),
+        *(
+            *NULL,
+            *rcpt("a@x", "554 5.7.1 no"),
+            *rcpt("b%c@x", "550 relay not permitted"),
+            *RSET,
+            *QUIT,
+        ),
         asks=may_not_relay("a@x", "b%c@x"),
         labels=f"{HELOED} mail relay quit",
         besides=", relaying refused",
@@ -263,9 +269,47 @@ RELAY = (
         *(*NULL, *rcpt("a@y", "251 will forward"), *RSET, *QUIT),
         asks=may_not_relay("a@y"),
     ),
+    ok(
+        "refuses to relay, by a code that says for now",
+        *(*NULL, *rcpt("a@y", "454 4.7.1 Relay access denied"), *RSET, *QUIT),
+        asks=may_not_relay("a@y"),
+        labels=f"{HELOED} mail relay quit",
+        besides=", relaying refused",
+    ),
+    ok(
+        "takes no mail without a login",
+        *(*GREETED, Expect(b"MAIL FROM:<>\r\n"), b"530 5.7.0 Authentication required\r\n", *QUIT),
+        asks=may_not_relay("a@y"),
+        labels=f"{HELOED} mail quit",
+        besides=", relaying refused: no mail at all without a login",
+    ),
+    warning(
+        "refuses a relay attempt for the HELO name",
+        "relay: a@y proves nothing, refused for our HELO name (we said HELO me.example, try -F): "
+        "504 5.5.2 Helo command rejected (after # s)",
+        ACCEPTED,
+        *(*NULL, *rcpt("a@y", "504 5.5.2 Helo command rejected"), *RSET, *QUIT),
+        asks=may_not_relay("a@y"),
+    ),
+    warning(
+        "refuses a relay attempt because the client is on a blocklist",
+        "relay: a@y proves nothing, refused because our address is on a blocklist: "
+        "554 5.7.1 Client host blocked using bl.example (after # s)",
+        ACCEPTED,
+        *(*NULL, *rcpt("a@y", "554 5.7.1 Client host blocked using bl.example"), *RSET, *QUIT),
+        asks=may_not_relay("a@y"),
+    ),
+    critical(
+        "takes mail for an unknown user",
+        "relay: accepts a@x, which is to be unknown (its bounces go to strangers): "
+        "250 why not (after # s)",
+        ACCEPTED,
+        *(*NULL, *rcpt("a@x", "250 why not"), *RSET, *QUIT),
+        asks=Question(("--no-rcpt", "a@x"), _as_commands(("a@x",), "^5")),
+    ),
     warning(
         "refuses to relay for now, which proves nothing",
-        "relay: b@y proves nothing: 450 later (after # s)",
+        "relay: b@y proves nothing, refused for now only: 450 later (after # s)",
         ACCEPTED,
         *(*NULL, *rcpt("b@y", "450 later"), *RSET, *QUIT),
         asks=may_not_relay("b@y"),
@@ -273,7 +317,7 @@ RELAY = (
     critical(
         "relays for one address, and defers another",
         "relay: accepts a@y, an open relay: 250 why not (after # s), "
-        "also relay: b@y proves nothing: 450 later (after # s)",
+        "also relay: b@y proves nothing, refused for now only: 450 later (after # s)",
         ACCEPTED,
         *(*NULL, *rcpt("a@y", "250 why not"), *rcpt("b@y", "450 later"), *RSET, *QUIT),
         asks=may_not_relay("a@y", "b@y"),

@@ -1,0 +1,127 @@
+"""What would be right where something typed is wrong, for the mistakes that people make.
+
+A remedy is a sentence's end, empty where nothing is certain. Loaded only where something is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+
+from check_smtp_health.config.option_table import OPTIONS
+from check_smtp_health.escaping import quoted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MEANT = {
+    "--cacert": "--ca-file",
+    "--debug": "-vv",
+    "--helo": "--fqdn",
+    "--helo-name": "--fqdn",
+    "--insecure": "--no-verify",
+    "--json": "--output-format json",
+    "--mail-from": "--from",
+    "--no-check-certificate": "--no-verify",
+    "--pass": "--authpass-file",
+    "--password": "--authpass-file",
+    "--password-file": "--authpass-file",
+    "--recipient": "--rcpt",
+    "--skip-verify": "--no-verify",
+    "--smtps": "--ssl",
+    "--to": "--rcpt",
+    "--tls-version": "--tls-min",
+    "--user": "--authuser",
+    "--username": "--authuser",
+}
+"""Flags of other programs, and which of ours does the same: letters alone lead elsewhere."""
+
+LIKENESS = 0.8
+"""Share of letters that two flags must have in common for one to be a slip for the other."""
+
+SECONDS: Mapping[str, float] = {
+    **dict.fromkeys(("us", "\u00b5s"), 1e-6),
+    "ms": 1e-3,
+    **dict.fromkeys(("", "s", "sec", "secs", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+}
+
+DAYS: Mapping[str, float] = {
+    **dict.fromkeys(("h", "hour", "hours"), 1 / 24),
+    **dict.fromkeys(("", "d", "day", "days"), 1.0),
+    **dict.fromkeys(("w", "week", "weeks"), 7.0),
+    **dict.fromkeys(("y", "year", "years"), 365.0),
+}
+
+_TLS_SCHEMES = ("https", "smtps", "ssl", "submissions", "tls")
+
+
+def flag(typed: str) -> str:
+    """Return which option may be meant by a flag that is none."""
+    meant = _MEANT.get(typed)
+    if meant is None and typed.startswith("--"):
+        import difflib
+
+        known = [one for option in OPTIONS for one in option.flags if one.startswith("--")]
+        meant = next(iter(difflib.get_close_matches(typed, known, 1, LIKENESS)), None)
+    return f", did you mean {meant}?" if meant else ""
+
+
+def host(given: str) -> str:
+    """Return what is wrong with a host that somebody typed in the form of something else."""
+    url = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/]*@)?([^/@]+).*", given)
+    if url is not None:
+        tls = " --ssl" if url[1].lower() in _TLS_SCHEMES else ""
+        # It may hold a password.
+        shown = f"{url[1]}://***@{url[2]}" if "@" in given else given
+        return f"{quoted(shown)} is a URL, use -H {_with_port(url[2])}{tls}"
+    bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:([0-9]+)", given)
+    if bracketed is not None:
+        return f"{quoted(given)} holds a port, use -H {bracketed[1]} -p {bracketed[2]}"
+    if re.fullmatch(r"[^@\s,]+@[A-Za-z0-9.-]+", given):
+        domain = given.rpartition("@")[2]
+        return f"{quoted(given)} is a mail address, use -H {domain} --mx"
+    if re.fullmatch(r"[A-Za-z0-9_.:-]+(?:[,;] ?[A-Za-z0-9_.:-]+)+", given):
+        return f"{quoted(given)} is more than one host, repeat -H"
+    return ""
+
+
+def _with_port(authority: str) -> str:
+    name, _, port = authority.rpartition(":")
+    is_port = bool(name) and port.isdigit() and (":" not in name or name.endswith("]"))
+    return f"{name} -p {port}" if is_port else authority
+
+
+def number(given: str, units: Mapping[str, float]) -> str:
+    """Return how to write numbers that have a unit, or a comma for their point."""
+
+    def plain(found: re.Match[str]) -> str:
+        unit = units.get(found[2].lower())
+        if unit is None:
+            return found[0]
+        return f"{float(found[1].replace(',', '.')) * unit:.6f}".rstrip("0").rstrip(".")
+
+    # A comma between two ranges, or two limits, is none of a number.
+    point = r"[0-9]+,[0-9]+" if re.fullmatch(r"[0-9]+,[0-9]+[A-Za-z]*", given) else r"[0-9]+"
+    right = re.sub(rf"({point}(?:\.[0-9]+)?|\.[0-9]+) ?([A-Za-z\u00b5]*)", plain, given)
+    is_right = right != given and re.fullmatch(r"[@~]?[0-9.:,]+", right) and len(given) <= 80
+    return f", write {right}" if is_right else ""
+
+
+def stray(word: str, name: str, typed: str, value: str) -> str:
+    """Return what is wrong with a word behind the ``value`` of an option, if it looks wrong.
+
+    ``name`` is the option's, ``typed`` its flag.
+    """
+    if name == "proxy" and re.fullmatch(r"[vV]?[0-9]+", word):
+        return f"{typed}: {quoted(word)} is neither v1 nor v2"
+    is_number = re.fullmatch(r"[0-9]+(?:\.[0-9]*)?", word) is not None
+    if not is_number or name not in ("warning", "critical", "timeout", "certificate", "port"):
+        return ""
+    if name in ("warning", "critical") and re.fullmatch(r"[0-9]+(?:\.[0-9]*)?", value):
+        least, most = sorted((value, word), key=float)
+        return f"{typed} takes one value, use -w {least} -c {most}"
+    if name == "certificate":
+        return f"{typed} takes one value, use {typed} {value},{word}"
+    return f"{typed} takes one value, {quoted(word)} is one too many"

@@ -1,0 +1,131 @@
+"""Wrong usage says what would be right, for the mistakes that people make, and sends nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from check_smtp_health.config import getopt
+from tests import command_line, plugin
+
+HOST = ("-H", "127.0.0.1")
+BOX = ("--rcpt", "a@x", "--deliver", "--mailbox", "imaps://me@x")
+
+ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
+    ((), "no host given, use -H HOST (try --help)"),
+    (("--starttl", *HOST), "unknown option '--starttl', did you mean --starttls?"),
+    (("--insecure", *HOST), "unknown option '--insecure', did you mean --no-verify?"),
+    (("--insecure=yes", *HOST), "unknown option '--insecure', did you mean --no-verify?"),
+    (("--hostnaem", "a"), "unknown option '--hostnaem', did you mean --hostname?"),
+    (("--no-realy", "a@b", *HOST), "unknown option '--no-realy', did you mean --no-relay?"),
+    (("--no-rel", "a@b", *HOST), "unknown option '--no-rel', did you mean --no-relay?"),
+    (("--password", "x", *HOST), "unknown option '--password', did you mean --authpass-file?"),
+    (("--json", *HOST), "unknown option '--json', did you mean --output-format json?"),
+    (("--lunch", *HOST), "unknown option '--lunch'"),
+    (("--auth", "x", *HOST), "'--auth' may be --authtype, --authuser, --authpass"),
+    (("--ver", *HOST), "'--ver' may be --verbose, --version"),
+    (("-w", "5", "1"), "-w takes one value, use -w 1 -c 5"),
+    (("-w", "1", "5", *HOST), "-w takes one value, use -w 1 -c 5"),
+    (("-c", "5", "1.5", *HOST), "-c takes one value, use -w 1.5 -c 5"),
+    (("--warning=1", "5", *HOST), "--warning takes one value, use -w 1 -c 5"),
+    (("-w", "1:", "5", *HOST), "-w takes one value, '5' is one too many"),
+    (("-t", "10", "5", *HOST), "-t takes one value, '5' is one too many"),
+    (("-D", "30", "14", *HOST), "-D takes one value, use -D 30,14"),
+    (("-H", "[::1]:25"), "-H: '[::1]:25' holds a port, use -H ::1 -p 25"),
+    (("-H", "mx.example:25"), "-H: 'mx.example:25' holds a port, use -H mx.example -p 25"),
+    (("-H", "smtp://mail"), "-H: 'smtp://mail' is a URL, use -H mail"),
+    (("-H", "smtp://mail/"), "-H: 'smtp://mail/' is a URL, use -H mail"),
+    (("-H", "smtps://mail"), "-H: 'smtps://mail' is a URL, use -H mail --ssl"),
+    (("-H", "smtp://mail:587/x"), "-H: 'smtp://mail:587/x' is a URL, use -H mail -p 587"),
+    (("-H", "smtp://[::1]:587"), "-H: 'smtp://[::1]:587' is a URL, use -H [::1] -p 587"),
+    (("-H", "smtps://me:pw@mail"), "-H: 'smtps://***@mail' is a URL, use -H mail --ssl"),
+    (("-H", "a,b"), "-H: 'a,b' is more than one host, repeat -H"),
+    (("-H", "a, b"), "-H: 'a, b' is more than one host, repeat -H"),
+    (
+        ("-H", "me@example.org"),
+        "-H: 'me@example.org' is a mail address, use -H example.org --mx",
+    ),
+    (("a", "b"), "unexpected argument 'b', repeat -H for several hosts"),
+    (("-H", "a", "b"), "unexpected argument 'b', repeat -H for several hosts"),
+    ((*HOST, "-w", "500ms"), "-w: '500ms' is not a threshold range, write 0.5"),
+    ((*HOST, "-w", "1s"), "-w: '1s' is not a threshold range, write 1"),
+    ((*HOST, "-c", "1.5 sec"), "-c: '1.5 sec' is not a threshold range, write 1.5"),
+    ((*HOST, "-c", "@1s:2min"), "-c: '@1s:2min' is not a threshold range, write @1:120"),
+    ((*HOST, "-w", "helo=200ms"), "-w: '200ms' is not a threshold range, write 0.2"),
+    ((*HOST, "-w", "1furlong"), "-w: '1furlong' is not a threshold range"),
+    ((*HOST, "-t", "5s"), "-t: '5s' is not a number of seconds, write 5"),
+    ((*HOST, "-t", "10s:ok"), "-t: '10s:ok' is not a number of seconds, write 10"),
+    ((*HOST, "-t", "0,5"), "-t: '0,5' is not a number of seconds, write 0.5"),
+    ((*HOST, "-t", "soon"), "-t: 'soon' is not a number of seconds"),
+    (
+        (*HOST, *BOX, "--delivery-timeout", "5m"),
+        "--delivery-timeout: '5m' is not a number of seconds, write 300",
+    ),
+    ((*HOST, "-D", "36h,12h"), "-D: '36h,12h' is not a number of days W[,C], write 1.5,0.5"),
+    ((*HOST, "-D", "2 weeks"), "-D: '2 weeks' is not a number of days W[,C], write 14"),
+    (
+        (*HOST, "-w", "0,5", "-c", "1,5"),
+        "-w: time has two ranges, 0 and 5, write 0.5 (a point, no comma)",
+    ),
+    ((*HOST, "-r", "v3"), "-r: 'v3' is neither v1 nor v2"),
+    (("-r", "v3", "mx.example"), "-r: 'v3' is neither v1 nor v2"),
+    ((*HOST, "-S=yes"), "-S takes no value"),
+    ((*HOST, "-vS=yes"), "-S takes no value"),
+    ((*HOST, "--output-format", "xml"), "--output-format: 'xml' is not one of text, json"),
+    (
+        (*HOST, "-C", "rcpt", "to:", "nobody@example.org", "-R", "550", "5.1.1"),
+        "unexpected argument 'to:', put the value of -C in quotes",
+    ),
+    (
+        ("mx.example", "-e", "220", "mx"),
+        "unexpected argument 'mx', put the value of -e in quotes",
+    ),
+    (
+        (*HOST, "-A", "XOAUTH2", *BOX),
+        "-A: needs -U USER (it is for SMTP, a mailbox takes ;AUTH=XOAUTH2 in its URL)",
+    ),
+    ((*HOST, "-A", "XOAUTH2"), "-A: needs -U USER"),
+    ((*HOST, "-p", "25", "--no-verify"), "--no-verify: needs TLS, add -S or --ssl"),
+    ((*HOST, "-c", "healthy=2:"), "-c: this run does not measure healthy"),
+    ((*HOST, "--min-healthy", "3"), "--min-healthy: asks for 3, but there is only one host"),
+)
+
+
+@pytest.mark.parametrize(("arguments", "problem"), ROWS, ids=[" ".join(row[0]) for row in ROWS])
+def test_what_would_be_right(arguments: tuple[str, ...], problem: str) -> None:
+    assert command_line.problem(*arguments) == problem
+
+
+@pytest.mark.parametrize(
+    ("name", "port"), [("smtp", 25), ("submission", 587), ("Submissions", 465), ("lmtp", 24)]
+)
+def test_ports_have_names(name: str, port: int) -> None:
+    assert command_line.settings("-H", "mx.example", "-p", name).endpoint.port == port
+
+
+@pytest.mark.parametrize("given", [("-w", "", "-c", ""), ("-w", ""), ("--warning=", "-c", "")])
+def test_no_value_is_no_range(given: tuple[str, ...]) -> None:
+    limits = command_line.settings("-H", "mx.example", *given).judging.limits
+    assert (limits.warning, limits.critical) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        *(("--warn", "warning"), ("--w", "warning"), ("--crit", "critical"), ("--time", "timeout")),
+        *(("--host", "hostname"), ("--exp", "expect"), ("--resp", "response"), ("--fq", "fqdn")),
+        *(("--comm", "command"), ("--authu", "authuser"), ("--authpas", "authpass")),
+        *(("--fro", "from"), ("--po", "port"), ("--certif", "certificate")),
+        # What is written in full is no abbreviation, whoever has it.
+        *(("--cert", "cert"), ("--source", "source")),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}={}", "{} {}"])
+def test_prefixes_of_check_smtps_options(given: str, name: str, form: str) -> None:
+    options = getopt.read(form.format(given, "7").split())
+    assert (options.fault, options.last(name), options.flag(name)) == (None, "7", given)
+
+
+def test_as_a_process() -> None:
+    done = plugin.run("-H", "127.0.0.1", "-w", "500ms")
+    assert (done.code, done.stderr) == (3, "")
+    assert done.stdout == "SMTP UNKNOWN - -w: '500ms' is not a threshold range, write 0.5\n"
