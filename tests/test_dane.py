@@ -259,12 +259,13 @@ def test_nothing_vouches_for_the_certificate(world: World, name: str, problem: s
     [
         (
             "expired",
-            "TLSA 2 0 1 #: certificate expired, also certificate: expired 3 days ago, # "
-            "[127.0.0.2]",
+            "TLSA 2 0 1 #: certificate expired, cause: certificate, also certificate: "
+            "expired 3 days ago, # [127.0.0.2]",
         ),
         (
             "foreign",
-            "TLSA 2 0 1 #: the certificate is for other.example, not foreign.mail.test [127.0.0.3]",
+            "TLSA 2 0 1 #: the certificate is for other.example, not foreign.mail.test, "
+            "cause: certificate [127.0.0.3]",
         ),
         (
             "issued",
@@ -362,7 +363,7 @@ def test_no_password_is_shown_to_whom_another_one_vouches_for(world: World, tmp_
     assert (outcome.code, line) == (
         2,
         "CRITICAL - {} dane: TLSA 2 0 1 #: the server showed another certificate when asked "
-        "again, so that auth was not tried [127.0.0.4]",
+        "again, so that auth was not tried, cause: certificate [127.0.0.4]",
     )
 
 
