@@ -297,6 +297,7 @@ def test_a_refusal() -> None:
                 "state": "WARNING",
                 "text": "helo: neither this reply nor the banner contains 'Postfix': "
                 "'220 mx.example ESMTP'",
+                "cause": None,
             },
         ],
         "targets": [

@@ -104,37 +104,34 @@ class HealthSummary(Summary):  # type: ignore[misc]
     def _state(self, target: MailServer) -> State:
         return worst(result.state for result in self._check.of_target(target))
 
-    def verbose(self, results: Results) -> list[str]:
-        """Return the lines that follow the status line: of each target, what is wrong comes first.
+    def verbose(self, results: Results) -> Iterator[str]:
+        """Give the lines that follow the status line: of each target, what is wrong comes first.
 
         Web front ends show the beginning only.
         """
-        lines: list[str] = []
         usual = _usual_certificate([target.report for target in self._check.targets])
         for target in self._worst_first():
             report = target.report
             of_target = self._check.of_target(target)
             # Told from the others, or in full where the status line has no room for that.
             if self._check.count is not None or _is_long(report):
-                lines.append(f"{_mark(self._state(target))} {named(report)}")
-            lines += [f"{_mark(result.state)} {result}" for result in self._problems(target)]
-            lines += dict.fromkeys(_advice(target, self._problems(target)))
-            lines += [self._stage_line(seen, report, of_target) for seen in report.observations]
-            lines += [f"{'control':<8} {harmless(one)}" for one in report.elsewhere]
+                yield f"{_mark(self._state(target))} {named(report)}"
+            problems = self._problems(target)
+            yield from (f"{_mark(result.state)} {result}" for result in problems)
+            yield from dict.fromkeys(_advice(target, problems))
             for seen in report.observations:
-                lines.append(self._stage_line(seen, report, of_target))
-                lines += [f"{seen.stage}: {refusal(note)}" for note in seen.notes]
-            lines += _way(report)
-            lines += _differing(report, usual)
+                yield self._stage_line(seen, report, of_target)
+                yield from (f"{seen.stage}: {refusal(note)}" for note in seen.notes)
+            yield from (f"{'control':<8} {harmless(one)}" for one in report.elsewhere)
+            yield from _way(report)
+            yield from _differing(report, usual)
             for policy in report.policies:
-                lines += _policy_lines(policy, of_target)
+                yield from _policy_lines(policy, of_target)
             if self._verbose > 1:
-                lines += [
-                    f"{moment:9.6f} {sender}: {text}" for moment, sender, text in transcript(report)
-                ]
+                for moment, sender, text in transcript(report):
+                    yield f"{moment:9.6f} {sender}: {text}"
             if self._verbose > 2:
-                lines += _tls_facts(report)
-        return lines
+                yield from _tls_facts(report)
 
     def _stage_line(self, seen: Observation, report: Report, results: Sequence[Result]) -> str:
         state = worst(result.state for result in of_stage(results, seen))
