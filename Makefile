@@ -5,6 +5,7 @@ VENV ?= .venv
 HOST ?=
 DIST ?= dist
 FUZZ_SECONDS ?= 300
+FUZZ_LONGEST ?= 60
 RANDOM_SERVERS ?= 1000
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
@@ -57,9 +58,12 @@ format: $(READY)
 # at random here. New inputs of the fuzzer, and whatever breaks it, are kept in build/fuzz.
 fuzz: $(READY)
 	RANDOM_SERVERS=$(RANDOM_SERVERS) $(BIN)/python -m pytest -n 2 --hypothesis-profile=fuzz -m hypothesis
-	@mkdir -p build/fuzz/corpus
-	$(BIN)/python -m fuzz -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
-		-artifact_prefix=build/fuzz/ build/fuzz/corpus fuzz/corpus
+	@mkdir -p build/fuzz/corpus build/fuzz/corpus_of_parts
+	$(BIN)/python -m fuzz target -max_total_time=$(FUZZ_SECONDS) -timeout=$(FUZZ_LONGEST) \
+		-print_final_stats=1 -artifact_prefix=build/fuzz/ build/fuzz/corpus fuzz/corpus
+	$(BIN)/python -m fuzz parts -max_total_time=$(FUZZ_SECONDS) -timeout=$(FUZZ_LONGEST) \
+		-max_len=70000 -print_final_stats=1 -artifact_prefix=build/fuzz/ \
+		build/fuzz/corpus_of_parts fuzz/corpus_of_parts
 
 # Needs the vulnerability service of PyPI. What it could not look up is a failure.
 audit:

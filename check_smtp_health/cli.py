@@ -306,5 +306,5 @@ def _words(error: Exception) -> str:
 def _say(answer: str) -> int:
     """Print the answer of a run that asks no server, and return its exit code."""
     _turn_deaf()  # no signal must cost us the answer any more, or double it
-    stdout.write(answer)
+    stdout.write([answer])
     return UNKNOWN

@@ -29,10 +29,11 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
     Bytes are decoded as UTF-8 with replacement. Newlines become `` / ``; whatever is not
     printable (controls, DEL, C1, bidi and other format characters, surrogates) an escape.
     """
+    # No character shrinks below one, nor has more than four bytes: a longer prefix could not show.
     if isinstance(said, bytes):
-        said = said.decode("utf-8", "replace")
-    # No character shrinks below one, so a longer prefix could not show.
+        said = said.strip(b"\r\n")[: 8 * limit].decode("utf-8", "replace")
     line = said.strip("\r\n")[: 2 * limit].replace("\r\n", "\n").replace("\n", " / ")
+    line = line[: limit + 1]
     return shortened(escaped(_unmarked(line.translate(_HARMLESS))), limit)
 
 

@@ -7,6 +7,7 @@ bytes, and in some encodings those are parts of characters that a server can cho
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 PIPE_LEAST = 4096
@@ -15,11 +16,24 @@ PIPE_LEAST = 4096
 PIPE_USUAL = 64 * 1024
 """Those that most take (pipe(7)); less is not asked for."""
 
+PIPE_MOST = 1024 * 1024
+"""Those that are asked for at most: what Linux gives to anybody (/proc/sys/fs/pipe-max-size)."""
+
+STALLED = 1.0
+"""Seconds for which a reader who has begun to read a longer answer may take nothing of it."""
+
+BLOCK = 16 * 1024
+"""Characters that are encoded at once."""
+
 PLACE = "@@"
 """What stands for the problem in a last word, which must be ready before it is needed."""
 
 POLL = 0.01
 """Seconds between looks at whether the reader has begun to read."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _HIGH = bytes(range(128, 256))
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux, which fcntl names from Python 3.10 on
@@ -66,19 +80,27 @@ def can_say(text: str) -> bool:
     return b"\\" not in encoded(text)
 
 
-def write(answer: str, short: str = "", code: int = 3) -> None:
+def write(answer: Iterable[str], short: str = "", code: int = 3) -> None:
     """Write an answer; if nobody begins to read it, it becomes the ``short`` one in the end.
 
-    ``code`` is the exit code that either has.
+    The answer comes in pieces, of which no more are held than a pipe does. While none is written,
+    the short one is the last word. ``code`` is the exit code that either has.
 
     Raises:
         OSError: it cannot be written.
     """
-    data = encoded(answer)
+    brief = encoded(short)
+    if brief:
+        _Last.word, _Last.code = brief, code
+    rest = _blocks(answer)
+    data = b""
+    for block in rest:
+        data += block
+        if len(data) > PIPE_MOST:
+            break
     if len(data) > PIPE_LEAST and not _has_room(len(data)):
         import itertools
 
-        brief = encoded(short)
         same = (one == other for one, other in zip(data, brief))
         begun = sum(itertools.takewhile(bool, same))
         _Last.word, _Last.code = brief[begun:], code
@@ -87,22 +109,40 @@ def write(answer: str, short: str = "", code: int = 3) -> None:
         data = data[begun:]
     _Last.word, _Last.code = b"", code
     _write(data)
+    del data
+    for block in rest:
+        # Half of an answer is none: whoever has begun to read it may go on, the deadline past.
+        signal.setitimer(signal.ITIMER_REAL, STALLED)
+        _write(block)
+
+
+def _blocks(answer: Iterable[str]) -> Iterator[bytes]:
+    """Give an answer as it is written, in fewer pieces: to encode each alone would take long."""
+    pieces: list[str] = []
+    size = 0
+    for piece in answer:
+        pieces.append(piece)
+        size += len(piece)
+        if size > BLOCK:
+            yield encoded("".join(pieces))
+            pieces, size = [], 0
+    yield encoded("".join(pieces))
 
 
 def _has_room(size: int) -> bool:
     """Whether a pipe can take so many bytes at once, so that its reader may come when he likes.
 
-    What is no pipe takes what it gets.
+    What is no pipe takes what it gets. Of more than the most that a pipe has there may be more.
     """
     import fcntl
 
     try:
-        fcntl.fcntl(1, _SET_PIPE_SIZE, max(size, PIPE_USUAL))
+        fcntl.fcntl(1, _SET_PIPE_SIZE, min(max(size, PIPE_USUAL), PIPE_MOST))
     except PermissionError:  # more than /proc/sys/fs/pipe-max-size
         return False
     except OSError:
         return True
-    return True
+    return size <= PIPE_MOST
 
 
 def _await_reader() -> None:

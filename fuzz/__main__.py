@@ -1,13 +1,22 @@
-"""Run the target under atheris; arguments are libFuzzer's (``python -m fuzz -help=1``)."""
+"""Run a target under atheris: ``target`` (sessions) or ``parts``; other arguments are libFuzzer's.
+
+``python -m fuzz target -help=1`` tells them.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import atheris
 
+NAMES = ("target", "parts")
+
+if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+    sys.exit(f"usage: python -m fuzz {'|'.join(NAMES)} [libFuzzer's arguments]")
+name = sys.argv.pop(1)
 with atheris.instrument_imports(include=["check_smtp_health"]):
-    from fuzz.target import one_input
+    one_input = importlib.import_module(f"fuzz.{name}").one_input
 
 atheris.Setup(sys.argv, one_input)
 atheris.Fuzz()

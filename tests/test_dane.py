@@ -543,6 +543,30 @@ def test_a_record_of_an_authority_where_the_chain_is_not_known(world: World) -> 
     assert raised.value.problem == NO_CHAIN.partition(": ")[2]
 
 
+def test_each_authority_is_tried_once(world: World) -> None:
+    """A zone may have hundreds of records of one, and each trial is a connection to the server."""
+    leaf, issuer = (one.public_bytes(Encoding.DER) for one in world.chains[GOOD])
+    digests = (issuer, hashlib.sha256(issuer).digest(), hashlib.sha512(issuer).digest())
+    records = tuple(Tlsa(2, 0, matching, data) for matching, data in enumerate(digests))
+    tried = []
+
+    def verify(der: bytes, name: str) -> Iterator[NoReturn]:
+        tried.append(der)
+        return iter(())
+
+    judging = judge(
+        Published("mx.test", 25, records),
+        [Shown(leaf, None), Shown(issuer, None)],
+        verify,  # type: ignore[arg-type]
+        is_whole=True,
+    )
+    next(judging)
+    with pytest.raises(StopIteration) as stopped:
+        judging.send([Untrusted("certificate unknown issuer", "unknown issuer")])
+    assert tried == [issuer]
+    assert len(stopped.value.value.findings) == 3
+
+
 def test_an_authority_s_certificate_that_cannot_be_read() -> None:
     with pytest.raises(Untrusted, match="the authority's certificate cannot be read"):
         Trust(TlsOptions(verify=False)).anchored(b"x")

@@ -6,14 +6,17 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from check_smtp_health.judge.states import FAILURES, kind_of
 from check_smtp_health.stages import NAMES
+from fuzz import parts
 from fuzz.target import COMMAND_LINES, run
 from tests import needs
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 CORPUS = ROOT / "fuzz" / "corpus"
+CORPUS_OF_PARTS = ROOT / "fuzz" / "corpus_of_parts"
 
 OF_POLICIES: set[Kind] = {
     *("no_policy", "insecure", "uncovered", "listed", "misconfigured", "noted", "unanswered"),
@@ -53,13 +57,32 @@ def test_any_input(number: int, data: bytes) -> None:
     run(bytes([number]) + data)
 
 
-def test_under_atheris(tmp_path: Path) -> None:
+def test_the_corpus_of_parts_reaches_everything() -> None:
+    """Mail is found and deleted, in either protocol; each kind of record and policy is read."""
+    seen: Counter[str] = Counter()
+    for path in CORPUS_OF_PARTS.iterdir():
+        seen.update(parts.reached(path.read_bytes()))
+    assert {
+        *(f"{scheme}: {verb}" for scheme, verb in parts.VERBS),
+        *(f"records of {kind}" for kind in parts.KINDS),
+        *(f"policy {mode}" for mode in ("enforce", "testing", "none")),
+        *("record", "spf", "dkim", "dmarc", "a fault"),
+    } <= seen.keys()
+
+
+@given(st.sampled_from(range(len(parts.PARTS))), st.binary(max_size=200))
+def test_any_part(number: int, data: bytes) -> None:
+    parts.one_input(bytes([number]) + data)
+
+
+@pytest.mark.parametrize(("name", "corpus"), [("target", CORPUS), ("parts", CORPUS_OF_PARTS)])
+def test_under_atheris(tmp_path: Path, name: str, corpus: Path) -> None:
     if importlib.util.find_spec("atheris") is None:
         needs.leave_out("needs atheris, which this Python or machine has no wheel of")
     done = subprocess.run(
         [
-            *("nice", sys.executable, "-m", "fuzz", f"-max_total_time={SECONDS}", "-seed=1"),
-            *(f"-artifact_prefix={tmp_path}/", str(tmp_path), str(CORPUS)),
+            *("nice", sys.executable, "-m", "fuzz", name, f"-max_total_time={SECONDS}", "-seed=1"),
+            *(f"-artifact_prefix={tmp_path}/", str(tmp_path), str(corpus)),
         ],
         capture_output=True,
         text=True,
@@ -68,6 +91,6 @@ def test_under_atheris(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-4000:]
     (runs,) = re.findall(r"^Done (\d+) runs", done.stderr, re.MULTILINE)
-    assert int(runs) > len(list(CORPUS.iterdir()))
+    assert int(runs) > len(list(corpus.iterdir()))
     # The package is what guides it: a run that sees none of it would learn nothing.
     assert max(map(int, re.findall(r"cov: (\d+)", done.stderr))) > 500

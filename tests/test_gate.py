@@ -90,7 +90,7 @@ def rendered(form: str, seen: Report, verbose: int) -> tuple[str, int]:
     check = HealthCheck(settings, [seen])
     check.add(HealthSummary(check, verbose, ASCII))
     check()
-    return output.find(form).render(check, verbose), check.exitcode
+    return "".join(output.find(form).render(check, verbose)), check.exitcode
 
 
 @pytest.mark.parametrize("seen", REPORTS.values(), ids=REPORTS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from check_smtp_health.errors import PeerFault, Rejected, Violation
-from check_smtp_health.policy.https import Page, page
+from check_smtp_health.policy.https import Page, Response, page
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; x=y\r\n"
 LENGTH = HEAD + b"Content-Length: 5\r\n\r\nhello"
@@ -56,3 +58,37 @@ def test_garbage_is_a_page_or_a_fault(data: bytes, is_over: bool) -> None:
     except PeerFault:
         return
     assert found is None or isinstance(found, Page)
+
+
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize("data", [LENGTH, CHUNKED, INTERIM + LENGTH, INTERIM * 3 + CHUNKED])
+def test_bytewise(data: bytes) -> None:
+    response = Response()
+    for at in range(len(data)):
+        response.feed(data[at : at + 1])
+        found = response.page(is_over=False)
+        if found is not None:
+            break
+    assert found == HELLO
+
+
+def test_a_hundred_continue_alone_is_no_answer_yet() -> None:
+    assert page(INTERIM, is_over=False) is None
+    with pytest.raises(Violation):
+        page(INTERIM, is_over=True)
+
+
+def test_what_comes_in_drops_is_read_once() -> None:
+    """Each look costs what has come since: all of them, a second; each on its own, a minute."""
+    fields = b"".join(b"X%d: %s\r\n" % (number, b"y" * 300) for number in range(90))
+    chunks = b"1\r\nx\r\n" * 5000
+    data = HEAD + fields + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n"
+    response = Response()
+    began = time.process_time()
+    for at in range(0, len(data), 4):
+        response.feed(data[at : at + 4])
+        found = response.page(is_over=False)
+    assert found == Page("text/plain", b"x" * 5000)
+    assert time.process_time() - began < 2

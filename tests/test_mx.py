@@ -212,6 +212,20 @@ def test_every_address_of_every_host(port: int) -> None:
     )
 
 
+def test_a_domain_that_names_ten_thousand_addresses(port: int) -> None:
+    """Those of a few hosts are as many as a run can have; what is not asked is not healthy."""
+    hosts = [f"mx{number}.example.org" for number in range(50)]
+    many = records(*(f"A 127.9.{number // 250}.{1 + number % 250}" for number in range(200)))
+    answers = {
+        (DOMAIN, "MX"): records(*(f"MX 10 {host}." for host in hosts)),
+        **{(host, "A"): many for host in hosts},
+    }
+    done = asked(port, answers, "--all-addresses", "-4", "-t10", "-v")
+    assert done.code == 2
+    assert "1000 addresses are too many for one run" in done.stdout
+    assert re.search(r", \d+ of 1045 healthy$", done.line)
+
+
 def test_a_host_of_two_domains_is_probed_once(port: int) -> None:
     other = "example.net"
     answers = {**published(*BOTH), (TWO, "A"): records(f"A {GOOD}")}

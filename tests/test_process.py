@@ -253,7 +253,7 @@ import os, signal, sys
 from check_smtp_health import stdout
 signal.signal(signal.SIGALRM, lambda *_: os._exit(stdout.give_up("late")))
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
-stdout.write("{'all': [" + "x" * int(sys.argv[2]) + "]}", sys.argv[3], 2)
+stdout.write(["{'all': [", *["x" * 1000] * (int(sys.argv[2]) // 1000), "]}"], sys.argv[3], 2)
 os._exit(2)
 """
 """Writes a long answer, and a short one after so many seconds."""
@@ -293,6 +293,21 @@ def test_a_slow_reader(
     stdout, _ = process.communicate(timeout=30)
     whole = b"{'all': [" + b"x" * size + b"]}"
     assert (process.returncode, stdout == (whole if is_whole else short.encode())) == (2, True)
+
+
+def test_a_reader_who_has_begun_gets_all_of_it() -> None:
+    """However slowly, and be the deadline past: half of an answer is none."""
+    needs.root()
+    whole = b"{'all': [" + b"x" * 2_000_000 + b"]}"
+    unprivileged = (needs.program("setpriv"), "--bounding-set=-sys_resource")
+    command = (*unprivileged, sys.executable, "-c", SLOW, "0.4", "2000000", "{'all': []}")
+    read = b""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        while piece := process.stdout.read(64 * 1024):
+            read += piece
+            time.sleep(0.03)
+    assert (process.returncode, read == whole) == (2, True)
 
 
 def test_nagiosplugin_missing(tmp_path: Path) -> None:

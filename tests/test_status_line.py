@@ -27,7 +27,7 @@ def line(*stages: tuple[Observation, ...], arguments: tuple[str, ...]) -> str:
     check = HealthCheck(settings, reports)
     check.add(HealthSummary(check, 0, ASCII))
     check()
-    return text.render(check, 0).partition(" | ")[0]
+    return "".join(text.render(check, 0)).partition(" | ")[0]
 
 
 def failed(stage: str, failure: Failure, seconds: float = 0.31) -> Observation:

@@ -39,6 +39,7 @@ from tests.servers.tls_flood import (
     hello_requests,
     key_updates,
     record,
+    tickets_between_data,
     with_group,
 )
 
@@ -114,6 +115,10 @@ FLOODS: dict[str, tuple[Callable[[Certificates], Script], str]] = {
     ),
     "tickets": (lambda pki: (tickets(pki),), f"banner: {ENDLESS}"),
     "KeyUpdates": (lambda pki: (good(pki), key_updates()), f"banner: {ENDLESS}"),
+    "tickets, and now and then a byte": (
+        lambda pki: (good(pki), b"220", tickets_between_data()),
+        "banner: more than 262144 bytes of TLS records with hardly data (after # s)",
+    ),
     "records of one byte, without end": (
         lambda pki: (Swallow(), Forever(record(b"\2"), pause=0.001)),
         "tls: handshake failed: excessive message size (after # s)",

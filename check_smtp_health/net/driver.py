@@ -58,7 +58,7 @@ from check_smtp_health.net.operations import (
     Within,
     Write,
 )
-from check_smtp_health.net.transport import Transport
+from check_smtp_health.net.transport import CHUNK, Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ if TYPE_CHECKING:
 BATCH = 8
 """Sessions that go on before the next look at what has come meanwhile: a time is wrong by no more
 than they take, about 0.03 ms each."""
+
+
+READ_AT_ONCE = 4 * 1024 * 1024
+"""Bytes that are read before those who read them go on: thousands may have something at once."""
 
 
 class Deadline:
@@ -148,11 +152,14 @@ class _Driver:
         self._order = 0
         self._signal = 0
         self._is_crowded = False
+        self._count = 0  # of tasks that have not ended
+        self._chunk = CHUNK
 
     def run(
         self, sessions: Sequence[TimedProcedure[_T]], signals: Sequence[signal.Signals]
     ) -> list[_T]:
         tasks = [_Task(session, self._deadline) for session in sessions]
+        self._note_tasks(len(tasks))
         # Threads and signal handlers write here to wake the selector.
         wake_out, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -178,6 +185,11 @@ class _Driver:
             os.close(wake_out)
             # The other end stays open, for an abandoned thread to write to.
         return [task.result for task in tasks]
+
+    def _note_tasks(self, count: int) -> None:
+        """Have each read less at once, the more there are."""
+        self._count += count
+        self._chunk = min(CHUNK, READ_AT_ONCE // max(1, self._count))
 
     def _on_signal(self, number: int, frame: object) -> None:
         self._signal = number
@@ -289,6 +301,7 @@ class _Driver:
         else:
             task.result, task.ended = result, self._clock()
         self._close(task)
+        self._count -= 1
         parent = task.parent
         if parent is not None:
             parent.running -= 1
@@ -305,6 +318,7 @@ class _Driver:
             deadline = Deadline(operation.share * deadline.remaining(), self._clock)
         task.children = [_Task(procedure, deadline, task) for procedure in operation.procedures]
         task.running = len(task.children)
+        self._note_tasks(task.running)
         self._ready += [(child, None) for child in task.children]
         if not task.children:
             self._complete(task, [])
@@ -358,7 +372,7 @@ class _Driver:
         transport = task.transport
         value: Any = None
         if isinstance(operation, Read):
-            value = transport.receive()
+            value = transport.receive(self._chunk)
             done = value is not None
         elif isinstance(operation, Write):
             done = transport.send(operation.data if is_first else None)

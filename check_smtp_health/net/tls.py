@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 PIECE = 4 * 1024
 """Bytes that OpenSSL is given at once. It works through all that there is before it returns, and
 nothing else is served meanwhile: a few ms, for no record is shorter than 5 bytes (819 records), and
-what costs it most, the KeyUpdates of TLS 1.3, have 27 (151 of 30 µs)."""
+the KeyUpdates of TLS 1.3 have 27 (151 of 30 µs). It costs most where one record of 16 KiB has
+come in pieces: of the smallest session tickets that holds 910, which take up to 0.1 s."""
 
 HANDSHAKE_LIMIT = 256 * 1024
 """Bytes of a handshake: OpenSSL itself takes 100 KiB of certificates (SSL_MAX_CERT_LIST_DEFAULT)
@@ -36,6 +37,11 @@ and 100 KiB of a key exchange (SERVER_KEY_EXCH_MAX_LENGTH); the rest is small.""
 EMPTY_LIMIT = 64 * 1024
 """Bytes in a row, after the handshake, that hold no data: session tickets, requests for new keys or
 another handshake. A server sends two or three; Go's crypto/tls takes 16 (maxUselessRecords)."""
+
+OVERHEAD_LIMIT = 256 * 1024
+"""Bytes of a session, after the handshake, that are more than twice the data in them. So 16 of the
+costliest records are the most, whatever data comes between them; 9,000 bytes may come in records of
+one byte."""
 
 # What OpenSSL found wrong (X509_V_ERR_* of x509_vfy.h), in our words.
 _REASONS: dict[int, Why] = {
@@ -77,8 +83,9 @@ class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
     __slots__ = (
-        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_outgoing", "_plain"),
-        *("_name", "_rest", "_shows_certificate", "_tells_chain", "_tls", "_without_data", "wants"),
+        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_name", "_outgoing"),
+        *("_overhead", "_plain", "_rest", "_shows_certificate", "_tells_chain", "_tls"),
+        *("_without_data", "wants"),
     )
 
     def __init__(
@@ -104,7 +111,7 @@ class TlsTransport:
         self._shows_certificate = shows_certificate
         self._tells_chain = tells_chain
         self._flight = Flight()
-        self._without_data = 0
+        self._without_data = self._overhead = 0
         self._rest = memoryview(b"")
         self._error: ssl.SSLError | None = None
         self._is_up = False
@@ -193,31 +200,34 @@ class TlsTransport:
         verified = _chain(self._tls, "get_verified_chain")
         return shown, tuple(one for one in verified if one not in shown)
 
-    def receive(self) -> bytes | None:
+    def receive(self, size: int = CHUNK) -> bytes | None:
         """Return what has come, ``b""`` at the end, None if ``wants`` must be waited for."""
-        data = self._decrypted()  # what came before may hold more than was asked for
+        data = self._decrypted(size)  # what came before may hold more than was asked for
         # A server that only talks, and so takes no answer, must not fill our memory with them.
         if data is not None or not self._flush_if_possible():
             return data
         piece = self._plain.receive(PIECE)
         if piece:
             self._without_data += len(piece)
+            self._overhead += len(piece)
             if self._without_data > EMPTY_LIMIT:
                 raise Violation(f"more than {EMPTY_LIMIT} bytes of TLS records without data")
+            if self._overhead > OVERHEAD_LIMIT:
+                raise Violation(f"more than {OVERHEAD_LIMIT} bytes of TLS records with hardly data")
             self._incoming.write(piece)
             self._is_read = False
-            piece = self._decrypted()
+            piece = self._decrypted(size)
         self.wants = selectors.EVENT_READ
         if piece is None:
             self._flush_if_possible()
         return piece
 
-    def _decrypted(self) -> bytes | None:
+    def _decrypted(self, size: int) -> bytes | None:
         """Return the data in what has come, ``b""`` at its end, None where there is none yet."""
         if self._is_read:
             return None
         try:
-            data = self._tls.read(CHUNK)
+            data = self._tls.read(size)
         except ssl.SSLWantReadError:
             self._is_read = True
             return None
@@ -225,6 +235,7 @@ class TlsTransport:
             self._flush_if_possible()
             raise _broken(error, shows_certificate=self._shows_certificate) from error
         self._without_data = 0
+        self._overhead = max(0, self._overhead - 2 * len(data))
         return data
 
     def send(self, data: bytes | None = None) -> bool:

@@ -14,6 +14,8 @@ from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from check_smtp_health.judge.check import HealthCheck
 
 
@@ -23,10 +25,10 @@ class Format(NamedTuple):
     module: str
     has_transcript: bool = False
 
-    def render(self, check: HealthCheck, verbose: int) -> str:
-        """Return the answer of a check that has been called."""
-        text: str = load(f"output.{self.module}:render")(check, verbose)
-        return text
+    def render(self, check: HealthCheck, verbose: int) -> Iterator[str]:
+        """Give the answer of a check that has been called, in pieces: it may be a long one."""
+        pieces: Iterator[str] = load(f"output.{self.module}:render")(check, verbose)
+        return pieces
 
     def short(self, check: HealthCheck) -> str:
         """Return the shortest answer of a check that has been called."""

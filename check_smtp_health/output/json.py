@@ -16,7 +16,7 @@ from check_smtp_health.judge.text import transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from check_smtp_health.judge.check import HealthCheck
@@ -24,24 +24,17 @@ if TYPE_CHECKING:
     from check_smtp_health.report import Certificate, Delivery, Finding, Observation, TlsFacts
 
 
-def render(check: HealthCheck, verbose: int) -> str:
-    """Return the object for a check that has been called; it has everything, always."""
-    return _line(
-        {
-            **_head_of(check),
-            "problems": [
-                {
-                    "state": str(result.state).upper(),
-                    "text": str(result),
-                    "cause": _cause(result),
-                }
-                for result in check.results
-                if str(result)
-            ],
-            "targets": [_target(one, check.of_target(one)) for one in check.targets],
-            "perfdata": check.perfdata,
-        }
+def render(check: HealthCheck, verbose: int) -> Iterator[str]:
+    """Give the object for a check that has been called; it has everything, always."""
+    yield _safe(_head_of(check))[:-1]
+    problems = (
+        {"state": str(result.state).upper(), "text": str(result), "cause": _cause(result)}
+        for result in check.results
+        if str(result)
     )
+    yield from _list("problems", problems)
+    yield from _list("targets", (_target(one, check.of_target(one)) for one in check.targets))
+    yield f', "perfdata": {_safe(check.perfdata)}}}\n'
 
 
 def short(check: HealthCheck) -> str:
@@ -55,17 +48,26 @@ def unknown(problem: str, trace: str) -> str:
 
 
 def _empty(head: dict[str, Any]) -> str:
-    return _line({**head, "problems": [], "targets": [], "perfdata": []})
+    return _safe({**head, "problems": [], "targets": [], "perfdata": []}) + "\n"
 
 
-def _line(document: dict[str, Any]) -> str:
-    """Return the object as one line, in which no front end finds perfdata, a tag or a mark."""
-    line = json.dumps(document, allow_nan=False).replace("|", "\\u007c").replace("<", "\\u003c")
+def _list(name: str, values: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Give a member of the object, each of its values a piece: they may be thousands."""
+    before = f', "{name}": ['
+    for value in values:
+        yield before + _safe(value)
+        before = ", "
+    yield "]" if before == ", " else f"{before}]"
+
+
+def _safe(value: Any) -> str:
+    """Return a value in JSON, in which no front end finds perfdata, a tag or a mark."""
+    line = json.dumps(value, allow_nan=False).replace("|", "\\u007c").replace("<", "\\u003c")
     for mark in MARKS:
         for end in ")]":
             line = line.replace(f"[{mark}{end}", f"\\u005b{mark}{end}")
             line = line.replace(f"({mark}{end}", f"\\u0028{mark}{end}")
-    return f"{line}\n"
+    return line
 
 
 def _head_of(check: HealthCheck) -> dict[str, Any]:

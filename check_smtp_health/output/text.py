@@ -6,16 +6,23 @@ from check_smtp_health.escaping import STATUS_LIMIT, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from check_smtp_health.judge.check import HealthCheck
 
 
-def render(check: HealthCheck, verbose: int) -> str:
-    """Return the text for a check that has been called."""
+def render(check: HealthCheck, verbose: int) -> Iterator[str]:
+    """Give the text for a check that has been called."""
     status = _status(check)
     perfdata = f"| {' '.join(check.perfdata)}" if check.perfdata else ""
     if not verbose:
-        return f"{status} {perfdata}".rstrip() + "\n"
-    return "\n".join(line for line in (status, *check.verbose_str, perfdata) if line) + "\n"
+        yield f"{status} {perfdata}".rstrip() + "\n"
+        return
+    yield f"{status}\n"
+    for line in check.verbose_str:
+        yield f"{line}\n"
+    if perfdata:
+        yield f"{perfdata}\n"
 
 
 def short(check: HealthCheck) -> str:

@@ -313,18 +313,20 @@ def judge(
     counting = [one for one in usable if one.matching in (0, _strongest(one, usable))]
     findings: list[Finding] = []
     matched: list[Tlsa] = []
+    rejected: dict[bytes, PeerFault | None] = {}  # by anchors, which are tried once
     for record in counting:
         if record.usage == END_ENTITY:
             if _matches(record, chain[0]):
                 matched.append(record)
             continue
-        anchors = _anchors(record, chain)
-        if anchors:
-            (fault,) = yield from together([verify(b"".join(anchors))])
-            if fault is None:
-                matched.append(record)
-            else:
-                findings.append(Finding(fault.kind, f"TLSA {record}: {fault.problem}"))
+        anchors = b"".join(_anchors(record, chain))
+        if anchors and anchors not in rejected:
+            (rejected[anchors],) = yield from together([verify(anchors)])
+        fault = rejected.get(anchors)
+        if fault is not None:
+            findings.append(Finding(fault.kind, f"TLSA {record}: {fault.problem}"))
+        elif anchors:
+            matched.append(record)
     notes = tuple(_note(record, usable, counting, matched) for record in published.records)
     if matched:
         is_pinned = any(record.usage == END_ENTITY for record in matched)

@@ -1,7 +1,7 @@
 """A small file from the web: HTTPS, one request, everything bounded. Loaded only where planned.
 
-The standard library's ``http.client`` reads the response; the connection is the driver's. Where the
-environment names a proxy, it leads through that (CONNECT, RFC 9110 section 9.3.6).
+The standard library's ``http.client`` reads the head of a response; the connection is the driver's.
+Where the environment names a proxy, it leads through that (CONNECT, RFC 9110 section 9.3.6).
 """
 
 from __future__ import annotations
@@ -65,6 +65,13 @@ class Client(NamedTuple):
         return Way(servers, endpoint.family, endpoint.source, tells_addresses=not by_proxy)
 
 
+_INTERIM = rb"HTTP/\d\.\d 1\d\d\b"
+"""How a response begins that only says that another follows (RFC 9110 section 15.2)."""
+
+_CHUNK = rb"\s*([0-9A-Fa-f]{1,8})\s*(?:;.*)?"
+"""The line before a chunk (RFC 9112 section 7.1)."""
+
+
 class Page(NamedTuple):
     """What came: its media type in lower case, without parameters, its body, and over what TLS."""
 
@@ -109,13 +116,15 @@ def fetch(client: Client, host: str, path: str) -> Procedure[Page]:
         "Connection: close",
     )
     yield Write("".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii"))
-    data = b""
+    response = Response()
+    size = 0
     while True:
         more = yield Read()
-        data += more
-        if len(data) > SIZE_LIMIT:
+        size += len(more)
+        if size > SIZE_LIMIT:
             raise Violation(f"more than {SIZE_LIMIT // 1024} KiB")
-        found = page(data, is_over=not more)
+        response.feed(more)
+        found = response.page(is_over=not more)
         if found is not None:
             return found._replace(tls=tls)
 
@@ -175,35 +184,99 @@ def _basic(login: Secret) -> str:
 
 
 def page(data: bytes, *, is_over: bool) -> Page | None:
-    """Return the page once it is whole, None while it is not.
+    """Return the page in a response; see ``Response.page``."""
+    response = Response()
+    response.feed(data)
+    return response.page(is_over=is_over)
 
-    Raises:
-        Rejected: the server gives none.
-        Violation: it cannot be read, or the connection is over and it is not whole.
-    """
-    if b"\n\r\n" not in data:
-        if is_over:
-            raise Violation("no HTTP response", data[:BYTES_SHOWN])
-        return None
-    response = http.client.HTTPResponse(_Received(data))  # type: ignore[arg-type]
-    try:
-        response.begin()
-        ends_with_connection = response.length is None and not response.chunked
-        body = b"" if ends_with_connection and not is_over else response.read()
-    except http.client.IncompleteRead as error:
-        if is_over:
-            raise Violation("the response breaks off") from error
-        return None
-    except (http.client.HTTPException, ValueError, OverflowError) as error:
-        raise Violation("no HTTP response", data[:BYTES_SHOWN]) from error
-    if response.status != http.client.OK:
-        redirect = ", and redirects must not be followed" if 300 <= response.status < 400 else ""
-        said = f"{response.status} {response.reason}".encode("latin-1", "replace")
-        raise Rejected(f"the answer is not 200{redirect}", said, response.status)
-    if ends_with_connection and not is_over:
-        return None
-    media_type = response.getheader("Content-Type", "").partition(";")[0]
-    return Page(media_type.strip().lower(), body)
+
+class Response:
+    """Takes a response in any pieces, and reads each of its bytes once."""
+
+    __slots__ = ("_at", "_body", "_data", "_head", "_scanned")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._scanned = 0  # bytes in which the end of the head is not
+        self._head: http.client.HTTPResponse | None = None
+        self._at = 0  # where the body begins, or its next chunk
+        self._body = bytearray()  # what chunks have brought
+
+    def feed(self, data: bytes) -> None:
+        """Take what has come."""
+        self._data += data
+
+    def page(self, *, is_over: bool) -> Page | None:
+        """Return the page once it is whole, None while it is not.
+
+        Raises:
+            Rejected: the server gives none.
+            Violation: it cannot be read, or the connection is over and it is not whole.
+        """
+        if self._head is None:
+            self._head = self._read_head()
+        head = self._head
+        if head is None:
+            if is_over:
+                raise self._no_http()
+            return None
+        if head.status != http.client.OK:
+            redirect = ", and redirects must not be followed" if 300 <= head.status < 400 else ""
+            said = f"{head.status} {head.reason}".encode("latin-1", "replace")
+            raise Rejected(f"the answer is not 200{redirect}", said, head.status)
+        if head.chunked:
+            body = bytes(self._body) if self._read_chunks() else None
+        elif head.length is None:
+            body = bytes(self._data[self._at :]) if is_over else None
+        else:
+            end = self._at + head.length
+            body = bytes(self._data[self._at : end]) if len(self._data) >= end else None
+        if body is None:
+            if is_over:
+                raise Violation("the response breaks off")
+            return None
+        media_type = (head.getheader("Content-Type") or "").partition(";")[0]
+        return Page(media_type.strip().lower(), body)
+
+    def _read_head(self) -> http.client.HTTPResponse | None:
+        while True:
+            end = self._data.find(b"\n\r\n", self._scanned)
+            if end < 0:
+                self._scanned = max(0, len(self._data) - 2)
+                return None
+            self._at = end + 3
+            if not re.match(_INTERIM, self._data):
+                break
+            del self._data[: self._at]
+            self._scanned = 0
+        response = http.client.HTTPResponse(
+            _Received(bytes(self._data[: self._at]))  # type: ignore[arg-type]
+        )
+        try:
+            response.begin()
+        except (http.client.HTTPException, ValueError, OverflowError) as error:
+            raise self._no_http() from error
+        return response
+
+    def _read_chunks(self) -> bool:
+        """Take the chunks that are whole; return whether the last one is (RFC 9112 section 7.1)."""
+        while True:
+            end = self._data.find(b"\n", self._at)
+            if end < 0:
+                return False
+            size = re.fullmatch(_CHUNK, self._data[self._at : end])
+            if size is None:
+                raise Violation("the response breaks off")
+            begin, length = end + 1, int(size[1], 16)
+            if not length:
+                return True
+            if len(self._data) < begin + length + 2:
+                return False
+            self._body += self._data[begin : begin + length]
+            self._at = begin + length + 2
+
+    def _no_http(self) -> Violation:
+        return Violation("no HTTP response", bytes(self._data[:BYTES_SHOWN]))
 
 
 class _Received:

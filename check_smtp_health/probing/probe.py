@@ -45,6 +45,7 @@ from check_smtp_health.net.operations import (
     untimed,
 )
 from check_smtp_health.report import Exchange, Failure, Observation, Report
+from check_smtp_health.smtp.session import LINE_COST
 from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
 from check_smtp_health.stages.state import ProbeState, own_fault, sentence
 
@@ -187,7 +188,7 @@ class _Walk:
         self.observations: list[Observation] = []
         self.held: list[str] = []
         self.vouched: tuple[PolicyResult, ...] = ()  # what had to be known before a secret was told
-        self._transcript = _Transcript()
+        self._transcript = _Transcript(self.state.room)
         self._keeps_transcript = plan.settings.judging.keeps_transcript
         self._origin: float | None = None
         self.ended = 0.0
@@ -235,6 +236,8 @@ class _Walk:
                 aside = _Clock(self.ended)
                 fault = yield from self._served(stage.explain(state, fault), aside, EXPLAIN_LIMIT)
             failure = self._failure(fault)
+            # It holds the frames that hold it, and with them all that the session had in hand.
+            fault.__traceback__ = fault.__cause__ = fault.__context__ = None
         if stage.name:
             findings = tuple(state.findings) if state.findings else ()
             seen = (stage.name, began, seconds, failure, findings, state.notes)
@@ -273,29 +276,39 @@ class _Walk:
 
     def _overheard(self, operation: Within) -> TimedProcedure[Any]:
         """Have procedures served, and take what each has said and heard into the transcript."""
-        heard = [_Transcript(self._transcript.origin) for _ in operation.procedures]
+        room = self._transcript.room // max(1, len(operation.procedures))
+        heard = [_Transcript(room, self._transcript.origin) for _ in operation.procedures]
         procedures = [one.overhear(each) for one, each in zip(heard, operation.procedures)]
         outcome = yield operation._replace(procedures=procedures)
         for one in heard:
-            self._transcript.exchanges += one.exchanges
+            self._transcript.take(one)
         return outcome
 
     def _failure(self, fault: SessionFault) -> Failure:
-        kind, said, reason = fault.kind, fault.said, fault.reason
+        kind, said, reason = fault.kind, self.state.kept(fault.said), fault.reason
         if isinstance(fault, Rejected):
             return Failure(kind, fault.problem, said, fault.code, reason, fault.subject)
         return Failure(kind, sentence(fault), said, None, reason)
 
 
 class _Transcript:
-    """What one connection has carried, on the time axis that begins at ``origin``."""
+    """What one connection has carried, on the time axis that begins at ``origin``.
 
-    __slots__ = ("_hidden", "exchanges", "origin")
+    ``room`` is how many bytes are left, less than 0 once something did not fit: it ends there.
+    """
 
-    def __init__(self, origin: float = 0.0) -> None:
+    __slots__ = ("_hidden", "exchanges", "origin", "room")
+
+    def __init__(self, room: int, origin: float = 0.0) -> None:
         self.origin = origin
         self.exchanges: list[Exchange] = []
+        self.room = room
         self._hidden = 0
+
+    def take(self, other: _Transcript) -> None:
+        """Add what another one has, which had a part of the room."""
+        for one in other.exchanges:
+            self._add(*one)
 
     def overhear(self, procedure: TimedProcedure[_T]) -> TimedProcedure[_T]:
         """Serve a procedure, and note what is said."""
@@ -330,16 +343,25 @@ class _Transcript:
             self._add(moment, "*", f"{outcome.value.version} begins".encode())
 
     def _add(self, moment: float, sender: str, data: bytes) -> None:
-        self.exchanges.append(Exchange(moment, sender, data))
         self._hidden = 0
+        if self.room < 0:
+            return
+        self.room -= _cost(data)
+        if self.room < 0:
+            sender, data = "*", b"what follows is not kept, for want of room"
+        self.exchanges.append(Exchange(moment, sender, data))
+
+    def _take_back(self) -> None:
+        """Forget the last exchange."""
+        self.room += _cost(self.exchanges.pop().data)
 
     def _hide(self, moment: float, size: int) -> None:
         """Note how much came, instead of what."""
-        if self._hidden:
-            self.exchanges.pop()
-        self._hidden += size
-        text = f"{self._hidden} bytes, not shown"
-        self.exchanges.append(Exchange(moment, "*", text.encode()))
+        hidden = self._hidden + size
+        if self._hidden and self.room >= 0:
+            self._take_back()
+        self._add(moment, "*", f"{hidden} bytes, not shown".encode())
+        self._hidden = hidden
 
     def _note_received(self, moment: float, data: bytes) -> None:
         """Keep a line together that came in pieces; it bears the moment of the last one."""
@@ -347,11 +369,16 @@ class _Transcript:
             before = self.exchanges[-1]
             lines, newline, rest = before.data.rpartition(b"\n")
             if rest:
-                self.exchanges.pop()
+                self._take_back()
                 if newline:
-                    self.exchanges.append(before._replace(data=lines + newline))
+                    self._add(before.moment, "S", lines + newline)
                 data = rest + data
         self._add(moment, "S", data)
+
+
+def _cost(data: bytes) -> int:
+    """Return how much room an exchange takes, with all that is made of its lines."""
+    return len(data) + LINE_COST * (1 + data.count(b"\n"))
 
 
 class _Clock:

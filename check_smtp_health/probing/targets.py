@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from check_smtp_health import stages
 from check_smtp_health.config.parsers import identity
-from check_smtp_health.errors import UsageFault
+from check_smtp_health.errors import LocalFault, UsageFault
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
 from check_smtp_health.report import Finding, PolicyResult
-from check_smtp_health.stages.state import NextHops, Target
+from check_smtp_health.stages.state import NextHops, Room, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from signal import Signals
     from typing import Any
 
-    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.config.settings import Endpoint, Settings
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 SPARE = 32
 """Files that a run has open beside its connections."""
+
+
+FOUND_LIMIT = 1000
+"""Targets that DNS may lead a run to, by ``--all-addresses``: an answer has up to 256 records, so
+that a domain could name 100,000. No domain has more than some dozens."""
+
+ANSWERED_AT_ONCE = 250
+"""Targets whose answer takes 0.1 s at most, as JSON, when all are silent until the deadline."""
 
 
 def make_room(settings: Settings) -> None:
@@ -89,7 +97,7 @@ def _probe_all(
     endpoint = plan.settings.endpoint
     service = _Service(plan, watch)
     aside: list[TimedProcedure[Any]] = [] if watch is None else [watch.run()]
-    deadline = driver.Deadline(endpoint.timeout)
+    deadline = driver.Deadline(_seconds(endpoint))
     of_run = [policy for policy in plan.policies if policy.scope == "run"]
     if endpoint.mx or endpoint.all_addresses or service.of_domain or of_run:
         expanded = [service.expand(host) for host in endpoint.hosts]
@@ -108,6 +116,12 @@ def _probe_all(
     sessions = [service.session(host) for host in endpoint.hosts]
     probed: list[Any] = driver.run([*sessions, *aside], deadline, signals)
     return probed[: len(sessions)]
+
+
+def _seconds(endpoint: Endpoint) -> float:
+    """Return the seconds for all sessions: of hundreds the answer takes a part of the time, too."""
+    for_answer = len(endpoint.hosts) // ANSWERED_AT_ONCE * 0.1
+    return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
 
 
 def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:
@@ -146,6 +160,8 @@ class _Service:
         self._watch = watch
         self._endpoint = plan.settings.endpoint
         self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
+        self._room = Room()
+        self._found = 0
         self._is_doubted = False  # whether the MX set that names the targets may be forged
         self._probed: dict[object, list[Report]] = {}
         self._next_hops: dict[object, NextHops] = {}
@@ -213,7 +229,11 @@ class _Service:
 
         def look_up(state: ProbeState) -> StageRun:
             yield from self._resolve.run(state)
-            found.extend(state.connection.addresses)
+            addresses = state.connection.addresses
+            self._found += len(addresses)
+            if self._found > FOUND_LIMIT:
+                raise LocalFault(f"more than {FOUND_LIMIT} addresses are too many for one run")
+            found.extend(addresses)
 
         report = yield from self._look_up(host, look_up)
         if not found:
@@ -321,7 +341,10 @@ class _Service:
         if name is None and host.kind != "socket":
             name = host.dns_name.partition("%")[0]
         next_hops = self._next_hops.get(identity(host)) if self._next_hops else None
-        return Target(host, name, label, addresses, self._is_doubted, siblings, next_hops)
+        self._room.targets += 1
+        return Target(
+            host, name, label, addresses, self._is_doubted, siblings, next_hops, self._room
+        )
 
 
 def _bracketed(address: str) -> str:

@@ -23,6 +23,9 @@ REPLY_LIMIT = 64 * 1024
 _TLS_CONTENT_TYPES = range(20, 24)
 """First octet of a TLS record; the second is 3, the version (RFC 8446 section 5.1)."""
 
+LINE_COST = 64
+"""Octets of a reply that each of its lines counts for, beside its own, where room is short."""
+
 Keywords = dict[str, tuple[str, ...]]
 """EHLO keywords in upper case, each with its parameters as the server wrote them."""
 
@@ -68,14 +71,17 @@ class ReplyParser:
 
     The result never depends on where the pieces were cut, and memory stays bounded: once a limit
     is passed, ``next_reply`` raises and must not be called again.
+
+    ``limit`` is that of a reply, in octets, which leaves room for fewer lines where it is low.
     """
 
-    __slots__ = ("_buffer", "_lines", "_size")
+    __slots__ = ("_buffer", "_limit", "_lines", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = REPLY_LIMIT) -> None:
         self._buffer = b""
         self._lines: list[bytes] = []
         self._size = 0
+        self._limit = limit
 
     def feed(self, data: bytes) -> None:
         """Take more bytes."""
@@ -128,26 +134,33 @@ class ReplyParser:
             self._lines = []
             self._size = 0
             return reply
-        if len(self._lines) >= LINES_LIMIT:
-            raise Violation(f"a reply of more than {LINES_LIMIT} lines", first)
-        if self._size > REPLY_LIMIT:
-            raise Violation(f"a reply longer than {REPLY_LIMIT} bytes", first)
+        most = min(LINES_LIMIT, self._limit // LINE_COST)
+        if len(self._lines) >= most:
+            raise Violation(f"a reply of more than {most} lines", first)
+        if self._size > self._limit:
+            raise Violation(f"a reply longer than {self._limit} bytes", first)
         return None
 
 
 class Session:
     """From connection to QUIT. Commands go out as bytes, one at a time; replies come back.
 
-    ``extra_replies_expected`` counts the replies that must follow the next one (LMTP).
+    ``extra_replies_expected`` counts the replies that must follow the next one (LMTP); ``limit``
+    is that of each, in octets.
     """
 
-    __slots__ = ("_farewell", "_parser", "extra_replies_expected", "keywords")
+    __slots__ = ("_farewell", "_greeting", "_parser", "extra_replies_expected")
 
-    def __init__(self) -> None:
-        self._parser = ReplyParser()
+    def __init__(self, limit: int = REPLY_LIMIT) -> None:
+        self._parser = ReplyParser(limit)
         self._farewell: Reply | None = None
+        self._greeting: Reply | None = None
         self.extra_replies_expected = 0
-        self.keywords: Keywords = {}
+
+    @property
+    def keywords(self) -> Keywords:
+        """The keywords of the last EHLO reply, read anew: as values they take far more room."""
+        return {} if self._greeting is None else parse_keywords(self._greeting)
 
     def receive(self, data: bytes) -> None:
         """Take what the server sent."""
@@ -211,8 +224,8 @@ class Session:
         return parameter.upper() in (known.upper() for known in parameters)
 
     def learn(self, reply: Reply) -> None:
-        """Take the EHLO keywords from the reply; its first line is the server's name."""
-        self.keywords = parse_keywords(reply)
+        """Take the reply to EHLO; its first line is the server's name, keywords follow."""
+        self._greeting = reply
 
 
 def command(verb: str, argument: str = "") -> bytes:

@@ -18,7 +18,7 @@ from check_smtp_health.errors import (
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Call, Connect, Pause, Write
-from check_smtp_health.stages.state import ask, listen, require_code
+from check_smtp_health.stages.state import ask, first_word, listen, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def banner(state: ProbeState) -> StageRun:
     if reply.code != expect.code and settings.endpoint.proxy and _is_too_early(reply):
         raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
     require_code(reply, expect.code)
-    state.names["banner"] = reply.texts[0]
+    state.names["banner"] = first_word(state, reply)
     if not expect.text or reply.has(octets(expect.text)):
         return
     if not reply.is_positive:

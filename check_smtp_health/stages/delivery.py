@@ -121,7 +121,7 @@ def delivery(state: ProbeState) -> StageRun:
     )
     folders = dict.fromkeys(place.folder or place.host.given for place in arrival.places)
     state.held.append(Held(f"delivered to {' and '.join(folders)}", is_timed=True))
-    state.findings += _findings(state, arrival, dict(results))
+    state.find(*_findings(state, arrival, dict(results)))
     required = roundtrip.require_auth_results
     if required and not any(one.kind == "unauthenticated" for one in state.findings):
         state.held.append(Held(f"{', '.join(map(str.upper, required))} pass"))

@@ -18,7 +18,6 @@ from check_smtp_health.escaping import printable
 from check_smtp_health.net.certificate import key_bits
 from check_smtp_health.net.operations import Connect, StartTls
 from check_smtp_health.net.trust import TlsOptions, Trust
-from check_smtp_health.smtp.session import Session
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
 from check_smtp_health.stages.state import (
@@ -165,7 +164,7 @@ def handshake(state: ProbeState) -> StageRun:
             fault.problem += f", try {other}"
         raise
     # RFC 3207 section 4.2: nothing that was learned before TLS counts.
-    state.connection.session = Session()
+    state.connection.begin()
 
 
 def explain(state: ProbeState, fault: Untrusted) -> Procedure[Untrusted]:
@@ -237,7 +236,7 @@ def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsha
         yield from greet(again)
         yield from starttls(again)
     agreed: Handshake = yield StartTls(trust, name)
-    connection.session = Session()
+    connection.begin()
     try:
         if settings.tls.mode == "implicit":
             yield from listen(again)

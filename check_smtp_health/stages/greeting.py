@@ -6,7 +6,7 @@ from check_smtp_health.errors import Rejected, Unasked, Violation
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.report import Finding
 from check_smtp_health.stages.connection import PROXY_ANSWERED
-from check_smtp_health.stages.state import ask, masked_by, not_offered, require_code
+from check_smtp_health.stages.state import ask, first_word, masked_by, not_offered, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def helo(state: ProbeState) -> StageRun:
         _look_here_too(state, state.lacking, reply)
     _take(state, reply)
     if not _another_follows(state):
-        state.findings += offers(state)
+        state.find(*offers(state))
 
 
 def greet(state: ProbeState) -> StageRun:
@@ -70,7 +70,7 @@ def _take(state: ProbeState, reply: Reply) -> None:
             greeting_hint(state, reply) or masked_by(state).strip(), reply.raw, reply.code
         )
     require_code(reply, 250)
-    state.names["helo"] = reply.texts[0]
+    state.names["helo"] = first_word(state, reply)
     state.connection.session.learn(reply)
 
 
@@ -82,7 +82,7 @@ def _look_here_too(state: ProbeState, banner: Reply, reply: Reply) -> None:
         masked = masked_by(state)
         problem = f"neither this reply nor the banner contains {quoted(expect.text)}{masked}"
         reason: Reason = "masked" if masked else ""
-        state.findings.append(Finding("unmatched", problem, banner.raw, reason))
+        state.find(Finding("unmatched", problem, banner.raw, reason))
 
 
 def greeting_hint(state: ProbeState, reply: Reply, *repeated: str) -> str:

@@ -14,7 +14,7 @@ from check_smtp_health.escaping import internal_error, printable
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
 from check_smtp_health.report import duration
-from check_smtp_health.smtp.session import Session, command
+from check_smtp_health.smtp.session import REPLY_LIMIT, Session, command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +46,42 @@ REMEDIES: dict[Reason, str] = {
     "client certificate wanted": "the server wants a client certificate, give --cert and --key",
 }
 """What is said of faults from rooms that know no options."""
+
+
+ROOM = 6 * 1024 * 1024
+"""Bytes of what servers say that a run keeps, of each of three sorts: replies that are coming,
+words that are shown, the transcript. Each is kept in several forms in the end, for an answer."""
+
+LEAST_ROOM = 2 * 1024
+"""Bytes of them that each target may use, however many there are: healthy servers need 1 KiB."""
+
+MOST_ROOM = 2 * 1024 * 1024
+"""Bytes that one target may use, however few there are: as text, as JSON and as bytes they are many
+times as much."""
+
+LEAST_WORDS = 256
+"""Bytes of any reply that are kept where there is no more room."""
+
+
+class Room:
+    """What the targets of a run may use of its memory, each as much as any other.
+
+    So what servers say costs the run no more the more of them there are, and a thousand that say
+    much leave as much room to the one that is well. ``targets`` is how many are known so far.
+    """
+
+    __slots__ = ("targets",)
+
+    def __init__(self) -> None:
+        self.targets = 0
+
+    @property
+    def share(self) -> int:
+        """Bytes that each of them may use."""
+        share = ROOM // (self.targets or 1)
+        if share > MOST_ROOM:
+            return MOST_ROOM
+        return share if share > LEAST_ROOM else LEAST_ROOM
 
 
 class RoundTripTools(NamedTuple):
@@ -94,7 +130,8 @@ class Target(NamedTuple):
     ``addresses`` are known already where only these are to be probed, and ``siblings`` are then the
     others of the same host; ``label`` tells its metrics from those of others, where there are
     others. Whoever named one that ``is_doubted`` may have been forged: it is told no secret.
-    ``next_hops`` are the mail domains that it is an MX host of.
+    ``next_hops`` are the mail domains that it is an MX host of; ``room`` is what it shares with the
+    others.
     """
 
     host: Host
@@ -104,6 +141,7 @@ class Target(NamedTuple):
     is_doubted: bool = False
     siblings: tuple[Address, ...] = ()
     next_hops: NextHops | None = None
+    room: Room = Room()
 
 
 class Connection:
@@ -112,15 +150,20 @@ class Connection:
     ``address`` is the one that answered or was tried last, ``local`` our own end.
     """
 
-    __slots__ = ("address", "addresses", "is_up", "local", "session", "tls")
+    __slots__ = ("_limit", "address", "addresses", "is_up", "local", "session", "tls")
 
-    def __init__(self, addresses: tuple[Address, ...]) -> None:
+    def __init__(self, addresses: tuple[Address, ...], room: int) -> None:
+        self._limit = room if room < REPLY_LIMIT else REPLY_LIMIT
         self.addresses = addresses
         self.address: Address | None = None
         self.local: Address | None = None
         self.is_up = False
-        self.session = Session()
+        self.session = Session(self._limit)
         self.tls: Handshake | None = None
+
+    def begin(self) -> None:
+        """Forget all that was said."""
+        self.session = Session(self._limit)
 
 
 class Transaction:
@@ -155,15 +198,15 @@ class ProbeState:
     """What one probe has learned so far. The only thing that stages change.
 
     ``findings``, ``notes`` and ``held`` are those of the stage under way, see ``report``: they
-    outlive a fault that ends it. ``mask``
-    hides secrets where the server repeats them; ``names`` has the text of the banner and
-    of the reply to HELO, which begin with the server's name for itself; ``lacking`` is a banner
-    without the text that it must have, unless the reply to HELO has it; ``delivery`` is what is
-    known of the message's way.
+    outlive a fault that ends it. ``mask`` hides secrets where the server repeats them; ``names``
+    has the text of the banner and of the reply to HELO, which begin with the server's name for
+    itself; ``lacking`` is a banner without the text that it must have, unless the reply to HELO has
+    it; ``delivery`` is what is known of the message's way; ``room`` is the target's share of it.
     """
 
     __slots__ = (
         "_mask",
+        "_room",
         "connection",
         "delivery",
         "findings",
@@ -172,6 +215,7 @@ class ProbeState:
         "names",
         "notes",
         "prepared",
+        "room",
         "settings",
         "target",
         "transaction",
@@ -181,7 +225,9 @@ class ProbeState:
         self.target = target
         self.settings = settings
         self.prepared = prepared
-        self.connection = Connection(target.addresses)
+        self.room = room = target.room.share
+        self.connection = Connection(target.addresses, room)
+        self._room = room
         self.transaction = Transaction()
         self.findings: list[Finding] = []
         self.held: list[Held] = []
@@ -199,6 +245,22 @@ class ProbeState:
 
             self._mask = Mask(self.prepared.secrets)
         return self._mask
+
+    def kept(self, said: bytes) -> bytes:
+        """Return what is kept of a server's words, to be shown: all, where there is room for it.
+
+        Secrets are masked before: half of one would not be known as such.
+        """
+        if len(said) > LEAST_WORDS:
+            if self._mask is not None or self.prepared.secrets:
+                said = self.mask.applied(said)
+            said = said[: max(LEAST_WORDS, self._room // 2)]
+            self._room -= len(said)
+        return said
+
+    def find(self, *findings: Finding) -> None:
+        """Note findings of the stage under way."""
+        self.findings += [one._replace(said=self.kept(one.said)) for one in findings]
 
     def masked(self, report: Report) -> Report:
         """Return a report in which nothing that other people said holds a secret."""
@@ -255,6 +317,12 @@ def listen(state: ProbeState) -> Procedure[Reply]:
         if not data:
             raise session.closed()
         session.receive(data)
+
+
+def first_word(state: ProbeState, reply: Reply) -> bytes:
+    """Return what a reply begins with, which may be the name that the server has for itself."""
+    text = reply.lines[0][4:]
+    return text if len(text) <= LEAST_WORDS else state.kept((*text.split(None, 1), b"")[0])
 
 
 def require_code(reply: Reply, code: int) -> None:

@@ -83,7 +83,7 @@ def mail(state: ProbeState) -> StageRun:
         if least is not None and asked.size > least:
             # A client that heeds it would not even ask, whatever the answer.
             problem = f"the server announces at most {least} bytes"
-            state.findings.append(Finding("not_offered", problem))
+            state.find(Finding("not_offered", problem))
         parameters += f" SIZE={asked.size}"
     if asked.is_international:
         if not session.offers("SMTPUTF8"):
@@ -116,7 +116,7 @@ def _refuses_all(state: ProbeState, reply: Reply) -> None:
     """
     about = _about(state, reply)
     if about != "login" or state.settings.login is not None:
-        state.findings.append(_unproven(state, "this", about, reply))
+        state.find(_unproven(state, "this", about, reply))
         return
     for test, addresses in _tests(state):
         if addresses:
@@ -157,7 +157,7 @@ def _tests(state: ProbeState) -> tuple[tuple[_Test, tuple[str, ...]], ...]:
 def _judge(state: ProbeState, test: _Test, address: str, reply: Reply) -> None:
     if reply.code < 300:
         problem = f"accepts {address}, {test.accepted}"
-        state.findings.append(Finding(test.kind, problem, reply.raw))
+        state.find(Finding(test.kind, problem, reply.raw))
         state.transaction.is_tainted = True
     elif reply.is_positive or reply.code == 421:
         refused(state, reply, f"{address} proves nothing")
@@ -166,7 +166,7 @@ def _judge(state: ProbeState, test: _Test, address: str, reply: Reply) -> None:
         if about in test.proofs:
             state.notes += (Finding("noted", address, reply.raw),)
         else:
-            state.findings.append(_unproven(state, address, about, reply))
+            state.find(_unproven(state, address, about, reply))
 
 
 def _about(state: ProbeState, reply: Reply, address: str = "") -> About:
@@ -201,7 +201,7 @@ def command(state: ProbeState) -> StageRun:
             refused(state, reply, shown)
         elif text is not None:
             problem = f"{shown}: the reply does not contain {quoted(text)}"
-            state.findings.append(Finding("unmatched", problem, reply.raw))
+            state.find(Finding("unmatched", problem, reply.raw))
 
 
 def reset(state: ProbeState) -> StageRun:
@@ -269,4 +269,4 @@ def refused(state: ProbeState, reply: Reply, what: str) -> None:
         raise Rejected(f"({what})", reply.raw, reply.code)
     kind: Kind = "transient" if reply.is_transient else "rejected"
     hint = greeting_hint(state, reply, what)
-    state.findings.append(Finding(kind, f"{what} {hint}" if hint else what, reply.raw))
+    state.find(Finding(kind, f"{what} {hint}" if hint else what, reply.raw))

@@ -52,6 +52,22 @@ def key_updates() -> Act:
     return Act(lambda connection, over: _repeat(update, (_UPDATE_REQUESTED,), connection, over))
 
 
+def tickets_between_data() -> Act:
+    """Send tickets, and before each a byte of data: no row of records is without (TLS 1.3)."""
+
+    def act(connection: socket.socket, over: threading.Event) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        handle = _handle(connection)
+        for _ in range(100):
+            for _ in range(100):
+                _LIBSSL.SSL_new_session_ticket(handle)
+            connection.send(b"-")
+            if over.is_set() or _is_gone(connection):
+                return
+
+    return Act(act)
+
+
 def _repeat(
     begin: Callable[..., int],
     arguments: tuple[int, ...],
