@@ -74,7 +74,7 @@ def refuses(
     name: str, words: str, *before: ServerStep, by: Question, hint: str = "", cause: str = ""
 ) -> Behaviour:
     """Return the row of a server that ends a login with these words and quits well."""
-    said = f"auth: {by.ours[1]}: {words}{hint} (after # s)"
+    said = f"auth: {by.ours[1]}: {words}{hint} (after # s){cause and f', cause: {cause}'}"
     return critical(name, said, REFUSED, *before, f"{words}\r\n".encode(), *QUIT, asks=by)
 
 
@@ -126,6 +126,7 @@ ROWS = (
         *LOGIN,
         by=BY_LOGIN,
         hint=" (the server wants TLS for this mechanism)",
+        cause="tls required",
     ),
     critical(
         "says 250 to a login instead of 235",
@@ -157,7 +158,7 @@ ROWS = (
     ),
     hangs(
         "never answers the password",
-        "auth: LOGIN: no answer within 1 s",
+        "auth: LOGIN: no answer within 1 s, cause: silent",
         HELOED,
         *(*GIVEN, Hang()),
         asks=BY_LOGIN,

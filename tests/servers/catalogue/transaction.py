@@ -120,7 +120,8 @@ SENDERS = (
     ),
     critical(
         "has no room for a message of that size",
-        "mail: 552 5.3.4 too big (after # s), also mail: the server announces at most 10 bytes",
+        "mail: 552 5.3.4 too big (after # s), cause: message too big, also mail: the server "
+        "announces at most 10 bytes",
         REFUSED,
         *(*extended("SIZE 10"), Expect(b"MAIL FROM:<> SIZE=99"), b"552 5.3.4 too big\r\n", *QUIT),
         asks=_NO_SIZE,
