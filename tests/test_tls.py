@@ -56,7 +56,7 @@ def test_tls_is_no_remedy_where_there_is_some(pki: Certificates, said: str) -> N
     offer = (EHLO, b"250-mx.example\r\n250 AUTH PLAIN\r\n", Expect(b"AUTH PLAIN"))
     script = (Handshake(pki.context("good")), BANNER, *offer, said.encode() + b"\r\n", *QUIT)
     done = meets(pki, script, "--ssl", "-U", "me", "-P", "x", "-A", "PLAIN")
-    assert (done.code, done.line) == (2, f"SMTP CRITICAL - auth: {said} (after # s)")
+    assert (done.code, done.line) == (2, f"SMTP CRITICAL - auth: PLAIN: {said} (after # s)")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ def refuses(
     name: str, words: str, *before: ServerStep, by: Question, hint: str = "", cause: str = ""
 ) -> Behaviour:
     """Return the row of a server that ends a login with these words and quits well."""
-    said = f"auth: {by.ours[1]}: {words}{hint} (after # s){cause and f', cause: {cause}'}"
+    ending = f", cause: {cause}" if cause else ""
+    said = f"auth: {by.ours[1]}: {words}{hint} (after # s){ending}"
     return critical(name, said, REFUSED, *before, f"{words}\r\n".encode(), *QUIT, asks=by)
 
 
