@@ -48,13 +48,17 @@ if TYPE_CHECKING:
         "violation",
     ]
     Why = Literal[
+        "bad authority",
         "expired",
         "malformed",
         "not yet valid",
         "other",
         "self-signed",
         "unknown issuer",
+        "weak authority",
+        "weak key",
         "wrong name",
+        "wrong purpose",
     ]
     Reason = Literal[
         "",
@@ -64,7 +68,9 @@ if TYPE_CHECKING:
         "masked",
         "mechanism",
         "more replies",
+        "name unknown",
         "no route",
+        "nothing shared",
         "null mx",
         "other ports only",
         "partly refused",
@@ -203,7 +209,13 @@ class DnsFailed(DnsUnanswered):
 class NoPolicy(PeerFault):
     """There is no policy of the kind that was asked for, or none that anybody could follow."""
 
-    kind = "no_policy"
+    kind: ClassVar[Kind] = "no_policy"
+
+
+class UntestedPolicy(NoPolicy):
+    """The policy is malformed, but says that it is only being tested."""
+
+    kind = "misconfigured"
 
 
 class Insecure(PeerFault):

@@ -36,11 +36,11 @@ _WORDS: dict[type, tuple[str, ...]] = {
     report.Observation: ("failure", "findings", "notes"),
     report.Failure: ("problem", "said"),
     report.Finding: ("problem", "said"),
-    report.PolicyResult: ("findings", "notes", "held"),
+    report.PolicyResult: ("findings", "notes", "held", "certificates"),
     report.Exchange: ("data",),
-    report.TlsFacts: ("certificate",),
+    report.TlsFacts: ("certificate", "issuers"),
     report.Certificate: ("subject", "issuer", "names"),
-    report.Delivery: ("hops", "authentication", "spam", "notes"),
+    report.Delivery: ("hops", "authentication", "spam", "notes", "certificates"),
     report.Hop: ("host",),
 }
 

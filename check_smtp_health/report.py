@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from check_smtp_health.errors import Kind, Reason
 
+    Key = Literal["", "RSA", "ECDSA"]
+
 
 MILLISECOND = 0.001
 
@@ -74,7 +76,8 @@ class PolicyResult(NamedTuple):
     findings, ``listings`` how many DNSBLs list the server, where one was asked, ``is_pinned``
     whether the records of the server vouch for its certificate, whatever that says itself. ``held``
     is what was seen to hold, in a few words, where nothing is wrong; ``measures`` are further
-    metrics, by label.
+    metrics, by label; ``certificates`` are those that were met on the way, whose dates count, too;
+    ``mode`` is how far a policy is enforced.
     """
 
     name: str
@@ -84,6 +87,8 @@ class PolicyResult(NamedTuple):
     is_pinned: bool = False
     held: str = ""
     measures: tuple[tuple[str, int], ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+    mode: Literal["", "enforce", "testing", "none"] = ""
 
 
 class Exchange(NamedTuple):
@@ -98,7 +103,12 @@ class Certificate(NamedTuple):
     """What a server's certificate says, raw. Dates are in UTC; ``names`` are those it is for.
 
     ``days`` are the whole days that it is still valid, or, negative, has no longer been;
-    ``days_until_valid`` those until it becomes valid.
+    ``days_until_valid`` those until it becomes valid. ``left`` and ``lifetime`` are in days, too,
+    with their fractions; ``term`` is the lifetime of the certificate that the chain is for, where
+    that is shorter: once it is renewed, it may have a chain of its own. ``role`` is what it is in
+    a chain, empty for the server's own; ``origin`` where it comes from, where the server did not
+    show it, ``host`` whose it is, where that is not the server of the session, ``key`` the kind of
+    key by which it was asked for.
     """
 
     subject: str
@@ -110,6 +120,13 @@ class Certificate(NamedTuple):
     is_early: bool
     days: int
     days_until_valid: int
+    left: float = 0.0
+    lifetime: float = 0.0
+    term: float = 0.0
+    role: Literal["", "intermediate", "root"] = ""
+    origin: Literal["", "authorities"] = ""
+    host: str = ""
+    key: Key = ""
 
     @property
     def expiry(self) -> str:
@@ -135,8 +152,9 @@ def _counted(days: int) -> str:
 class TlsFacts(NamedTuple):
     """What a handshake agreed on. ``certificate`` is None where it could not be read.
 
-    Then ``unread`` is what is to be said of that. ``is_pinned`` says that its dates do not matter,
-    see ``PolicyResult``.
+    Then ``unread`` is what is to be said of that. ``issuers`` are the other certificates that it
+    stands on: those that the server showed, and the authority's. ``is_pinned`` says that the dates
+    do not matter, see ``PolicyResult``.
     """
 
     version: str
@@ -144,6 +162,7 @@ class TlsFacts(NamedTuple):
     certificate: Certificate | None = None
     unread: Finding | None = None
     is_pinned: bool = False
+    issuers: tuple[Certificate, ...] = ()
 
 
 class Hop(NamedTuple):
@@ -160,7 +179,8 @@ class Delivery(NamedTuple):
     """How a message came, raw: where it was seen, the servers on its way, what they said of it.
 
     ``authentication`` has the results of methods (SPF, DKIM, DMARC), ``spam`` the fields that spam
-    filters left; ``notes`` are our own words about the clean-up.
+    filters left; ``notes`` are our own words about the clean-up; ``certificates`` are those of the
+    mailboxes' servers.
     """
 
     places: tuple[str, ...]
@@ -168,6 +188,7 @@ class Delivery(NamedTuple):
     authentication: tuple[tuple[str, str], ...] = ()
     spam: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
 
 
 class Report(NamedTuple):

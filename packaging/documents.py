@@ -38,7 +38,7 @@ WORDS = {
     "--print-definition": tuple(definitions.FILES),
     "--proxy": ("v1", "v2"),
     "--tempfail": STATES,
-    "--tls-min": ("1.2", "1.3"),
+    "--tls-min": ("1.0", "1.1", "1.2", "1.3"),
 }
 """The words that an option's value is one of."""
 

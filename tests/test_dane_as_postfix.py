@@ -29,9 +29,10 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step
 KNOWS_CHAIN = sys.version_info >= (3, 10)
 
 HOST, OLD, OTHER, DOMAIN, TARGET, ALONE, DIRECT, SELF, NICK = (
-    f"127.0.0.{number}" for number in range(1, 10)
+    f"127.0.0.{number}" for number in range(2, 11)
 )
-"""Where servers are. Which certificates they show, ``world`` has."""
+"""Where servers are, an MX host at 127.0.0.1 would not be probed. Which certificates they show,
+``world`` has."""
 
 VERIFIED, UNTRUSTED, KEPT = "Verified", "Untrusted", "TLSA lookup error"
 """What Postfix says: it trusts the server, does not, or keeps the mail back."""

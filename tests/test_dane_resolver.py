@@ -22,6 +22,9 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step
 
 RESOLVER = "127.0.0.53"
 
+MX = "127.0.0.2"
+"""Where the mail server is: an MX host at 127.0.0.1 would not be probed."""
+
 BLIND = "the resolver 127.0.0.1 does not validate DNSSEC (no AD, not even for the root)"
 
 
@@ -50,14 +53,14 @@ class World:
     @property
     def zones(self) -> tuple[Zone, ...]:
         """A signed zone, all of which is right."""
-        records = f"@ MX 10 mx\nmx A 127.0.0.1\n_{self.port}._tcp.mx TLSA {self.record}\n"
+        records = f"@ MX 10 mx\nmx A {MX}\n_{self.port}._tcp.mx TLSA {self.record}\n"
         return (Zone("mail.test", records, SIGNED),)
 
     def answers(self, *secure: str) -> dict[tuple[str, str], Answer]:
         """Return what a scripted resolver says; what it calls secure are records of these types."""
         known = {
             ("mail.test", "MX"): "MX 10 mx.mail.test.",
-            ("mx.mail.test", "A"): "A 127.0.0.1",
+            ("mx.mail.test", "A"): f"A {MX}",
             (f"_{self.port}._tcp.mx.mail.test", "TLSA"): f"TLSA {self.record}",
         }
         return {key: Answer((text,), is_secure=key[1] in secure) for key, text in known.items()}
@@ -76,7 +79,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (leaf,) = x509.load_pem_x509_certificates(Path(path).read_bytes())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
-    with ScriptedServer(script(context)).running() as server:
+    with ScriptedServer(script(context), address=MX).running() as server:
         yield World(server.port, tlsa(leaf, "3 1 1"))
 
 
@@ -84,7 +87,7 @@ def test_a_resolver_that_does_not_validate(world: World) -> None:
     with dns.running(*world.zones, validates=False) as names:
         assert world.check("mx.mail.test", names.nameserver) == (
             3,
-            f"SMTP UNKNOWN - mx.mail.test dane: {BLIND} [127.0.0.1]",
+            f"SMTP UNKNOWN - mx.mail.test dane: {BLIND} [{MX}]",
         )
         # Of a domain it is said once.
         assert world.check("mail.test", names.nameserver, "--mx") == (
@@ -109,8 +112,8 @@ def test_the_system_s_resolver_does_not_validate(world: World, tmp_path: Path) -
     # There is no server in that network, which is told besides.
     assert world.masked(outcome) == (
         2,
-        "SMTP CRITICAL - mx.mail.test connect: connection refused (after # s), also dane: "
-        f"{BLIND.replace('127.0.0.1', RESOLVER)} [127.0.0.1]",
+        "SMTP CRITICAL - mx.mail.test connect: connection refused (after # s), cause: refused, "
+        f"also dane: {BLIND.replace('127.0.0.1', RESOLVER)} [{MX}]",
     )
 
 
@@ -128,13 +131,13 @@ LOOSE_A = "the addresses of mx.mail.test are not DNSSEC-secure, so that no TLSA 
             ("MX",),
             None,
             2,
-            f"CRITICAL - mx.mail.test dane: {LOOSE} [127.0.0.1], 0 of 1 healthy",
+            f"CRITICAL - mx.mail.test dane: {LOOSE} [{MX}], 0 of 1 healthy",
         ),
         (
             ("MX", "TLSA"),
             None,
             2,
-            f"CRITICAL - mx.mail.test dane: {LOOSE_A} [127.0.0.1], 0 of 1 healthy",
+            f"CRITICAL - mx.mail.test dane: {LOOSE_A} [{MX}], 0 of 1 healthy",
         ),
         (("A", "TLSA"), None, 2, f"CRITICAL - mail.test dane: {LOOSE_MX}, 1 of 1 healthy"),
         # and where nobody knows the root there is none against it.
@@ -142,7 +145,7 @@ LOOSE_A = "the addresses of mx.mail.test are not DNSSEC-secure, so that no TLSA 
             (),
             fails("SERVFAIL"),
             2,
-            f"CRITICAL - mail.test dane: {LOOSE_MX}, also mx.mail.test dane: {LOOSE} [127.0.0.1], "
+            f"CRITICAL - mail.test dane: {LOOSE_MX}, also mx.mail.test dane: {LOOSE} [{MX}], "
             "0 of 1 healthy",
         ),
     ],

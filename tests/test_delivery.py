@@ -12,7 +12,7 @@ import pytest
 
 from check_smtp_health.roundtrip.message import mark
 from tests import masking, plugin
-from tests.servers.authority import Authority
+from tests.servers.authority import Authority, after
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.loopback import free_port
 from tests.servers.network import private
@@ -517,24 +517,49 @@ def test_what_was_offered_before_tls_does_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "days", "said"),
+    ("names", "days", "said", "code"),
     [
         (
             ("other.example",),
             90,
             "certificate is for another name, try --no-verify",
+            0,
         ),
-        (("127.0.0.1",), -3, "certificate has expired"),
+        (("127.0.0.1",), -3, "certificate has expired", 2),
     ],
 )
-def test_untrusted(names: tuple[str, ...], days: int, said: str, tmp_path: Path) -> None:
+def test_untrusted(names: tuple[str, ...], days: int, said: str, code: int, tmp_path: Path) -> None:
     authority = Authority.made(tmp_path, "CA")
     script = (Handshake(authority.serving(*names, days=days)), *WHOLE)
     run = trip(script, "--ca-file", authority.path, scheme="imaps")
     line = f"delivery: BOX/INBOX: {said} (after # s), cause: certificate"
     assert (run.code, run.line) == (2, line)
     run = trip(script, "--no-verify", scheme="imaps")
-    assert (run.code, run.box.faults) == (0, [])
+    assert (run.code, run.box.faults) == (code, [])
+    expired = f"delivery: the certificate of 127.0.0.1 expired 3 days ago, {after(-3):%Y-%m-%d}"
+    assert (run.line == expired) is bool(code)
+
+
+@pytest.mark.parametrize(
+    ("days", "options", "code", "said"),
+    [
+        (2, (), 2, "expires in 2 days, {} (limit 3)"),
+        (13, (), 1, "expires in 13 days, {} (limit 14)"),
+        (13, ("--no-verify",), 1, "expires in 13 days, {} (limit 14)"),
+        (2, ("--ignore-certificate-expiration",), 0, ""),
+        (20, (), 0, ""),
+    ],
+)
+def test_the_mailboxes_certificate_counts(
+    tmp_path: Path, days: int, options: tuple[str, ...], code: int, said: str
+) -> None:
+    authority = Authority.made(tmp_path, "CA")
+    script = (Handshake(authority.serving("127.0.0.1", days=days)), *WHOLE)
+    run = trip(script, "--ca-file", authority.path, *options, scheme="imaps")
+    assert (run.code, run.box.faults) == (code, [])
+    if said:
+        expiry = said.format(f"{after(days):%Y-%m-%d}")
+        assert run.line == f"delivery: the certificate of 127.0.0.1 {expiry}"
 
 
 def test_unreachable() -> None:

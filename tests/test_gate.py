@@ -20,7 +20,9 @@ EVIL = (
     "x|time=9 <svg/onload=a> [CRITICAL] (OK] [UP) [DOWN](WARNING)\0\x1b[31m\x85\u202e\u2028\ud800 "
 )
 
-CERTIFICATE = report.Certificate("", "", (), "2026-01-01", "2027-01-01", False, False, 59, -9)
+CERTIFICATE = report.Certificate(
+    "", "", (), "2026-01-01", "2027-01-01", False, False, 59, -9, 59.5, 90.0
+)
 
 OURS: dict[type, dict[str, Any]] = {
     report.Finding: {"kind": "misconfigured"},
@@ -46,6 +48,8 @@ def evil(kind: Any, /, **others: Any) -> Any:
             words[name] = ((EVIL, EVIL),)
         elif name == "certificate":
             words[name] = evil(report.Certificate)
+        elif name in ("certificates", "issuers"):
+            words[name] = (evil(report.Certificate)._replace(role="intermediate"),)
     if kind is report.Certificate:
         return CERTIFICATE._replace(**words)
     return kind(**{**words, **OURS[kind], **others})
@@ -153,7 +157,7 @@ TOLD: dict[str, tuple[tuple[str, ...], Answers, Answer]] = {
         records(f"TLSA 3 1 1 {'ab' * 32}"),
     ),
     "a TLSRPT record": (
-        ("--mta-sts",),
+        ("--ssl", "--mta-sts"),
         {
             ("mx.test", "A"): A,
             ("mx.test", "MX"): records(),

@@ -55,7 +55,7 @@ RECIPIENT = ("-f", "me@example.net", "--rcpt", KNOWN)
             ("-f", "me@example.net", "--size", "2000"),
             2,
             "CRITICAL - mail: 552 5.3.4 Message size exceeds fixed limit (after # s), "
-            "cause: message too big",
+            "cause: message too big, also mail: the server announces at most 1000 bytes",
             id="message_size_limit",
         ),
         pytest.param(
@@ -86,8 +86,9 @@ RECIPIENT = ("-f", "me@example.net", "--rcpt", KNOWN)
             {"smtpd_helo_restrictions": "check_helo_access static:REJECT"},
             RECIPIENT,
             2,
-            f"CRITICAL - rcpt: {KNOWN}: 554 5.7.1 (client.example): Helo command rejected: Access "
-            "denied (after # s), cause: helo rejected",
+            f"CRITICAL - rcpt: {KNOWN} (we said HELO client.example, try -F): 554 5.7.1 "
+            "(client.example): Helo command rejected: Access denied (after # s), cause: helo "
+            "rejected",
             id="check_helo_access",
         ),
         pytest.param(

@@ -177,10 +177,7 @@ CANNOT_TELL = "certificate: its dates cannot be read, cause: certificate"
 
 FINE = "answered in # s (slowest: banner # s), TLS 1.3, certificate expires in 90 days, #"
 
-MISDATED = (
-    "tls: certificate format error in certificate's notAfter field, try --ca-file or "
-    "--no-verify, cause: certificate"
-)
+MISDATED = "tls: certificate format error in certificate's notAfter field, cause: certificate"
 
 ODDITIES: dict[str, tuple[str, str]] = {
     **dict.fromkeys(ODD, (FINE, CANNOT_TELL)),

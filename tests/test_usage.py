@@ -200,7 +200,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("-S", "--ssl"), "--ssl: cannot be combined with -S"),
     (("--sni=127.0.0.1", "-S"), "--sni: '127.0.0.1' is not a host name"),
-    (("-S", "--tls-min", "1.1"), "--tls-min: '1.1' is neither 1.2 nor 1.3"),
+    (("-S", "--tls-min", "1.4"), "--tls-min: '1.4' is none of 1.0, 1.1, 1.2 and 1.3"),
     (("-D", "soon"), "-D: 'soon' is not a number of days W[,C]"),
     (("-D", "1,2,3"), "-D: '1,2,3' is not a number of days W[,C]"),
     (("-S", "--key", "k"), "--key: needs --cert FILE"),

@@ -15,10 +15,11 @@ from tests import needs, plugin
 from tests.plugin import Outcome
 from tests.servers import tinyproxy
 from tests.servers.authority import Authority
-from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.loopback import free_port
 from tests.servers.name_server import NameServer, records
 from tests.servers.scripted import (
+    Expect,
     Forever,
     Handshake,
     Hang,
@@ -28,8 +29,8 @@ from tests.servers.scripted import (
     Swallow,
 )
 
-HTTPS = "127.0.0.44"
-"""Where the policy is served; only the proxy knows."""
+HTTPS, SMTP = "127.0.0.44", "127.0.0.45"
+"""Where the policy is served, which only the proxy knows, and where the MX host is."""
 
 POLICY = b"version: STSv1\nmode: enforce\nmx: mx.mail.test\nmax_age: 604800\n"
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n" + POLICY
@@ -57,7 +58,7 @@ class World:
         """Check the domain in that environment."""
         outcome = plugin.run(
             *("-H", "mail.test", "-p", str(self.smtp.port), "-F", "me.example", "--mx"),
-            *("-t", deadline, "--nameserver", self.names.nameserver, "--mta-sts"),
+            *("-t", deadline, "--nameserver", self.names.nameserver, "--mta-sts", "-S"),
             *("--ca-file", self.authority.path, *arguments),
             environment=environment,
         )
@@ -85,13 +86,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     shown = Handshake(authority.serving("mta-sts.mail.test"))
     answers = {
         ("mail.test", "MX"): records("MX 10 mx.mail.test."),
-        ("mx.mail.test", "A"): records("A 127.0.0.1"),
+        ("mx.mail.test", "A"): records(f"A {SMTP}"),
         ("_mta-sts.mail.test", "TXT"): records('TXT "v=STSv1; id=1"'),
         ("proxy.test", "A"): records("A 127.0.0.1"),
     }
+    session = (
+        *(BANNER, EHLO, b"250-mx.mail.test\r\n250 STARTTLS\r\n"),
+        *(Expect(b"STARTTLS"), b"220 go\r\n", Handshake(authority.serving("mx.mail.test"))),
+        *(EHLO, b"250 mx.mail.test\r\n", *QUIT),
+    )
     policy_host = ScriptedServer((shown, Swallow(), PAGE), address=HTTPS, port=443)
     with ExitStack() as stack:
-        smtp = stack.enter_context(ScriptedServer((BANNER, *HELO, *QUIT)).running())
+        smtp = stack.enter_context(ScriptedServer(session, address=SMTP).running())
         names = stack.enter_context(NameServer(answers).running())
         stack.enter_context(policy_host.running())
         yield World(smtp, names, policy_host, authority)
@@ -223,7 +229,7 @@ def test_the_family_and_the_source_hold_for_the_proxy(world: World) -> None:
 )
 def test_a_proxy_that_cannot_be_used(url: str, arguments: tuple[str, ...], problem: str) -> None:
     outcome = plugin.run(
-        *("-H", "mail.test", "--mta-sts", *arguments), environment={"https_proxy": url}
+        *("-H", "mail.test", "--mta-sts", "-S", *arguments), environment={"https_proxy": url}
     )
     assert (outcome.code, outcome.stdout, outcome.stderr) == (3, f"SMTP UNKNOWN - {problem}\n", "")
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # Which connections the options about TLS are about: that of the session, those to the mailboxes as
 # well, that to the policy host as well.
-_SESSION_TLS = ("sni",)
+_SESSION_TLS = ("sni", "all-certificates")
 _MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expiration")
 _POLICY_TLS = ("ca-file", "ca-path")
 
@@ -59,7 +59,7 @@ _NEED_MAILBOX = (
     *("mailbox-pass-file", "reply", "clean", "delivery-timeout", "require-auth-results"),
 )
 
-_SWITCHES = ("no-verify", "ignore-certificate-expiration")
+_SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
 
 def build(  # noqa: PLR0913
@@ -210,6 +210,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         keyfile=options.last("key"),
         minimum=parsers.tls_min(options.last("tls-min") or "1.2"),
         judge_expiry=not options.count("ignore-certificate-expiration"),
+        all_certificates=bool(options.count("all-certificates")),
     )
 
 
@@ -426,7 +427,9 @@ def _judging(
     tempfail = options.last("tempfail")
     verbose = options.count("verbose")
     return Judging(
-        limits=thresholds.limits(options, stages, has_tls=bool(tls.mode)),
+        limits=thresholds.limits(
+            options, stages, has_tls=bool(tls.mode or options.count("mailbox"))
+        ),
         timeout_state=parsers.timeout_state(options.last("timeout")),
         tempfail=parsers.state("tempfail", "warning" if tempfail is None else tempfail),
         verbose=verbose,

@@ -146,17 +146,32 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "do not verify the certificate's chain and name; expiry is judged all the same",
             ),
             Option(
-                ("--ca-file", "--cafile"), "FILE", "trust anchors (PEM) instead of the system's"
+                ("--ca-file", "--cafile"),
+                "FILE",
+                "trust anchors (PEM) instead of the system's: roots, intermediates or the server's "
+                "own certificate",
             ),
             Option(("--ca-path", "--capath"), "DIR", "hashed directory of trust anchors, likewise"),
             Option(("--cert",), "FILE", "client certificate to show (PEM)"),
             Option(("--key",), "FILE", "its key (default: in the file of --cert)"),
-            Option(("--tls-min",), "VERSION", "lowest version that is fine: 1.2 (default) or 1.3"),
+            Option(
+                ("--tls-min",),
+                "VERSION",
+                "lowest version that is fine: 1.0, 1.1, 1.2 (default) or 1.3",
+            ),
             Option(
                 ("-D", "--certificate"),
                 "W[,C]",
-                "days of validity left below which the state is WARNING, CRITICAL (default: 14,3; "
-                "0 turns it off); implies --starttls, or --ssl on port 465",
+                "what must be left of the validity of every certificate, else WARNING, CRITICAL: "
+                "days (14 or 1.5) or a share of its lifetime (33%); default: 14 days but at most a "
+                "third, 3 days but at most a tenth; 0 turns it off; implies --starttls, or --ssl "
+                "on port 465",
+            ),
+            Option(
+                ("--all-certificates",),
+                "",
+                "look at the RSA and at the ECDSA certificate, by a second handshake for each "
+                "(TLS 1.2)",
             ),
             Option(
                 ("--ignore-certificate-expiration",),
@@ -306,7 +321,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--mta-sts",),
                 "",
-                "HOST is a mail domain: its MTA-STS policy must be there and cover its MX set",
+                "HOST is a mail domain: its MTA-STS policy must be there and cover its MX set, and "
+                "each MX host's certificate must be good by the authorities; needs TLS",
             ),
             Option(
                 ("--sender",),

@@ -393,8 +393,8 @@ def proxy(given: str) -> str:
 
 def tls_min(given: str) -> str:
     """Return the lowest TLS version."""
-    if given not in ("1.2", "1.3"):
-        raise UsageFault("tls-min", f"{quoted(given)} is neither 1.2 nor 1.3")
+    if given not in ("1.0", "1.1", "1.2", "1.3"):
+        raise UsageFault("tls-min", f"{quoted(given)} is none of 1.0, 1.1, 1.2 and 1.3")
     return given
 
 

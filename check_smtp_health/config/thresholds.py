@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config.parsers import SECONDS, is_digits
+from check_smtp_health.config.parsers import SECONDS
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.namedtuple import NamedTuple
@@ -30,8 +30,12 @@ DNSBL = "dnsbl"
 HEALTHY = "healthy"
 """The label of the number of targets that are OK or WARNING."""
 
-DEFAULT_DAYS = ("14", "3")
-"""Days of validity left below which a certificate is WARNING, CRITICAL."""
+DEFAULT_DAYS = {"warning": ("14", 1 / 3), "critical": ("3", 1 / 10)}
+"""Days of validity left below which a certificate is WARNING, CRITICAL, and the part of its
+lifetime that they are at most: one of 6 days is renewed when 2 are left."""
+
+_DAYS = r"\d{1,5}(?:\.\d{1,3})?"
+_SHARE = r"\d{1,2}(?:\.\d{1,3})?%"
 
 RANGE_LIMIT = 40
 """Characters of a threshold range: two numbers more exact than any clock."""
@@ -42,16 +46,34 @@ _INFINITE = float("inf")
 
 
 class Range(NamedTuple):
-    """What is fine, ends included, or, inverted, what is not; ``text`` is its plainest form."""
+    """What is fine, ends included, or, inverted, what is not; ``text`` is its plainest form.
+
+    Of days that a certificate has left, ``share`` is the part of its lifetime that they need be at
+    most: ``applied_to`` a lifetime, it is a range like any other.
+    """
 
     start: float
     end: float
     is_inverted: bool
     text: str
+    share: float | None = None
 
     def is_violated(self, value: float) -> bool:
         """Whether the value raises an alert."""
         return (self.start <= value <= self.end) is self.is_inverted
+
+    def applied_to(self, lifetime: float, term: float) -> Range:
+        """Return the range for a certificate of that lifetime, in days.
+
+        It has a share only where that is what it comes from; of nothing but a share, an authority's
+        certificate is given that of the ``term`` of the one that it vouches for.
+        """
+        least = _INFINITE
+        if self.share is not None:
+            least = self.share * (term if self.start == _INFINITE else lifetime)
+        if self.start <= least:
+            return self._replace(share=None)
+        return Range(least, self.end, self.is_inverted, f"{_rounded(least)}:", self.share)
 
 
 class Limits(NamedTuple):
@@ -63,6 +85,15 @@ class Limits(NamedTuple):
     def has(self, label: str) -> bool:
         """Whether there is any range for that label."""
         return label in self.warning or label in self.critical
+
+    def of_certificate(self, lifetime: float, term: float) -> Limits:
+        """Return the limits for a certificate, see ``Range.applied_to``."""
+        return Limits(
+            *(
+                {DAYS: ranges[DAYS].applied_to(lifetime, term)} if DAYS in ranges else {}
+                for ranges in self
+            )
+        )
 
     def violated(self, label: str, value: float) -> tuple[Threshold, Range] | None:
         """Return the worst state whose range the value violates, and that range."""
@@ -133,8 +164,8 @@ def _listings(options: Options, option: Threshold) -> dict[str, Range]:
 
 def _days(options: Options, state: Threshold, *, has_tls: bool) -> dict[str, Range]:
     given = options.last("certificate")
-    parts = DEFAULT_DAYS if given is None else given.split(",")
-    if len(parts) > 2 or not all(is_digits(part) and len(part) <= 5 for part in parts):
+    parts = [] if given is None else given.split(",")
+    if len(parts) > 2 or not all(re.fullmatch(f"{_DAYS}|{_SHARE}", part, re.A) for part in parts):
         from check_smtp_health.config import remedies
 
         remedy = remedies.number(given or "", remedies.DAYS)
@@ -142,8 +173,21 @@ def _days(options: Options, state: Threshold, *, has_tls: bool) -> dict[str, Ran
         raise UsageFault("certificate", problem)
     if not has_tls or options.count("ignore-certificate-expiration"):
         return {}
-    days = int((*parts, "0")[0 if state == "warning" else 1])
-    return {DAYS: parse("certificate", f"{days}:")} if days else {}
+    if given is None:
+        days, share = DEFAULT_DAYS[state]
+        return {DAYS: parse("certificate", f"{days}:")._replace(share=share)}
+    part = (*parts, "0")[0 if state == "warning" else 1]
+    number = float(part.rstrip("%"))
+    if not number:
+        return {}
+    if part.endswith("%"):
+        return {DAYS: Range(_INFINITE, _INFINITE, False, f"{part}:", number / 100)}
+    return {DAYS: parse("certificate", f"{number:.3f}".rstrip("0").rstrip(".") + ":")}
+
+
+def _rounded(days: float) -> str:
+    """Return a number of days as exactly as a person wants it."""
+    return f"{round(days, 1 if days >= 1 else 3):g}"
 
 
 def parse(option: str, text: str) -> Range:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.config.thresholds import Range
     from check_smtp_health.judge.nagios import Result
-    from check_smtp_health.report import Observation, Report
+    from check_smtp_health.report import Certificate, Observation, Report
 
     State = Any  # nagiosplugin has no types
 
@@ -100,10 +100,11 @@ class _Perfdata:
     """What was measured in one run, as perfdata, in the order of a session."""
 
     def __init__(self, settings: Settings) -> None:
+        self._of_days = settings.judging.limits
         warning, critical = settings.judging.limits
         self._limits = {
             label: f";{_text(warning.get(label))};{_text(critical.get(label))}"
-            for label in (TIME, *NAMES, DAYS, DNSBL, HEALTHY)
+            for label in (TIME, *NAMES, DNSBL, HEALTHY)
         }
         most = f";{settings.endpoint.timeout:.6f}".rstrip("0").rstrip(".")
         self._seconds = [
@@ -121,9 +122,7 @@ class _Perfdata:
             if label in times
         ]
         if target.certificate is not None:
-            # Days may be less than 0, so there is no least; nothing follows the limits.
-            limits = self._limits[DAYS].rstrip(";")
-            items.append(f"{begin}{DAYS}{end}{target.certificate.days}{limits}")
+            items.append(f"{begin}{DAYS}{end}{self._days(target.certificate)}")
         items += [
             f"{begin}{DNSBL}{end}{result.listings}{self._limits[DNSBL]};0"
             for result in target.report.policies
@@ -135,6 +134,15 @@ class _Perfdata:
             for label, value in result.measures
         ]
         return items
+
+    def _days(self, certificate: Certificate) -> str:
+        """Return the days left, which may be less than 0, so that there is no least; and limits."""
+        limits = self._of_days.of_certificate(certificate.lifetime, certificate.term)
+        texts = [_text(ranges.get(DAYS)) for ranges in limits]
+        # What is held against a limit with a fraction needs one, too.
+        is_exact = any("." in text for text in texts) and not certificate.is_expired
+        days = f"{certificate.left:.3f}" if is_exact else str(certificate.days)
+        return ";".join((days, *texts)).rstrip(";")
 
     def of_service(self, healthy: int, count: int) -> str:
         """Return the item for all targets together: how many of them are healthy."""

@@ -8,12 +8,13 @@ from check_smtp_health.judge.nagios import Context, Critical, Ok, Result, Warn
 from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_with
 from check_smtp_health.report import duration
 from check_smtp_health.stages import NAMES, OUTSIDE
+from check_smtp_health.stages.state import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from check_smtp_health.config.settings import Judging, Settings
+    from check_smtp_health.config.settings import Judging, Settings, Tls
     from check_smtp_health.config.thresholds import Limits, Range
     from check_smtp_health.judge.nagios import Metric
     from check_smtp_health.judge.resources import MailServer, MailService
@@ -28,7 +29,7 @@ def contexts(settings: Settings) -> tuple[Context, ...]:
     limits = judging.limits
     return (
         *(_SecondsContext(label, limits) for label in (TIME, *NAMES) if limits.has(label)),
-        _CertificateContext(DAYS, limits),
+        _CertificateContext(limits, settings.tls),
         _FailureContext("failure", judging),
         _FindingContext("finding", judging),
         _PolicyContext("policy", judging),
@@ -70,21 +71,31 @@ class _SecondsContext(_RangeContext):
         return Result(state, text, metric)
 
 
-class _CertificateContext(_RangeContext):
+class _CertificateContext(Context):  # type: ignore[misc]
     """Judges the days left; an expired certificate is CRITICAL whatever the limits."""
+
+    def __init__(self, limits: Limits, tls: Tls) -> None:
+        super().__init__(DAYS)
+        self._limits = limits
+        self._tls = tls
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
         certificate = metric.value
+        name = named(certificate, self._tls)
+        about = f"{metric.name}: {name} " if name != metric.name else f"{metric.name}: "
         if certificate.is_expired:
-            return Result(Critical, f"certificate: {certificate.expiry}", metric)
+            return Result(Critical, about + certificate.expiry, metric)
         if certificate.is_early:
-            return Result(Critical, f"certificate: {certificate.beginning}", metric)
-        violated = self.violated(certificate.days)
+            return Result(Critical, about + certificate.beginning, metric)
+        limits = self._limits.of_certificate(certificate.lifetime, certificate.term)
+        violated = limits.violated(DAYS, certificate.left)
         if violated is None:
             return Result(Ok, None, metric)
         state, limit = violated
-        text = f"certificate: {certificate.expiry} (limit {limit.text.rstrip(':')})"
-        return Result(state, text, metric)
+        days = limit.text.rstrip(":")
+        if limit.share is not None:  # worked out from the lifetime, and typed by nobody
+            days = "1 day" if days == "1" else f"{days} days"
+        return Result(STATES[state], f"{about}{certificate.expiry} (limit {days})", metric)
 
 
 class _FailureContext(Context):  # type: ignore[misc]

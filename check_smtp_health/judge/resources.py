@@ -5,7 +5,7 @@ from __future__ import annotations
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown, Warn
 from check_smtp_health.judge.states import FAILURES, REFUSALS, is_failed, kind_of
-from check_smtp_health.stages import QUIT, TLS
+from check_smtp_health.stages import DELIVERY, QUIT, TLS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,19 +95,31 @@ class MailServer(Resource):  # type: ignore[misc]
                 yield Metric(label, round(seconds, 6))
 
     def _validity(self) -> Iterator[Metric]:
-        """Give what is held against the certificate, unless all is said about it.
+        """Give what is held against each certificate, unless all is said about it.
 
         One that was rejected is a problem already, and says whether it has expired; one that TLSA
         records vouch for may expire (RFC 7672 section 3.1.1), but not be malformed.
         """
+        if not self._judges_expiry:
+            return
+        judged = []
         tls = self.report.tls
         failed = [seen.stage for seen in self.report.observations if seen.failure is not None]
-        if tls is None or TLS in failed or not self._judges_expiry:
-            return
-        if tls.unread is not None:
-            yield Metric("certificate", tls.unread, context="policy")
-        if tls.certificate is not None and not tls.is_pinned:
-            yield Metric(DAYS, tls.certificate)
+        if tls is not None and TLS not in failed:
+            if tls.unread is not None:
+                yield Metric("certificate", tls.unread, context="policy")
+            if not tls.is_pinned:
+                own = () if tls.certificate is None else (tls.certificate,)
+                for certificate in (*own, *tls.issuers):
+                    judged.append(_identity(certificate))
+                    yield Metric("certificate", certificate, context=DAYS)
+        for result in self.report.policies:
+            for certificate in result.certificates:
+                if _identity(certificate) not in judged:
+                    yield Metric(result.name, certificate, context=DAYS)
+        if self.report.delivery is not None:
+            for certificate in self.report.delivery.certificates:
+                yield Metric(DELIVERY, certificate, context=DAYS)
 
 
 class MailService(Resource):  # type: ignore[misc]
@@ -130,6 +142,11 @@ class MailService(Resource):  # type: ignore[misc]
         counted = [target for target in self._targets if target.is_counted]
         healthy = sum(id(target) not in failing for target in counted)
         yield Metric(HEALTHY, healthy, max=len(counted))
+
+
+def _identity(certificate: Certificate) -> Certificate:
+    """Return what tells certificates apart: the time left depends on when it was read."""
+    return certificate._replace(left=0.0)
 
 
 def _observed(metric: Metric) -> tuple[Observation | None, Failure | Finding | None]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.judge.nagios import Result, Results
     from check_smtp_health.judge.resources import MailServer
-    from check_smtp_health.report import Observation, PolicyResult, Report
+    from check_smtp_health.report import Certificate, Observation, PolicyResult, Report
 
     State = Any  # nagiosplugin has no types
 
@@ -109,6 +109,7 @@ class HealthSummary(Summary):  # type: ignore[misc]
 
         Web front ends show the beginning only.
         """
+        usual = _usual_certificate([target.report for target in self._check.targets])
         for target in self._worst_first():
             report = target.report
             of_target = self._check.of_target(target)
@@ -123,6 +124,7 @@ class HealthSummary(Summary):  # type: ignore[misc]
                 yield from (f"{seen.stage}: {refusal(note)}" for note in seen.notes)
             yield from (f"{'control':<8} {harmless(one)}" for one in report.elsewhere)
             yield from _way(report)
+            yield from _differing(report, usual)
             for policy in report.policies:
                 yield from _policy_lines(policy, of_target)
             if self._verbose > 1:
@@ -251,6 +253,27 @@ def _policy_lines(policy: PolicyResult, results: Sequence[Result]) -> Iterator[s
             yield f"{policy.name:<8} {_mark(result.state)} {sentence(finding)}"
     for note in policy.notes:
         yield f"{policy.name:<8} {_mark(Ok)} {harmless(note)}"
+
+
+def _usual_certificate(reports: Sequence[Report]) -> Certificate | None:
+    """Return a certificate like that which most of several targets show, None of one target."""
+    found = [one.tls.certificate for one in reports if one.tls and one.tls.certificate]
+    known = [(one.issuer, one.not_after) for one in found]
+    return max(found, key=lambda one: known.count((one.issuer, one.not_after)), default=None)
+
+
+def _differing(report: Report, usual: Certificate | None) -> Iterator[str]:
+    """Say what is different about a target's certificate, where that is so."""
+    own = report.tls.certificate if report.tls else None
+    if own is None or usual is None:
+        return
+    words = []
+    if own.issuer != usual.issuer:
+        words.append(f"issuer {printable(own.issuer, 80)} instead of {printable(usual.issuer, 80)}")
+    if own.not_after != usual.not_after:
+        words.append(f"{own.expiry} instead of {usual.not_after}")
+    if words:
+        yield f"certificate {_mark(Ok)} of {report.host.given}: {', '.join(words)}"
 
 
 def _way(report: Report) -> Iterator[str]:

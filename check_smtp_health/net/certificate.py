@@ -6,6 +6,7 @@ is what is reported, for without dates nobody can say that it is valid.
 
 from __future__ import annotations
 
+import functools
 import ssl
 import time
 
@@ -15,12 +16,16 @@ from check_smtp_health.report import Certificate, Finding, TlsFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, Literal, TypeVar
+
+    from check_smtp_health.report import Key
 
     _T = TypeVar("_T")
 
 DAY = 86400
+
+_INFINITE = float("inf")
 
 UNREADABLE = Finding("untrusted", "its dates cannot be read")
 
@@ -40,17 +45,24 @@ class Handshake(NamedTuple):
     """What a handshake agreed on, raw; the certificate parsed by OpenSSL or, unverified, DER.
 
     ``chain`` has all certificates that the server showed, its own first, as DER; empty where
-    nobody needs it, or this Python cannot tell.
+    nobody needs it, or this Python cannot tell. ``authorities`` are those that it was verified by
+    and that the server did not show.
     """
 
     version: str
     cipher: tuple[str, str, int] | None
     certificate: Any
     chain: tuple[bytes, ...] = ()
+    authorities: tuple[bytes, ...] = ()
 
-    def facts(self) -> TlsFacts:
-        """Return it as it is reported."""
-        version = self.version.replace("TLSv", "TLS ")
+    def facts(self, host: str = "", key: Key = "") -> TlsFacts:
+        """Return it as it is reported.
+
+        ``host`` is who showed it, unless the session's server, ``key`` the kind of key that was
+        asked for.
+        """
+        # OpenSSL calls 1.0 so, for there was no other.
+        version = "TLS 1.0" if self.version == "TLSv1" else self.version.replace("TLSv", "TLS ")
         read, unread = None, None
         if self.certificate:
             try:
@@ -58,7 +70,65 @@ class Handshake(NamedTuple):
                 unread = UNREADABLE if read is None else None
             except ImportError:
                 unread = NO_PACKAGE
-        return TlsFacts(version, self.cipher[0] if self.cipher else "", read, unread)
+        if read is not None:
+            read = read._replace(host=host, key=key)
+        return TlsFacts(
+            version=version,
+            cipher=self.cipher[0] if self.cipher else "",
+            certificate=read,
+            unread=unread,
+            is_pinned=False,
+            issuers=tuple(
+                one._replace(host=host, key=key)
+                for one in self._issuers(read.lifetime if read is not None else _INFINITE)
+            ),
+        )
+
+    def certificates(self, host: str = "", key: Key = "") -> tuple[Certificate, ...]:
+        """Return all that it stands on and that can be read, its own first."""
+        facts = self.facts(host, key)
+        return (() if facts.certificate is None else (facts.certificate,)) + facts.issuers
+
+    def _issuers(self, term: float) -> Iterator[Certificate]:
+        shown = tuple(one for one in dict.fromkeys(self.chain[1:]) if one != self.chain[0])
+        for der, read in zip(shown + self.authorities, issuers(shown + self.authorities)):
+            if read is not None:
+                origin: Literal["", "authorities"] = "authorities" if der not in shown else ""
+                term = min(term, read.lifetime)
+                yield read._replace(term=term, origin=origin)
+
+
+def issuers(chain: Sequence[bytes]) -> list[Certificate | None]:
+    """Return what certificates of authorities (DER) say, None for each that cannot be read.
+
+    OpenSSL itself reads those that may issue others, which all do that a verified one stands on.
+    Only for the rest is the package cryptography needed, and they are left out where it is missing.
+    """
+    read = _read_by_openssl(chain) if chain else {}
+    return [_issuer(der, read.get(der)) for der in chain]
+
+
+def _read_by_openssl(chain: Sequence[bytes]) -> dict[bytes, Any]:
+    """Return what OpenSSL reads of those that may issue others: its only way to be shown one."""
+    store = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for der in chain:
+        _unless_malformed(functools.partial(store.load_verify_locations, None, None, der), None)
+    try:
+        return dict(zip(store.get_ca_certs(binary_form=True), store.get_ca_certs()))
+    except (ValueError, OSError):
+        # One has a malformed name, and hides the others.
+        alone = map(_read_by_openssl, ((der,) for der in chain)) if len(chain) > 1 else ()
+        return {der: read for one in alone for der, read in one.items()}
+
+
+def _issuer(der: bytes, parsed: dict[str, Any] | None) -> Certificate | None:
+    try:
+        read = _read(der if parsed is None else parsed)
+    except ImportError:
+        return None
+    if read is None:
+        return None
+    return read._replace(role="root" if read.subject == read.issuer else "intermediate")
 
 
 def _read(certificate: dict[str, Any] | bytes) -> Certificate | None:
@@ -132,6 +202,16 @@ def key_information(der: bytes) -> bytes | None:
     return _unless_malformed(information, None)
 
 
+def key_bits(der: bytes) -> int | None:
+    """Return the size of a certificate's key in bits, None where it cannot be read."""
+    try:
+        from cryptography import x509
+    except ImportError:
+        return None
+    key: Any = _unless_malformed(lambda: x509.load_der_x509_certificate(der).public_key(), None)
+    return getattr(key, "key_size", None)
+
+
 def _bounds(data: bytes, at: int) -> tuple[int, int]:
     """Return where the content of a value in DER begins, and where it ends."""
     begin, length = at + 2, data[at + 1]
@@ -196,6 +276,9 @@ def _made(
         is_early=now < not_before,
         days=int((not_after - now) / DAY),
         days_until_valid=int((not_before - now) / DAY),
+        left=(not_after - now) / DAY,
+        lifetime=(not_after - not_before) / DAY,
+        term=(not_after - not_before) / DAY,
     )
 
 

@@ -52,14 +52,21 @@ _REASONS: dict[int, Why] = {
     19: "unknown issuer",
     20: "unknown issuer",
     21: "unknown issuer",
+    24: "bad authority",  # INVALID_CA
+    26: "wrong purpose",  # INVALID_PURPOSE
+    32: "bad authority",  # KEYUSAGE_NO_CERTSIGN
     62: "wrong name",
     64: "wrong name",
+    66: "weak key",  # EE_KEY_TOO_SMALL
+    67: "weak authority",  # CA_KEY_TOO_SMALL
+    79: "bad authority",  # INVALID_CA of OpenSSL 3: no basic constraints
 }
 
 # The reasons of ssl.SSLError that an admin can do something about.
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_TOO_SMALL"}
 _TOO_OLD = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "WRONG_SSL_VERSION"}
 _NOTHING_SHARED = {"SSLV3_ALERT_HANDSHAKE_FAILURE", "NO_SHARED_CIPHER"}
+_NO_SUCH_NAME = {"TLSV1_UNRECOGNIZED_NAME"}
 _WANTS_CERTIFICATE = {"TLSV13_ALERT_CERTIFICATE_REQUIRED"}
 # Said to a client that showed none, these mean something else, whatever that is.
 _REJECTS_CERTIFICATE = {
@@ -76,9 +83,9 @@ class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
     __slots__ = (
-        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_outgoing", "_overhead"),
-        "_plain",
-        *("_rest", "_shows_certificate", "_tells_chain", "_tls", "_without_data", "wants"),
+        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_name", "_outgoing"),
+        *("_overhead", "_plain", "_rest", "_shows_certificate", "_tells_chain", "_tls"),
+        *("_without_data", "wants"),
     )
 
     def __init__(
@@ -99,6 +106,7 @@ class TlsTransport:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         # Bytes: for a str, Python would load its IDNA codec inside the timed stage.
         server = name.encode("ascii") if name is not None else None
+        self._name = name
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server)
         self._shows_certificate = shows_certificate
         self._tells_chain = tells_chain
@@ -136,7 +144,8 @@ class TlsTransport:
         self.wants = selectors.EVENT_READ
         if self._error is not None:
             self._flush_if_possible()
-            raise _failed(self._error, shows_certificate=self._shows_certificate) from self._error
+            fault = _failed(self._error, shows_certificate=self._shows_certificate, name=self._name)
+            raise fault from self._error
         return self._flush() and self._is_up
 
     def _take_piece_of_handshake(self) -> bool:
@@ -178,8 +187,18 @@ class TlsTransport:
             self._tls.version() or "",
             self._tls.cipher(),
             parsed or self._tls.getpeercert(binary_form=True),
-            _chain(self._tls) if self._tells_chain else (),
+            *self._chains(),
         )
+
+    def _chains(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        """Return what the server showed, and what it was verified by beyond that."""
+        if not self._tells_chain:
+            return (), ()
+        shown = _chain(self._tls, "get_unverified_chain")
+        if self._tls.context.verify_mode is ssl.CERT_NONE:
+            return shown, ()
+        verified = _chain(self._tls, "get_verified_chain")
+        return shown, tuple(one for one in verified if one not in shown)
 
     def receive(self, size: int = CHUNK) -> bytes | None:
         """Return what has come, ``b""`` at the end, None if ``wants`` must be waited for."""
@@ -260,19 +279,19 @@ class TlsTransport:
         self._plain.close()
 
 
-def _chain(connection: ssl.SSLObject) -> tuple[bytes, ...]:
-    """Return the certificates that the server showed; none before Python 3.10."""
-    if hasattr(connection, "get_unverified_chain"):
-        return tuple(connection.get_unverified_chain())
+def _chain(connection: ssl.SSLObject, getter: str) -> tuple[bytes, ...]:
+    """Return the certificates that one of the getters gives; none before Python 3.10."""
+    if hasattr(connection, getter):
+        return tuple(getattr(connection, getter)())
     # Before 3.13 it is there, but without a public name.
-    hidden = getattr(connection._sslobj, "get_unverified_chain", None)  # type: ignore[attr-defined]
+    hidden = getattr(connection._sslobj, getter, None)  # type: ignore[attr-defined]
     if hidden is None:
         return ()
-    return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in hidden())
+    return tuple(ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in hidden() or ())
 
 
 def _failed(
-    error: ssl.SSLError, *, shows_certificate: bool
+    error: ssl.SSLError, *, shows_certificate: bool, name: str | None
 ) -> Untrusted | HandshakeFailed | Disconnected:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = _REASONS.get(error.verify_code, "other")
@@ -286,7 +305,15 @@ def _failed(
     if reason in _TOO_OLD:
         return HandshakeFailed("the server's TLS is too old", reason="tls too old")
     if reason in _NOTHING_SHARED:
-        return HandshakeFailed("the server found no common cipher, or wants a client certificate")
+        return HandshakeFailed(
+            "the server found no common cipher, or wants a client certificate",
+            reason="nothing shared",
+        )
+    if reason in _NO_SUCH_NAME:
+        return HandshakeFailed(
+            f"the server has no certificate for {name or 'a client that names no host'}",
+            reason="name unknown",
+        )
     if reason in _REJECTS_CERTIFICATE and shows_certificate:
         return HandshakeFailed(
             "the server rejects the client certificate", reason="client certificate rejected"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import warnings
 
 from check_smtp_health.errors import Untrusted, UnusableFile
 from check_smtp_health.escaping import quoted
@@ -17,8 +18,27 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.errors import Why
     from check_smtp_health.net.transport import Transport
+    from check_smtp_health.report import Key
 
-VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+VERSIONS = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+
+CIPHERS = "HIGH:MEDIUM:!aNULL:!eNULL:!aDSS:!PSK:!SRP"
+"""What mail servers offer each other, much as Postfix's ``medium``: it is worth less than what a
+browser wants, but more than the plain text that would follow. Not left to Python, which is built
+with one list here and another there, nor to a system-wide configuration."""
+
+SECURITY_LEVELS = {"1.0": 0, "1.1": 0}
+"""OpenSSL's levels where they are lower than 2 (112 bits), for lack of a better signature: below
+TLS 1.2 it is made by MD5 and SHA-1, which levels above 0 refuse (SSL_CTX_set_security_level)."""
+
+KEYS: dict[Key, str] = {"RSA": "!aECDSA", "ECDSA": "!aRSA"}
+"""Kinds of keys that a certificate may have, and the ciphers that leave only such ones to choose
+from, in TLS 1.2: the ciphers of TLS 1.3 do not say."""
 
 _BEARABLE = ("wrong name", "expired", "not yet valid")
 """Reasons that leave the chain intact, so that it can still be verified."""
@@ -37,7 +57,8 @@ knows none."""
 class TlsOptions(NamedTuple):
     """What to trust, what to show, what to insist on. Files are PEM; ``minimum`` as in ``1.2``.
 
-    ``tells_chain`` says that somebody needs all certificates that the server shows.
+    ``tells_chain`` says that somebody needs all certificates that the server shows; ``key`` is the
+    kind of key that its own must have, one of ``KEYS``, where it must.
     """
 
     verify: bool = True
@@ -48,6 +69,7 @@ class TlsOptions(NamedTuple):
     minimum: str = "1.2"
     judge_expiry: bool = True
     tells_chain: bool = False
+    key: Key = ""
 
 
 class Trust:
@@ -99,10 +121,17 @@ class Trust:
         """Return a trust that ignores what the certificate was rejected for."""
         return Trust(self._options, why)
 
+    def limited_to(self, key: Key) -> Trust:
+        """Return the same trust in a server's certificate with a key of that kind."""
+        return Trust(self._options._replace(key=key))
+
 
 def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = VERSIONS[options.minimum]
+    _set_version(context, options)
+    level = SECURITY_LEVELS.get(options.minimum, 2)
+    limit = f":{KEYS[options.key]}" if options.key else ""
+    context.set_ciphers(f"{CIPHERS}{limit}:@SECLEVEL={level}")
     context.options |= _NO_RENEGOTIATION
     if anchor is not None:
         try:
@@ -117,9 +146,23 @@ def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext
     return context
 
 
+def _set_version(context: ssl.SSLContext, options: TlsOptions) -> None:
+    minimum = VERSIONS[options.minimum]
+    if options.key:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        minimum = min(minimum, ssl.TLSVersion.TLSv1_2)
+    with warnings.catch_warnings():
+        # The versions before 1.2 are deprecated, which is for the admin to say.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = minimum
+
+
 def _load_authorities(context: ssl.SSLContext, options: TlsOptions) -> None:
     if options.ca_file is None and options.ca_path is None:
         _load_system_authorities(context)
+    else:
+        # What is named is trusted, as it stands: an intermediate, or the server's own.
+        context.verify_flags |= _PARTIAL_CHAIN
     if options.ca_file is not None:
         try:
             context.load_verify_locations(cafile=options.ca_file)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.judge.nagios import Result
-    from check_smtp_health.report import Delivery, Finding, Observation, TlsFacts
+    from check_smtp_health.report import Certificate, Delivery, Finding, Observation, TlsFacts
 
 
 def render(check: HealthCheck, verbose: int) -> Iterator[str]:
@@ -122,6 +122,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
                 "listings": one.listings,
                 "held": harmless(one.held),
                 "measures": dict(one.measures),
+                "certificates": list(map(_certificate, one.certificates)),
             }
             for one in report.policies
         ],
@@ -180,17 +181,20 @@ def _tls(facts: TlsFacts) -> dict[str, Any]:
     return {
         "version": facts.version,
         "cipher": facts.cipher,
-        "certificate": None
-        if certificate is None
-        else {
-            "subject": printable(certificate.subject),
-            "issuer": printable(certificate.issuer),
-            "names": [printable(name) for name in certificate.names],
-            "not_before": certificate.not_before,
-            "not_after": certificate.not_after,
-            "days": certificate.days,
-            "is_expired": certificate.is_expired,
-        },
+        "certificate": None if certificate is None else _certificate(certificate),
+        "issuers": list(map(_certificate, facts.issuers)),
+    }
+
+
+def _certificate(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "subject": printable(certificate.subject),
+        "issuer": printable(certificate.issuer),
+        "names": [printable(name) for name in certificate.names],
+        "not_before": certificate.not_before,
+        "not_after": certificate.not_after,
+        "days": certificate.days,
+        "is_expired": certificate.is_expired,
     }
 
 
@@ -205,4 +209,5 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
             {"field": printable(name), "value": printable(value)} for name, value in delivery.spam
         ],
         "notes": list(map(harmless, delivery.notes)),
+        "certificates": list(map(_certificate, delivery.certificates)),
     }

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.policy.mx import MxSet
-    from check_smtp_health.report import Host
+    from check_smtp_health.report import Host, Report
     from check_smtp_health.stages.state import ProbeState
 
     Scope = Literal["server", "domain", "run"]
@@ -38,7 +38,8 @@ class Row(NamedTuple):
     of the ``run`` is about the domains that its option names, prepared as ``Topic``s. One
     that ``vouches`` for a server is checked before the server is told a secret.
     ``on_mx_set`` is a procedure of the module that judges a domain's MX set, ``secrets`` one that
-    gives, of what was prepared, what nobody may be shown, where it has them.
+    gives, of what was prepared, what nobody may be shown, ``on_hosts`` one that judges the reports
+    on a host by what the policies of its domains have turned out to be, where it has them.
     """
 
     option: str
@@ -47,13 +48,16 @@ class Row(NamedTuple):
     on_mx_set: str = ""
     vouches: bool = False
     secrets: str = ""
+    on_hosts: str = ""
 
 
 POLICIES = (
     Row("dnsbl", "server", "dnsbl", secrets="secrets"),
     Row("reverse", "server", "reverse"),
     Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
-    Row("mta-sts", "domain", "mta_sts"),
+    Row("all-certificates", "server", "all_certificates"),
+    Row("mta-sts", "server", "mta_sts_host"),
+    Row("mta-sts", "domain", "mta_sts", on_hosts="on_hosts"),
     Row("sender", "run", "sender"),
     Row("dkim", "run", "dkim"),
 )
@@ -84,6 +88,7 @@ class Policy(NamedTuple):
     on_mx_set: Callable[[Any, Host, MxSet], Procedure[PolicyResult]] | None
     vouches: bool = False
     secrets: tuple[bytes, ...] = ()
+    on_hosts: Callable[[Sequence[PolicyResult], list[Report]], list[Report]] | None = None
 
 
 def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
@@ -92,17 +97,31 @@ def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
     Raises:
         UsageFault: one cannot be asked about in this run.
     """
-    asked = [row for row in POLICIES if settings.policies.asks(row.option)]
+    asked = [row for row in POLICIES if _asks(settings, row.option)]
     return tuple(_prepared(row, settings, servers) for row in asked)
 
 
+def prepared(option: str, settings: Settings, servers: Servers | None) -> Policy:
+    """Return the one policy of an option that another one goes by."""
+    (row,) = (row for row in POLICIES if row.option == option)
+    return _prepared(row, settings, servers)
+
+
+def _asks(settings: Settings, option: str) -> bool:
+    if option == "all-certificates":  # which is about TLS, and needs nothing of DNS
+        return settings.tls.all_certificates
+    return settings.policies.asks(option)
+
+
 def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
-    values = settings.policies.given[row.option]
+    values = settings.policies.given.get(row.option, ())
     prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
     on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
+    on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None
     check = load(f"policy.{row.module}:check")
     secrets = tuple(load(f"policy.{row.module}:{row.secrets}")(prepared)) if row.secrets else ()
-    return Policy(row.option, row.scope, prepared, check, on_mx_set, row.vouches, secrets)
+    functions = (check, on_mx_set, row.vouches, secrets, on_hosts)
+    return Policy(row.option, row.scope, prepared, *functions)
 
 
 def result(

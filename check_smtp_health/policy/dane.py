@@ -140,7 +140,9 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     domains = target.next_hops.judged() if target.next_hops is not None else ((),)
     names = [(published.name, *names) for names in domains]
     verify = functools.partial(_verify, state, chain[0].der, sni, names)
-    return (yield from judge(published, chain, verify, is_whole=bool(tls.chain)))
+    result = yield from judge(published, chain, verify, is_whole=bool(tls.chain))
+    # Where all certificates are looked at, each is said to match what it matches.
+    return result._replace(notes=()) if state.settings.tls.all_certificates else result
 
 
 def _verify(

@@ -32,6 +32,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.config.settings import Endpoint, Secret
     from check_smtp_health.config.web_proxy import Proxy
+    from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
@@ -72,10 +73,11 @@ _CHUNK = rb"\s*([0-9A-Fa-f]{1,8})\s*(?:;.*)?"
 
 
 class Page(NamedTuple):
-    """What came: its media type in lower case, without parameters, and its body."""
+    """What came: its media type in lower case, without parameters, its body, and over what TLS."""
 
     media_type: str
     body: bytes
+    tls: Handshake | None = None
 
 
 def prepare(option: str, trust: Trust, servers: Servers, endpoint: Endpoint) -> Client:
@@ -105,7 +107,7 @@ def fetch(client: Client, host: str, path: str) -> Procedure[Page]:
         yield from _connect_by(client.proxy, client.way(by_proxy=True), host)
     else:
         yield from client.way(by_proxy=False).connect(Host(host, host, "name"), PORT)
-    yield StartTls(client.trust, host)
+    tls: Handshake = yield StartTls(client.trust, host)
     lines = (
         f"GET {path} HTTP/1.1",
         f"Host: {host}",
@@ -124,7 +126,7 @@ def fetch(client: Client, host: str, path: str) -> Procedure[Page]:
         response.feed(more)
         found = response.page(is_over=not more)
         if found is not None:
-            return found
+            return found._replace(tls=tls)
 
 
 def _connect_by(proxy: Proxy, way: Way, host: str) -> Procedure[None]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.config import parsers
-from check_smtp_health.errors import NoPolicy, PeerFault, TimedOut
+from check_smtp_health.errors import NoPolicy, PeerFault, TimedOut, UntestedPolicy, UsageFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask, together
 from check_smtp_health.policy import https, mx
+from check_smtp_health.policy.mta_sts_host import as_senders, is_known, look_up
 from check_smtp_health.policy.records import texts
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.encryption import made, tls_options
@@ -18,18 +19,30 @@ from check_smtp_health.stages.encryption import made, tls_options
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Literal
 
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.errors import Kind
+    from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.net.trust import Trust
     from check_smtp_health.policy import Domain
     from check_smtp_health.policy.https import Client
-    from check_smtp_health.report import Host
+    from check_smtp_health.report import Host, Report
+
+    Mode = Literal["enforce", "testing", "none"]
+
+_MODES: dict[str, Mode] = {"enforce": "enforce", "testing": "testing", "none": "none"}
 
 PATH = "/.well-known/mta-sts.txt"
 
 MAX_AGE_LIMIT = 31557600
 """Seconds that a policy may be kept: a year (RFC 8461 section 3.2)."""
+
+MAX_AGE_LEAST = 86400
+"""Seconds that a policy should be kept: RFC 8461 section 3.2 expects weeks, and whoever keeps the
+policy back for a day has undone a shorter one."""
 
 # RFC 8461 sections 3.1 and 3.2.
 _RECORD = rb"v=STSv1[ \t]*;"
@@ -45,27 +58,35 @@ _REPORTS_TO = rb"(?i)mailto:[^\s@]+@[^\s@]+|https://[^\s/?#]+\S*"
 class Policy(NamedTuple):
     """What a policy file says; ``patterns`` in lower case, ``max_age`` in seconds."""
 
-    mode: str
+    mode: Mode
     max_age: int
     patterns: tuple[str, ...]
 
 
-def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Client:
-    """Return how a policy is fetched: trusting never nothing, and shown nothing of ours.
+class Asked(NamedTuple):
+    """How a policy is fetched, what to trust when its MX hosts are looked at, and the rest."""
+
+    client: Client
+    mx_hosts: Trust
+    settings: Settings
+
+
+def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Asked:
+    """Return whom to trust and how to ask: never nothing, and a policy host is shown none of ours.
 
     Raises:
-        UsageFault: a host is no domain, or a file or the proxy cannot be used.
+        UsageFault: there is no TLS, a host is no domain, or a file or the proxy cannot be used.
     """
     parsers.need_names("mta-sts", settings.endpoint.hosts)
-    trust = made(
-        tls_options(settings)._replace(
-            verify=True, judge_expiry=True, minimum="1.2", certfile=None, keyfile=None
-        )
-    )
-    return https.prepare("mta-sts", trust, servers, settings.endpoint)
+    if not settings.tls.mode:
+        raise UsageFault("mta-sts", "needs TLS, add -S or --ssl")
+    options = as_senders(tls_options(settings))
+    trust = made(options._replace(certfile=None, keyfile=None))
+    client = https.prepare("mta-sts", trust, servers, settings.endpoint)
+    return Asked(client, made(options), settings)
 
 
-def check(client: Client, domain: Domain) -> Procedure[PolicyResult | None]:
+def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
     """Hold a domain's policy against its MX set.
 
     Raises:
@@ -84,7 +105,7 @@ def check(client: Client, domain: Domain) -> Procedure[PolicyResult | None]:
         if isinstance(answer, PeerFault):
             raise answer
     identity = policy_id(texts(record), name)
-    policy = yield from _policy(client, name)
+    policy, tls = yield from _policy(asked.client, name)
     findings = []
     if policy.mode != "none":
         patterns = frozenset(policy.patterns)
@@ -93,6 +114,9 @@ def check(client: Client, domain: Domain) -> Procedure[PolicyResult | None]:
             for host in found
             if not is_covered(host.ascii, patterns)
         ]
+        findings += (yield from _unprobed(asked, domain, found)) + _odd(policy)
+    if policy.mode == "testing":
+        findings = list(map(_tested, findings))
     if policy.mode != "enforce":
         findings.append(Finding("noted", f"mode {policy.mode}"))
     if not isinstance(report, PeerFault):
@@ -102,8 +126,84 @@ def check(client: Client, domain: Domain) -> Procedure[PolicyResult | None]:
         *(f"mx {pattern}" for pattern in policy.patterns),
         reporting(report.sentence if isinstance(report, PeerFault) else texts(report)),
     )
-    held = "" if findings else f"MTA-STS {policy.mode}"
-    return PolicyResult("mta-sts", tuple(findings), notes, held=held)
+    is_held = policy.mode == "enforce" and all(one.kind == "noted" for one in findings)
+    return PolicyResult(
+        "mta-sts",
+        tuple(findings),
+        notes,
+        held="MTA-STS enforce" if is_held else "",
+        certificates=tls.certificates(f"mta-sts.{name}"),
+        mode=policy.mode,
+    )
+
+
+def _unprobed(asked: Asked, domain: Domain, hosts: Sequence[Host]) -> Procedure[list[Finding]]:
+    """Return what is wrong with the TLS of those MX hosts that the run does not probe."""
+    settings = asked.settings
+    others = [
+        host
+        for host in (hosts if domain.hosts is None else ())
+        if host != domain.host or not is_known(settings, host.dns_name)
+    ]
+    found = yield from together(
+        [look_up(asked.mx_hosts, host, settings, domain.servers) for host in others]
+    )
+    return [
+        one._replace(problem=f"{printable(host.given)}: {one.problem}")
+        for host, several in zip(others, found)
+        for one in several
+    ]
+
+
+def _odd(policy: Policy) -> list[Finding]:
+    """Return what a policy's owner has hardly meant."""
+    odd = [
+        Finding("misconfigured", f"the policy's mx {pattern} is an address, which no MX host is")
+        for pattern in policy.patterns
+        if parsers.ip_version(pattern) is not None
+    ]
+    if policy.max_age < MAX_AGE_LEAST:
+        odd.append(Finding("noted", f"max_age {policy.max_age} is under a day"))
+    return odd
+
+
+_ENFORCED: tuple[Kind, ...] = ("untrusted", "uncovered", "handshake_failed", "not_offered")
+"""Failures for which senders hold mail back if the policy is enforced, and only report if not."""
+
+
+def _tested(finding: Finding) -> Finding:
+    return finding._replace(kind="misconfigured") if finding.kind in _ENFORCED else finding
+
+
+def on_hosts(results: Sequence[PolicyResult], reports: list[Report]) -> list[Report]:
+    """Return the reports on a host, judged by how far the policies of its domains are enforced.
+
+    One policy that may be is enough, be the others in ``testing`` or ``none``.
+    """
+    modes = {result.mode for result in results}
+    if modes in ({"testing"}, {"testing", "none"}):
+        mode = "testing"
+    elif modes == {"none"}:
+        mode = "none"
+    else:
+        return reports
+    name = results[0].name
+    return [
+        report._replace(
+            policies=tuple(
+                _by_mode(one, mode) if one.name == name else one for one in report.policies
+            )
+        )
+        for report in reports
+    ]
+
+
+def _by_mode(result: PolicyResult, mode: str) -> PolicyResult:
+    if mode == "testing":
+        return result._replace(findings=tuple(map(_tested, result.findings)))
+    # Nobody goes by it, so that it is no more than worth knowing.
+    notes = tuple(finding.problem for finding in result.findings)
+    return result._replace(findings=(), notes=(*result.notes, *notes), certificates=())
 
 
 def _hosts(domain: Domain) -> Procedure[Sequence[Host]]:
@@ -111,7 +211,7 @@ def _hosts(domain: Domain) -> Procedure[Sequence[Host]]:
     return known if known is not None else (yield from mx.find(domain.servers, domain.host)).hosts
 
 
-def _policy(client: Client, domain: str) -> Procedure[Policy]:
+def _policy(client: Client, domain: str) -> Procedure[tuple[Policy, Handshake]]:
     host = f"mta-sts.{domain}"
     try:
         page = yield from https.fetch(client, host, PATH)
@@ -126,7 +226,8 @@ def _policy(client: Client, domain: str) -> Procedure[Policy]:
         raise NoPolicy(
             f"the policy is not text/plain but {printable(page.media_type) or 'untyped'}"
         )
-    return parsed(page.body)
+    assert page.tls is not None
+    return parsed(page.body), page.tls
 
 
 def policy_id(found: Sequence[bytes], domain: str) -> str:
@@ -155,6 +256,15 @@ def parsed(body: bytes) -> Policy:
         NoPolicy: it is malformed.
     """
     fields: dict[str, str] = {}
+    try:
+        return _parsed(body, fields)
+    except NoPolicy as fault:
+        if fields.get("mode") == "testing":
+            raise UntestedPolicy(fault.problem, fault.said) from fault
+        raise
+
+
+def _parsed(body: bytes, fields: dict[str, str]) -> Policy:
     patterns = []
     for line in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n"):
         field = re.fullmatch(_FIELD, line)
@@ -169,13 +279,15 @@ def parsed(body: bytes) -> Policy:
             fields.setdefault(key, value)  # the first one counts
     if fields.get("version") != "STSv1":
         raise NoPolicy("the policy's version is not STSv1", fields.get("version", "").encode())
-    mode, max_age = fields.get("mode", ""), fields.get("max_age", "")
-    if mode not in ("enforce", "testing", "none"):
-        raise NoPolicy("the policy's mode is not enforce, testing or none", mode.encode())
+    mode, max_age = _MODES.get(fields.get("mode", "")), fields.get("max_age", "")
+    if mode is None:
+        raise NoPolicy(
+            "the policy's mode is not enforce, testing or none", fields.get("mode", "").encode()
+        )
     if not re.fullmatch("[0-9]{1,10}", max_age) or int(max_age) > MAX_AGE_LIMIT:
         raise NoPolicy(f"the policy's max_age is not 0 to {MAX_AGE_LIMIT}", max_age.encode())
     for pattern in patterns:
-        if not re.fullmatch(_PATTERN, pattern):
+        if not re.fullmatch(_PATTERN, pattern) and parsers.ip_version(pattern) is None:
             raise NoPolicy("the policy has an mx that is not a host name", pattern.encode())
     if mode != "none" and not patterns:
         raise NoPolicy("the policy has no mx")

@@ -138,19 +138,24 @@ def resolve(state: ProbeState) -> StageRun:
         raise Misdirected(f"the MX is {host.given}, so no mail gets there")
     yield from connection.resolve(state)
     endpoint, servers = state.settings.endpoint, state.prepared.servers
-    bad = _astray(state.connection.addresses)
+    bad = astray(state.connection.addresses)
     if bad and not endpoint.nameservers and servers is not None:
         # /etc/hosts of a mail server often has its name with 127.0.0.1. Senders go by DNS.
         wanted = (host.ascii, endpoint.port, endpoint.family)
         with contextlib.suppress(Unresolvable):
             state.connection.addresses = yield from dns.resolve(servers, *wanted)
-            bad = _astray(state.connection.addresses)
+            bad = astray(state.connection.addresses)
     if bad:
         state.connection.addresses = ()  # no policy is to ask about them, either
-        raise Misdirected(f"{host.given} has {bad}, so no mail gets there")
+        raise misdirected(host, bad)
 
 
-def _astray(addresses: Iterable[Address]) -> str:
+def misdirected(host: Host, bad: str) -> Misdirected:
+    """Return the fault for an MX host that has a bad address, see ``astray``."""
+    return Misdirected(f"{host.given} has {bad}, so no mail gets there")
+
+
+def astray(addresses: Iterable[Address]) -> str:
     """Return an address that leads to nobody else, and what is wrong with it, if there is one."""
     for one in addresses:
         address = plain_address(one.host)

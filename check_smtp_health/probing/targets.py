@@ -71,7 +71,7 @@ def prepare(settings: Settings) -> ProbePlan:
     make_room(settings)
     prepared = stages.prepare(settings)
     policies: tuple[Policy, ...] = ()
-    if settings.policies.given:
+    if settings.policies.given or settings.tls.all_certificates:
         from check_smtp_health import policy
 
         policies = policy.prepare(settings, prepared.servers)
@@ -184,19 +184,33 @@ class _Service:
         """Return all reports; a host of several domains stands with the first of them."""
         told: list[Report] = []
         alone = {host for one in expanded if self._is_hopeless(one) for host in one.hosts}
+        policies: dict[object, list[PolicyResult]] = {}
+        for one in expanded:
+            for host in one.hosts:
+                policies.setdefault(host, []).extend(one.policies)
         known: set[object] = set()
         for one in expanded:
             several = list(one.own)
             for host in one.hosts:
                 if host not in known:
                     several += [
-                        report._replace(is_alone=host in alone) for report in self._probed[host]
+                        report._replace(is_alone=host in alone)
+                        for report in self._judged(host, policies[host])
                     ]
             known.update(one.hosts)
             if one.policies:
                 several[0] = several[0]._replace(policies=(*several[0].policies, *one.policies))
             told += several
         return told
+
+    def _judged(self, host: object, results: Sequence[PolicyResult]) -> list[Report]:
+        """Return the reports on a host, judged by what is known of its domains."""
+        reports = self._probed[host]
+        for policy in self.of_domain:
+            if policy.on_hosts is not None:
+                own = [one for one in results if one.name == policy.name]
+                reports = policy.on_hosts(own, reports)
+        return reports
 
     def _is_hopeless(self, expanded: _Expanded) -> bool:
         """Whether none of a domain's hosts can take mail."""

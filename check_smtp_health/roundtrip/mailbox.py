@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.settings import Secret
+    from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
     from check_smtp_health.net.way import Way
@@ -120,12 +121,12 @@ class Reader(ABC):
     ``interval`` is how many seconds have to pass between two logins. ``times`` are the moments at
     which the last session was begun, connected and logged in, and the message was seen. ``notes``
     and ``left`` are what there is to say of the clean-up: sentences; and problems, each with the
-    server's words.
+    server's words. ``tls`` is what the last handshake agreed on.
     """
 
     __slots__ = (
-        *("access", "copies", "home", "interval", "left", "notes", "patience", "times", "watch"),
-        "way",
+        *("access", "copies", "home", "interval", "left", "notes", "patience", "times", "tls"),
+        *("watch", "way"),
     )
 
     first_pause = 0.1
@@ -145,6 +146,7 @@ class Reader(ABC):
         self.notes: list[str] = []
         self.left: list[tuple[str, bytes]] = []
         self.times: dict[str, float] = {}
+        self.tls: Handshake | None = None
 
     @property
     @abstractmethod
@@ -209,7 +211,7 @@ class Reader(ABC):
         home = self.home
         yield from self.way.connect(home.host, home.port)
         if home.has_tls:
-            yield StartTls(self.access.trust, self._name)
+            self.tls = yield StartTls(self.access.trust, self._name)
 
     def upgrade(self, unread: bytes) -> Procedure[None]:
         """Begin TLS, the server having said yes; ``unread`` is what it said beyond that.
@@ -220,7 +222,7 @@ class Reader(ABC):
         if unread:
             raise Injected("behind the reply", unread[:256])
         try:
-            yield StartTls(self.access.trust, self._name)
+            self.tls = yield StartTls(self.access.trust, self._name)
         except NotTls as fault:
             raise Injected("in place of the handshake") from fault
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure, TimedProcedure
     from check_smtp_health.net.trust import Trust
+    from check_smtp_health.report import Certificate
     from check_smtp_health.roundtrip.mailbox import Reader
     from check_smtp_health.roundtrip.matching import MessageQuery
 
@@ -66,6 +67,7 @@ class Arrival(NamedTuple):
     notes: tuple[str, ...]
     left: tuple[tuple[str, bytes], ...]
     answers: int = 0
+    certificates: tuple[Certificate, ...] = ()
 
 
 class Search:
@@ -129,6 +131,7 @@ class Search:
             tuple(note for one in arrivals for note in one.notes),
             tuple(problem for one in arrivals for problem in one.left),
             sum(one.answers for one in arrivals),
+            tuple(found for one in arrivals for found in one.certificates),
         )
 
 
@@ -176,6 +179,7 @@ def _through(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
         (_times(reader), *(f"{copy.place}: an answer" for copy in answers), *reader.notes),
         tuple(reader.left),
         len(answers),
+        () if reader.tls is None else reader.tls.certificates(reader.home.host.given),
     )
     return Timestamped(arrival, moment)
 

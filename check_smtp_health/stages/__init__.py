@@ -160,7 +160,7 @@ NAMES = tuple(dict.fromkeys(row.name for row in _ROWS))
 def measured(settings: Settings) -> set[str]:
     """Return the labels of all that a run with these settings measures if nothing fails."""
     labels = {TIME, *(row.name for row in _ROWS if row.applies(settings))}
-    if settings.tls.mode:
+    if settings.tls.mode or settings.roundtrip is not None:
         labels.add(DAYS)
     if settings.policies.asks(DNSBL):
         labels.add(DNSBL)

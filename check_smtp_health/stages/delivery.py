@@ -34,13 +34,15 @@ def tools(settings: Settings) -> RoundTripTools:
     if not roundtrip.mailboxes:
         return RoundTripTools(message.stamp)
     from check_smtp_health.roundtrip.search import Search
-    from check_smtp_health.stages.encryption import made, tls_options
+    from check_smtp_health.stages.encryption import made, need_reader_of, tls_options
 
     assert roundtrip.password is not None
+    options = tls_options(settings)
+    need_reader_of(options)
     search = Search(
         roundtrip.mailboxes,
         roundtrip.password,
-        made(tls_options(settings)),
+        made(options),
         may_show_password=roundtrip.may_show_password,
         family=settings.endpoint.family,
         source=settings.endpoint.source,
@@ -115,6 +117,7 @@ def delivery(state: ProbeState) -> StageRun:
         results,
         header.spam(fields),
         arrival.notes,
+        tuple(dict.fromkeys(arrival.certificates)),
     )
     folders = dict.fromkeys(place.folder or place.host.given for place in arrival.places)
     state.held.append(Held(f"delivered to {' and '.join(folders)}", is_timed=True))

@@ -15,11 +15,19 @@ from check_smtp_health.errors import (
     Violation,
 )
 from check_smtp_health.escaping import printable
+from check_smtp_health.net.certificate import key_bits
 from check_smtp_health.net.operations import Connect, StartTls
 from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
-from check_smtp_health.stages.state import ProbeState, ask, listen, not_offered, require_code
+from check_smtp_health.stages.state import (
+    ProbeState,
+    ask,
+    listen,
+    named,
+    not_offered,
+    require_code,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,12 +37,27 @@ if TYPE_CHECKING:
     from check_smtp_health.errors import Why
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.report import Certificate
+    from check_smtp_health.report import TlsFacts
     from check_smtp_health.stages.state import StageRun
 
 NAMES_SHOWN = 3
 """Names of a certificate in a status line; a hosting company's may have hundreds."""
 
+
+_REMEDIES: dict[Why, str] = {
+    "self-signed": ", try --ca-file or --no-verify",
+    "unknown issuer": ", try --ca-file or --no-verify",
+    "wrong name": ", try --sni or --no-verify",
+}
+"""What would help the one who runs the check; for the rest it is the server's turn."""
+
+_PROBLEMS: dict[Why, str] = {
+    "bad authority": "issuer is not an authority",
+    "weak authority": "has an issuer whose key is too small",
+    "weak key": "has a key that is too small",
+    "wrong purpose": "is not a certificate for servers",
+}
+"""Reasons that say too little, in other words."""
 
 _OPTIONS = {"ca_file": "ca-file", "ca_path": "ca-path", "certfile": "cert", "keyfile": "key"}
 
@@ -45,23 +68,38 @@ def trust(settings: Settings) -> Trust:
     Raises:
         UsageFault: a file cannot be used, or the extra ``tls`` is needed and missing.
     """
-    tls, has_dane = settings.tls, settings.policies.asks("dane")
-    if has_dane or (not tls.verify and tls.judge_expiry):
-        # OpenSSL hands over no certificate that it has not verified.
-        option, instead = "no-verify", " (or --ignore-certificate-expiration)"
-        if has_dane:
-            option, instead = "dane", ""
-        try:
-            import cryptography.x509  # noqa: F401
-        except ImportError as error:
-            raise UsageFault(
-                option,
-                "needs the package cryptography to read the certificate: "
-                f"pip install 'check-smtp-health[tls]'{instead}",
-            ) from error
-    options = tls_options(settings)
+    has_dane, options = settings.policies.asks("dane"), tls_options(settings)
+    if has_dane:
+        _need_reader("dane", "")
+    need_reader_of(options)
     # TLSA records vouch for the certificate, and they are looked at once it has been shown.
-    return made(options._replace(verify=options.verify and not has_dane, tells_chain=has_dane))
+    return made(
+        options._replace(
+            verify=options.verify and not has_dane, tells_chain=options.tells_chain or has_dane
+        )
+    )
+
+
+def need_reader_of(options: TlsOptions) -> None:
+    """See to it that the dates of certificates can be read where they are not verified.
+
+    Raises:
+        UsageFault: the extra ``tls`` is missing.
+    """
+    if not options.verify and options.judge_expiry:
+        _need_reader("no-verify", " (or --ignore-certificate-expiration)")
+
+
+def _need_reader(option: str, instead: str) -> None:
+    # OpenSSL hands over no certificate that it has not verified.
+    try:
+        import cryptography.x509  # noqa: F401
+    except ImportError as error:
+        raise UsageFault(
+            option,
+            "needs the package cryptography to read the certificate: "
+            f"pip install 'check-smtp-health[tls]'{instead}",
+        ) from error
 
 
 def tls_options(settings: Settings) -> TlsOptions:
@@ -75,6 +113,7 @@ def tls_options(settings: Settings) -> TlsOptions:
         keyfile=tls.keyfile,
         minimum=tls.minimum,
         judge_expiry=tls.judge_expiry,
+        tells_chain=tls.judge_expiry,
     )
 
 
@@ -119,6 +158,11 @@ def handshake(state: ProbeState) -> StageRun:
         if state.settings.tls.mode == "implicit":
             raise HandshakeFailed(f"{fault.problem}, try -S") from fault
         raise Injected("in place of the handshake") from fault
+    except HandshakeFailed as fault:
+        if fault.reason == "name unknown":
+            other = "another --sni" if state.target.server_name else "--sni NAME"
+            fault.problem += f", try {other}"
+        raise
     # RFC 3207 section 4.2: nothing that was learned before TLS counts.
     state.connection.begin()
 
@@ -126,15 +170,24 @@ def handshake(state: ProbeState) -> StageRun:
 def explain(state: ProbeState, fault: Untrusted) -> Procedure[Untrusted]:
     """Connect again, ignoring all of it, and return the fault with what the certificate says."""
     assert state.prepared.trust is not None
-    certificate = None
+    name = state.target.server_name
+    seen = yield from without_checking(state, state.prepared.trust, name, fault)
+    state.connection.tls = seen or state.connection.tls
+    problem = wrong(state, fault, seen, name) + _REMEDIES.get(fault.why, "")
+    return Untrusted(problem, fault.why, fault.words)
+
+
+def without_checking(
+    state: ProbeState, trust: Trust, name: str | None, fault: Untrusted
+) -> Procedure[Handshake | None]:
+    """Connect again, without checking what a certificate was rejected for.
+
+    Return None where that does not work: then the reason alone must do.
+    """
     try:
-        state.connection.tls = yield from _look(
-            state, state.prepared.trust.without_checking(fault.why), state.target.server_name
-        )
-        certificate = state.mask.over(state.connection.tls.facts().certificate)
+        return (yield from look(state, trust.without_checking(fault.why), name))
     except SessionFault:
-        pass  # the reason alone must do
-    return Untrusted(_sentence(state, fault, certificate), fault.why, fault.words)
+        return None
 
 
 def verify_again(state: ProbeState, anchors: bytes, name: str) -> Procedure[Handshake]:
@@ -147,7 +200,7 @@ def verify_again(state: ProbeState, anchors: bytes, name: str) -> Procedure[Hand
         SessionFault: there was no second handshake.
     """
     assert state.prepared.trust is not None
-    return _look(state, state.prepared.trust.anchored(anchors), name)
+    return look(state, state.prepared.trust.anchored(anchors), name)
 
 
 def look_again(state: ProbeState, name: str) -> Procedure[Handshake]:
@@ -157,10 +210,20 @@ def look_again(state: ProbeState, name: str) -> Procedure[Handshake]:
         SessionFault: there was no second handshake.
     """
     assert state.prepared.trust is not None
-    return _look(state, state.prepared.trust, name)
+    return look(state, state.prepared.trust, name)
 
 
-def _look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handshake]:
+def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handshake]:
+    """Connect and shake hands again, for another opinion of the certificate.
+
+    Whether a certificate is trusted is decided within a handshake: Python's ``ssl`` cannot be asked
+    about one that it has been shown, and ``cryptography`` can only in versions that half of the
+    distributions do not have, by rules of its own. So each trust costs a connection.
+
+    Raises:
+        Untrusted: the server's certificate was rejected.
+        SessionFault: there was no second handshake.
+    """
     settings, address = state.settings, state.connection.address
     assert address is not None
     again = ProbeState(state.target, settings, state.prepared)
@@ -183,30 +246,44 @@ def _look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsh
     return agreed
 
 
-def _sentence(state: ProbeState, fault: Untrusted, certificate: Certificate | None) -> str:
-    if certificate is None:
-        return f"certificate {fault.words}{_remedy(fault.why)}"
+def wrong(state: ProbeState, fault: Untrusted, seen: Handshake | None, name: str | None) -> str:
+    """Return why a certificate was rejected, as a sentence that says what it is instead."""
+    facts = state.mask.over(seen.facts()) if seen is not None else None
+    if facts is None or facts.certificate is None:
+        return f"certificate {_PROBLEMS.get(fault.why, fault.words)}"
+    certificate = facts.certificate
+    if fault.why in ("expired", "not yet valid"):
+        return _out_of_date(state, fault, facts)
+    assert seen is not None
     problems: dict[Why, str] = {
         "self-signed": "self-signed",
         "unknown issuer": f"issuer unknown: {printable(certificate.issuer, 80)}",
-        "wrong name": f"is for {listed(certificate.names)}, not {state.target.server_name}",
-        "expired": certificate.expiry,
-        "not yet valid": f"is {certificate.beginning}",
+        "bad authority": f"issuer is not an authority: {printable(certificate.issuer, 80)}",
+        "wrong name": f"is for {listed(certificate.names)}, not {name}",
+        "weak key": _PROBLEMS["weak key"] + _bits(seen.chain[:1] or (seen.certificate,)),
+        "weak authority": _PROBLEMS["weak authority"] + _bits(seen.chain[1:]),
     }
-    problem = problems.get(fault.why, fault.words)
-    if fault.why in ("expired", "not yet valid"):
-        if not (certificate.is_expired or certificate.is_early):
-            return f"certificate chain {fault.why}, although its last certificate is valid"
-    elif certificate.is_expired:
+    problem = problems.get(fault.why, _PROBLEMS.get(fault.why, fault.words))
+    if certificate.is_expired:
         problem += f" (and {certificate.expiry})"
-    return f"certificate {problem}{_remedy(fault.why)}"
+    return f"certificate {problem}"
 
 
-def _remedy(why: Why) -> str:
-    if why in ("expired", "not yet valid"):
-        return ""
-    option = "--sni" if why == "wrong name" else "--ca-file"
-    return f", try {option} or --no-verify"
+def _out_of_date(state: ProbeState, fault: Untrusted, facts: TlsFacts) -> str:
+    """Return which certificate of a chain is out of date, and by how much."""
+    assert facts.certificate is not None
+    for one in (facts.certificate, *facts.issuers):
+        if one.is_expired:
+            return f"{named(one, state.settings.tls)} {one.expiry}"
+        if one.is_early:
+            return f"{named(one, state.settings.tls)} is {one.beginning}"
+    return f"certificate chain {fault.why}, although its last certificate is valid"
+
+
+def _bits(chain: Sequence[bytes]) -> str:
+    """Return the size of the smallest key in certificates."""
+    sizes = [bits for bits in map(key_bits, chain) if bits is not None]
+    return f" ({min(sizes)} bits)" if sizes else ""
 
 
 def listed(all_names: Sequence[str]) -> str:

@@ -54,7 +54,8 @@ FORM = {
         "cert": "Client certificate",
         "key": "Client certificate's key",
         "tls_min": "Lowest TLS version",
-        "certificate": "Days of validity left",
+        "certificate": "Validity left",
+        "all_certificates": "RSA and ECDSA certificate",
         "ignore_certificate_expiration": "Ignore certificate expiry",
     },
     "SMTP: Login": {
@@ -117,7 +118,10 @@ PLACES = {
 
 LISTS = {
     "proxy": ("SMTP: PROXY protocol versions", {"v1": "Version 1", "v2": "Version 2"}),
-    "tls_min": ("SMTP: TLS versions", {"1.2": "TLS 1.2", "1.3": "TLS 1.3"}),
+    "tls_min": (
+        "SMTP: TLS versions",
+        {version: f"TLS {version}" for version in ("1.0", "1.1", "1.2", "1.3")},
+    ),
     "authtype": (
         "SMTP: SASL mechanisms",
         {word: word for word in ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2")},

@@ -42,13 +42,13 @@ class Authority:
         """Return an authority below this one, in whose certificates' chain its own is."""
         return Authority(self.authority.create_child_ca(), self.path)
 
-    def serving(self, *names: str, days: float = 90, since: float = -30) -> ssl.SSLContext:
+    def serving(self, *names: str, days: float = 90, since: float = -60) -> ssl.SSLContext:
         """Return a server's context with a certificate for these names."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._issued(names, days, since).configure_cert(context)
         return context
 
-    def written(self, path: Path, *names: str, days: float = 90, since: float = -30) -> str:
+    def written(self, path: Path, *names: str, days: float = 90, since: float = -60) -> str:
         """Write a certificate for these names and its key to one file; return its path."""
         self._issued(names, days, since).private_key_and_cert_chain_pem.write_to_path(path)
         return str(path)
