@@ -29,6 +29,7 @@ CORPUS_OF_PARTS = ROOT / "fuzz" / "corpus_of_parts"
 
 OF_POLICIES: set[Kind] = {
     *("no_policy", "insecure", "uncovered", "listed", "misconfigured", "noted", "unanswered"),
+    "unauthorised",
 }
 """What no session is needed for: name servers that misbehave have tests of their own."""
 

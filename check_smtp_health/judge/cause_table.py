@@ -794,7 +794,8 @@ ADVICE: dict[Kind, str] = {
     "listed": "Ask the list why; -w dnsbl=0 makes it WARNING, -c dnsbl=1 lets one listing pass.",
     "misconfigured": "Correct the zone, or the server's name.",
     "noted": "Leave a dead list out.",
-    "unanswered": "Look at the resolver of the monitoring host, or at --nameserver.",
+    "unanswered": "The line says who gave no answer; for DNS look at the resolver of the "
+    "monitoring host, or at --nameserver.",
     "local": "The line says what the monitoring host lacks.",
     "interrupted": "Raise the engine's own time limit, or lower -t.",
 }
