@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.judge.text import Glyphs
 
 _NO_MEMORY = "out of memory"
 
@@ -220,7 +219,7 @@ class _Run:
         signal.signal(signal.SIGALRM, _give_up)
         signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
         check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
-        check.add(HealthSummary(check, settings.judging.verbose, _glyphs()))
+        check.add(HealthSummary(check))
         check()
         stdout.write(
             form.render(check, settings.judging.verbose), form.short(check), check.exitcode
@@ -289,12 +288,6 @@ def causes() -> tuple[str, ...]:
     from check_smtp_health.judge.states import FAILURES
 
     return (*CAUSES, *FAILURES)
-
-
-def _glyphs() -> Glyphs:
-    from check_smtp_health.judge.text import ASCII, BLOCKS
-
-    return BLOCKS if stdout.can_say("".join(BLOCKS)) else ASCII
 
 
 def _words(error: Exception) -> str:

@@ -27,7 +27,7 @@ from check_smtp_health.errors import (
     Untrusted,
 )
 from check_smtp_health.judge.check import HealthCheck
-from check_smtp_health.judge.text import ASCII, HealthSummary
+from check_smtp_health.judge.text import HealthSummary
 
 # Some only because modules that are imported later would not be instrumented.
 from check_smtp_health.net import addresses, trust  # noqa: F401
@@ -342,7 +342,7 @@ def run(data: bytes) -> Result:
     report = _served(session(plan), server)
     verbose = plan.settings.judging.verbose
     check = HealthCheck(plan.settings, [report])
-    check.add(HealthSummary(check, verbose, ASCII))
+    check.add(HealthSummary(check))
     check()
     shown, document = ("".join(one.render(check, verbose)) for one in (text, json))
     harmless.check_text(shown, check.exitcode, verbose=bool(verbose))

@@ -8,7 +8,7 @@ import pytest
 
 from check_smtp_health import masking, output, report
 from check_smtp_health.judge.check import HealthCheck
-from check_smtp_health.judge.text import ASCII, HealthSummary
+from check_smtp_health.judge.text import HealthSummary
 from tests import command_line, harmless, plugin
 from tests.servers.name_server import NXDOMAIN, Answer, NameServer, fails, records
 
@@ -88,7 +88,7 @@ def rendered(form: str, seen: Report, verbose: int) -> tuple[str, int]:
     """Return the answer about a report, and the exit code."""
     settings = command_line.settings("-H", "mx.example", "-S")
     check = HealthCheck(settings, [seen])
-    check.add(HealthSummary(check, verbose, ASCII))
+    check.add(HealthSummary(check))
     check()
     return "".join(output.find(form).render(check, verbose)), check.exitcode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from check_smtp_health.judge.check import HealthCheck
-from check_smtp_health.judge.text import ASCII, HealthSummary
+from check_smtp_health.judge.text import HealthSummary
 from check_smtp_health.output import text
 from check_smtp_health.report import Failure, Finding, Observation, Report, duration
 from tests import command_line
@@ -25,7 +25,7 @@ def line(*stages: tuple[Observation, ...], arguments: tuple[str, ...]) -> str:
         for number, (host, seen) in enumerate(zip(settings.endpoint.hosts, stages), 1)
     ]
     check = HealthCheck(settings, reports)
-    check.add(HealthSummary(check, 0, ASCII))
+    check.add(HealthSummary(check))
     check()
     return "".join(text.render(check, 0)).partition(" | ")[0]
 

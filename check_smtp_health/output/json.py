@@ -12,7 +12,7 @@ from check_smtp_health.escaping import MARKS, STATUS_LIMIT, harmless, printable,
 from check_smtp_health.judge.check import of_stage
 from check_smtp_health.judge.resources import MailServer
 from check_smtp_health.judge.states import worst
-from check_smtp_health.judge.text import transcript
+from check_smtp_health.judge.verbose import transcript
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

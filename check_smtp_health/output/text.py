@@ -18,8 +18,11 @@ def render(check: HealthCheck, verbose: int) -> Iterator[str]:
     if not verbose:
         yield f"{status} {perfdata}".rstrip() + "\n"
         return
+    from check_smtp_health import stdout
+    from check_smtp_health.judge.verbose import ASCII, BLOCKS, lines
+
     yield f"{status}\n"
-    for line in check.verbose_str:
+    for line in lines(check, verbose, BLOCKS if stdout.can_say("".join(BLOCKS)) else ASCII):
         yield f"{line}\n"
     if perfdata:
         yield f"{perfdata}\n"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from check_smtp_health import stages
 from check_smtp_health.config.parsers import identity
-from check_smtp_health.errors import LocalFault, UsageFault
+from check_smtp_health.errors import LocalFault, SessionFault, UsageFault, is_unanswered
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import driver
-from check_smtp_health.net.operations import Together, untimed
+from check_smtp_health.net.operations import Pause, Together, untimed
 from check_smtp_health.probing.probe import ProbePlan, probe
 from check_smtp_health.report import Finding, PolicyResult
+from check_smtp_health.stages import CONNECT
 from check_smtp_health.stages.state import NextHops, Room, Target
 
 TYPE_CHECKING = False
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
     from check_smtp_health.policy.mx import MxSet
-    from check_smtp_health.probing.watch import Watch
+    from check_smtp_health.probing.controls import Controls
     from check_smtp_health.report import Host, Report
+    from check_smtp_health.stages import Stage
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 SPARE = 32
@@ -85,14 +87,12 @@ def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
     endpoint = plan.settings.endpoint
     if not endpoint.controls:
         return _probe_all(plan, signals)
-    from check_smtp_health.probing.watch import Watch
-
-    watch = Watch(plan)
+    watch = _Watch(plan)
     return watch.judged(_probe_all(watch.plan, signals, watch))
 
 
 def _probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], watch: Watch | None = None
+    plan: ProbePlan, signals: Sequence[Signals], watch: _Watch | None = None
 ) -> list[Report]:
     endpoint = plan.settings.endpoint
     service = _Service(plan, watch)
@@ -134,6 +134,59 @@ def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:
     return [mask.over(report) for report in reports]
 
 
+class _Watch:
+    """Has the controls asked once resolving or connecting fails without an answer, or takes long.
+
+    ``plan`` is the same plan, but for stages that tell this when they begin and how they end.
+    """
+
+    def __init__(self, plan: ProbePlan) -> None:
+        self._settings = plan.settings
+        self._servers = plan.prepared.servers
+        self._states: list[ProbeState] = []  # of those who are at it, or failed
+        self._controls: Controls | None = None
+        stages = plan.stages
+        session = tuple(
+            self._watched(stage) if stage.name == CONNECT else stage for stage in stages.session
+        )
+        resolve = self._watched(stages.resolve)
+        self.plan = plan._replace(stages=stages._replace(resolve=resolve, session=session))
+
+    def _watched(self, stage: Stage) -> Stage:
+        return stage._replace(run=self.watched(stage.run))
+
+    def watched(self, run: Callable[[ProbeState], StageRun]) -> Callable[[ProbeState], StageRun]:
+        """Return what a stage does, with its beginning and its end noted."""
+
+        def noted(state: ProbeState) -> StageRun:
+            self._states.append(state)
+            try:
+                yield from run(state)
+            except SessionFault as fault:
+                if not is_unanswered(fault.kind, fault.reason):
+                    self._states.remove(state)
+                raise
+            self._states.remove(state)
+
+        return noted
+
+    def run(self) -> TimedProcedure[None]:
+        """Have the controls asked after half of the time, or the last session, where need be."""
+        half = self._settings.endpoint.timeout / 2
+        outcome = yield Pause(half, is_idle=True)
+        if not self._states or outcome.fault is not None:
+            return
+        from check_smtp_health.probing.controls import Controls
+
+        self._controls = Controls(self._settings, self._servers)
+        left = self._settings.endpoint.timeout - (outcome.ended - outcome.began)
+        yield from self._controls.ask(self._states, half / max(left, half))
+
+    def judged(self, reports: list[Report]) -> list[Report]:
+        """Return the reports with what the controls say of each."""
+        return reports if self._controls is None else list(map(self._controls.judged, reports))
+
+
 _LATE = "{} was judged before the MX set of {} was known"
 
 
@@ -155,7 +208,7 @@ class _Service:
     ``of_domain`` are the policies about a domain that the run asks about.
     """
 
-    def __init__(self, plan: ProbePlan, watch: Watch | None = None) -> None:
+    def __init__(self, plan: ProbePlan, watch: _Watch | None = None) -> None:
         self._plan = plan
         self._watch = watch
         self._endpoint = plan.settings.endpoint
