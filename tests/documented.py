@@ -236,7 +236,7 @@ def samples(text: str) -> list[tuple[str, str]]:
 @contextlib.contextmanager
 def published(words: list[str], world: World, port: int, pem: str) -> Iterator[str]:
     """Publish what a command asks DNS and the web for; yield the resolver's address."""
-    domain, host, policy = "example.org", "mx.example.org", "127.0.0.43"
+    domain, host, policy = "example.org", "mx.example.org", "127.0.0.47"
     (certificate,) = x509.load_pem_x509_certificates(Path(pem).read_bytes())
     digest = certificate.fingerprint(hashes.SHA256()).hex()
     answers = {

@@ -103,12 +103,14 @@ MASKED = (EHLO, b"250-mx.example\r\n250-SIZE\r\n250 XXXXXXXA\r\n", *QUIT)
         (
             (BANNER, *MASKED),
             ("-S",),
-            "CRITICAL - starttls: STARTTLS is not offered, cause: keywords masked",
+            "CRITICAL - starttls: STARTTLS is not offered (a firewall masks the server's words: "
+            "XXXXXXXA), cause: keywords masked",
         ),
         (
             (BANNER, *MASKED),
             ("--require", "STARTTLS"),
-            "CRITICAL - helo: STARTTLS is not offered, cause: keywords masked",
+            "CRITICAL - helo: STARTTLS is not offered (a firewall masks the server's words: "
+            "XXXXXXXA), cause: keywords masked",
         ),
         (
             (b"220 **************2********\r\n", *HELO, *QUIT),
@@ -148,7 +150,7 @@ def test_a_token_that_is_rejected() -> None:
     login = ("-A", "XOAUTH2", "-U", "me", "-P", "t0ken-t0ken", "--auth-insecure")
     assert answered(script, *login) == (
         2,
-        "SMTP CRITICAL - auth: 535 5.7.8 Username and Password not accepted (after # s), "
+        "SMTP CRITICAL - auth: XOAUTH2: 535 5.7.8 Username and Password not accepted (after # s), "
         "cause: token rejected",
     )
 

@@ -11,7 +11,7 @@ from tests import masking, plugin
 from tests.servers import embedded
 from tests.servers.labels import ALL, CAPABILITIES, JUNK, TRASH, Labels
 
-COME = "answered in # s (slowest: # # s), 1 recipient accepted, delivered in # s"
+COME = "answered in # s (slowest: # # s), 1 recipient accepted, delivered to INBOX after # s"
 
 LETTER = b"From: <a@x>\r\nSubject: not yours\r\n\r\nHello\r\n"
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from bench import crowd
-from tests import harmless, needs, plugin
+from tests import harmless, plugin
 from tests.launcher import Run, launcher
 from tests.servers import hostile_crowd
 from tests.servers.hostile_crowd import DRIPS, HEALTHY, NAMES
@@ -19,16 +19,10 @@ MEMORY_LIMIT = 64 * 1024
 SIZES = {1000: 6 * 1024, 3000: 2 * 1024}
 """Bytes of the longest reply that each of so many servers may give."""
 
-TIMEOUT = 6.0
+TIMEOUT = 8.0
 
 AMPLE = 15.0
 """Seconds of the timeout where everybody answers: a busy machine has them do so slowly."""
-
-STARVED = 1.0
-"""Seconds that a run may wait for a processor; one that waits longer shows nothing, and is tried
-again."""
-
-TRIES = 3
 
 SLACK = 0.5
 """Seconds beyond it, without those for which others had the processor."""
@@ -46,21 +40,16 @@ def checked(mood: str, count: int, form: str) -> Run:
     """Check that many servers, of which all but one are in that mood."""
     hosts = ("-H", HEALTHY, *crowd.hosts(count - 1))
     timeout = TIMEOUT if mood in SILENT else AMPLE
-    for _ in range(TRIES):
-        # A launcher for each: what it reads of an answer is in its peak, and in its children's.
-        with hostile_crowd.running(mood, SIZES[count]) as port, launcher() as started:
-            done = started.run(
-                *(str(plugin.SCRIPT), *hosts, "-p", str(port), "-F", "me.example", "--ehlo"),
-                *("-C", "NOOP", "-t", str(timeout), *FORMS[form]),
-                environment={},
-            )
-        assert done.stderr == ""
-        assert done.peak < MEMORY_LIMIT
-        assert done.seconds < timeout + SLACK
-        if done.waited < STARVED:
-            break
-    else:
-        needs.leave_out("needs a machine that is not busy with something else")
+    # A launcher for each: what it reads of an answer is in its peak, and in its children's.
+    with hostile_crowd.running(mood, SIZES[count]) as port, launcher() as started:
+        done = started.run(
+            *(str(plugin.SCRIPT), *hosts, "-p", str(port), "-F", "me.example", "--ehlo"),
+            *("-C", "NOOP", "-t", str(timeout), *FORMS[form]),
+            environment={},
+        )
+    assert done.stderr == ""
+    assert done.peak < MEMORY_LIMIT
+    assert done.seconds < timeout + SLACK
     return done
 
 

@@ -20,7 +20,7 @@ from tests.servers.name_server import Answer, NameServer, fails
 from tests.servers.namespace import Namespace
 from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step
 
-RESOLVER = "127.0.0.53"
+RESOLVER = "127.0.0.60"
 
 MX = "127.0.0.2"
 """Where the mail server is: an MX host at 127.0.0.1 would not be probed."""

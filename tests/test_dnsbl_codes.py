@@ -79,7 +79,7 @@ def test_what_counts(server: ScriptedServer, codes: str, answer: list[str], coun
     said = f"{OTHER} is listed in {LIST} ({counting}): 'end users'"
     assert asked(server, answers, "--dnsbl", f"{LIST}{codes}/{OTHER}") == (
         2,
-        f"SMTP CRITICAL - dnsbl: {said}",
+        f"SMTP CRITICAL - dnsbl: {said}, cause: blocklisted",
         [f"[CRITICAL] {said}"],
     )
 
@@ -90,7 +90,7 @@ def test_the_same_zone_with_other_codes_is_another_list(server: ScriptedServer) 
     code, line, _ = asked(server, answers, *(word for one in lists for word in ("--dnsbl", one)))
     assert (code, line) == (
         2,
-        f"SMTP CRITICAL - dnsbl: {OTHER} is listed in {LIST} (127.0.0.4)",
+        f"SMTP CRITICAL - dnsbl: {OTHER} is listed in {LIST} (127.0.0.4), cause: blocklisted",
     )
 
 
@@ -132,7 +132,7 @@ DBL = "dbl.example.net"
         pytest.param(
             {("example.org." + DBL, "A"): records("A 127.0.1.2")},
             2,
-            f"CRITICAL - dnsbl: example.org is listed in {DBL} (127.0.1.2)",
+            f"CRITICAL - dnsbl: example.org is listed in {DBL} (127.0.1.2), cause: blocklisted",
             id="listed",
         ),
         pytest.param(
@@ -169,5 +169,6 @@ def test_an_international_domain(server: ScriptedServer) -> None:
     code, line, _ = asked(server, answers, "--dnsbl", f"{DBL}/bücher.example")
     assert (code, line) == (
         2,
-        f"SMTP CRITICAL - dnsbl: xn--bcher-kva.example is listed in {DBL} (127.0.1.2)",
+        f"SMTP CRITICAL - dnsbl: xn--bcher-kva.example is listed in {DBL} (127.0.1.2), "
+        "cause: blocklisted",
     )

@@ -51,7 +51,7 @@ def asked(
 
 LISTING = (
     f"SMTP CRITICAL - dnsbl: {ADDRESS} is listed in {SHOWN} (127.0.0.2): "
-    "'see https://list.example/***'"
+    "'see https://list.example/***', cause: blocklisted"
 )
 
 
@@ -109,7 +109,8 @@ def test_a_key_of_any_list(server: ScriptedServer) -> None:
     answers = zone(f"a.{KEY}.bl.example.net", LISTED)
     assert asked(server, answers, "--dnsbl", f"a.KEY.bl.example.net/{ADDRESS}", key=KEY) == (
         2,
-        f"SMTP CRITICAL - dnsbl: {ADDRESS} is listed in a.***.bl.example.net (127.0.0.2)",
+        f"SMTP CRITICAL - dnsbl: {ADDRESS} is listed in a.***.bl.example.net (127.0.0.2), "
+        "cause: blocklisted",
     )
 
 
@@ -125,7 +126,8 @@ def test_a_label_in_lower_case_is_no_key(server: ScriptedServer) -> None:
     answers = zone("key.example.net", LISTED)
     assert asked(server, answers, "--dnsbl", f"key.example.net/{ADDRESS}", key=KEY) == (
         2,
-        f"SMTP CRITICAL - dnsbl: {ADDRESS} is listed in key.example.net (127.0.0.2)",
+        f"SMTP CRITICAL - dnsbl: {ADDRESS} is listed in key.example.net (127.0.0.2), "
+        "cause: blocklisted",
     )
 
 
@@ -171,7 +173,10 @@ def test_a_key_that_cannot_be_used(
             ("--dnsbl", f"{KEY}.{DQS}/here"),
             "--dnsbl: 'here' is neither an IP address nor a domain",
         ),
-        ((f"{KEY.upper()}.{DQS.upper()}",), f"'***.{DQS.upper()}' is one word too many"),
+        (
+            (f"{KEY.upper()}.{DQS.upper()}",),
+            f"unexpected argument '***.{DQS.upper()}', repeat -H for several hosts",
+        ),
         ((f"--dnsbl {KEY}.{DQS}",), f"unknown option '--dnsbl ***.{DQS}'"),
         ((f"--reverse={KEY}.{DQS}",), f"--reverse: takes no value, but '***.{DQS}' was given"),
     ],

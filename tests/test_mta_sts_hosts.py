@@ -20,7 +20,7 @@ from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.name_server import Answer, NameServer
 from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step, Swallow
 
-HTTPS = "127.0.0.44"
+HTTPS = "127.0.0.48"
 """Where the policy is served, on port 443."""
 
 NEIGHBOUR = "127.0.0.46"

@@ -240,7 +240,7 @@ def test_a_host_of_two_domains_is_probed_once(port: int) -> None:
 
 
 def test_the_systems_name_server_is_asked_where_none_is_given(tmp_path: Path) -> None:
-    resolver = "127.0.0.53"
+    resolver = "127.0.0.62"
     asked: list[float] = []
     server = system_resolver.NameServer(system_resolver.code(3), address=resolver)
     with server.running(asked):

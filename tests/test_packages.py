@@ -443,7 +443,7 @@ while zpty -r shell; do :; done
 
 def test_bash_completes(installed: FreshRoot) -> None:
     completed = {
-        "check_smtp_health --stat": "",
+        "check_smtp_health --stax": "",
         "check_smtp_health --start": "--starttls",
         "check_smtp_health -S --tempfail ''": "ok warning critical unknown",
         "check_smtp_health --ca-file /etc/hostn": "/etc/hostname",

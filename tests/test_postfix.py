@@ -102,6 +102,9 @@ def test_text_not_in_the_banner(server: Postfix) -> None:
     assert server.sessions() == clean("helo=1 quit=1 commands=2")
 
 
+DISLIKED = "(we said HELO client, try -F) (after # s), cause: helo rejected"
+
+
 @pytest.mark.parametrize(
     ("restriction", "soft_bounce", "code", "problem"),
     [
@@ -136,7 +139,7 @@ def test_helo_refused(restriction: str, soft_bounce: str, code: int, problem: st
     with postfix.running(
         smtpd_delay_reject="no", smtpd_helo_restrictions=restriction, soft_bounce=soft_bounce
     ) as server:
-        line = f"SMTP {problem.format(f'127.0.0.1:{server.port}')} (after # s)"
+        line = f"SMTP {problem.format(f'127.0.0.1:{server.port}')} {DISLIKED}"
         perfdata = f"time=#s;;;0;10 {REFUSED}"
         assert answer(server, "-F", "client") == (code, line, perfdata, "")
         connected, rejected, disconnected = server.sessions()
@@ -150,7 +153,8 @@ def test_helo_tried_where_ehlo_is_refused_with_504() -> None:
     ) as server:
         line = (
             f"SMTP CRITICAL - 127.0.0.1:{server.port} helo: 504 5.5.2 (client): "
-            "Helo command rejected: need fully-qualified hostname (after # s)"
+            "Helo command rejected: need fully-qualified hostname (we said EHLO client, try -F) "
+            "(after # s), cause: helo rejected"
         )
         perfdata = f"time=#s;;;0;10 {REFUSED}"
         assert answer(server, "-F", "client", "--ehlo") == (2, line, perfdata, "")
@@ -177,7 +181,7 @@ def test_refusal_followed_by_a_farewell() -> None:
     ) as server:
         line = (
             f"SMTP CRITICAL - 127.0.0.1:{server.port} helo: 554 5.7.1 (client): "
-            "Helo command rejected: Access denied (after # s)"
+            f"Helo command rejected: Access denied {DISLIKED}"
         )
         perfdata = f"time=#s;;;0;10 {REFUSED}"
         assert answer(server, "-F", "client") == (2, line, perfdata, "")

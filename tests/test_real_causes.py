@@ -146,8 +146,8 @@ def test_postfix_insists_on_tls(tmp_path: Path) -> None:
 
 def test_postfix_asks_a_blocklist(tmp_path: Path) -> None:
     """Whoever asks for whatever, the resolver says 127.0.0.2: we are listed."""
-    resolver = NameServer(address("127.0.0.2"), address="127.0.0.53")
-    prefix = private(tmp_path, resolver="127.0.0.53")
+    resolver = NameServer(address("127.0.0.2"), address="127.0.0.61")
+    prefix = private(tmp_path, resolver="127.0.0.61")
     settings = {"smtpd_client_restrictions": "reject_rbl_client zen.test"}
     with (
         resolver.running([]),

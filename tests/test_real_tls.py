@@ -432,7 +432,8 @@ def test_wrong_password(files: Files, sasl: Dovecot, mechanism: str) -> None:
             *(server.port, "-S", "--ca-file", files.authority, "-A", mechanism), password=WRONG
         )
         said = "535 5.7.8 Error: authentication failed: (reason unavailable)"
-        text = f"auth: {mechanism}: {said}{hint(mechanism)} (after # s)"
+        what = "token" if mechanism == "XOAUTH2" else "login"
+        text = f"auth: {mechanism}: {said}{hint(mechanism)} (after # s), cause: {what} rejected"
         assert told(outcome) == due(2, server.port, text, STARTTLS.stages)
         assert used(outcome) == [mechanism]
         connected, warned, left = server.sessions()
@@ -562,7 +563,7 @@ def test_dovecot(files: Files, sasl: Dovecot, way: Way, mechanism: str) -> None:
 def test_dovecot_wrong_password(files: Files, sasl: Dovecot) -> None:
     before = len(sasl.log())
     outcome = run(sasl.port, "-S", "--ca-file", files.authority, password=WRONG)
-    text = "auth: PLAIN: 535 5.7.8 Authentication failed. (after # s)"
+    text = "auth: PLAIN: 535 5.7.8 Authentication failed. (after # s), cause: login rejected"
     assert told(outcome) == due(2, sasl.port, text, STARTTLS.stages)
     *_, logout = _dovecot_log(sasl, before, "logging out")
     assert logout.startswith(
@@ -606,7 +607,8 @@ def test_exim_wrong_password(files: Files, mechanism: str) -> None:
         outcome = run(
             *(server.port, "-S", "--ca-file", files.authority, "-A", mechanism), password=WRONG
         )
-        text = f"auth: {mechanism}: 535 Incorrect authentication data{hint(mechanism)} (after # s)"
+        said = f"535 Incorrect authentication data{hint(mechanism)}"
+        text = f"auth: {mechanism}: {said} (after # s), cause: login rejected"
         assert told(outcome) == due(2, server.port, text, STARTTLS.stages)
         _, failed, left, last = server.session()
     authenticator = mechanism.partition("-")[0].lower()

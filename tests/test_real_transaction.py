@@ -227,7 +227,7 @@ def test_too_large_a_message() -> None:
         assert answer(server, "--size", "20001", "--rcpt", KNOWN) == (
             2,
             "SMTP CRITICAL mail: 552 5.3.4 Message size exceeds fixed limit (after # s), "
-            "cause: message too big",
+            "cause: message too big, also mail: the server announces at most 20000 bytes",
             stages(),
         )
         assert session(server) == [
@@ -473,7 +473,7 @@ def exim_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exi
             ("--size", "20001", "--rcpt", KNOWN),
             2,
             "CRITICAL mail: 552 Message size exceeds maximum permitted (after # s), "
-            "also mail: the server announces at most 20000 bytes",
+            "cause: message too big, also mail: the server announces at most 20000 bytes",
             [f"rejected MAIL FROM:<> H={EXIM_CLIENT}: message too big: size=20001 max=20000"],
         ),
     ],

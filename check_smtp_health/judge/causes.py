@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from check_smtp_health.judge.cause_table import CAUSES, KINDS, LISTS, ROWS, SAYS_NOTHING, STATUSES
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.stages import DELIVERY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def diagnose(
         by_token = stage == "auth" and _takes_token(settings)
         found = of_reply(stage, code, said, by_token=by_token)
         if found is not None:
-            return _in_stage(found, stage)
+            return _in_stage(found, stage, problem.kind)
     return of_kind(stage, problem.kind, _reason(seen, problem, code, settings))
 
 
@@ -136,8 +137,13 @@ def _takes_token(settings: Settings) -> bool:
     return mechanism is not None and mechanism.takes_token
 
 
-def _in_stage(found: Diagnosis, stage: str) -> Diagnosis | None:
-    """Return a diagnosis as it is in that stage: to refuse a relay attempt is as it should be."""
+def _in_stage(found: Diagnosis, stage: str, kind: Kind) -> Diagnosis | None:
+    """Return a diagnosis as it is in that stage: to refuse a relay attempt is as it should be.
+
+    What a mailbox says does not exist is a folder of it, not a recipient.
+    """
+    if stage == DELIVERY and kind != "bounced" and found.cause.name == "unknown-recipient":
+        return None
     if found.cause.name != "relay-denied" or stage == "rcpt":
         return found
     if stage == "relay":

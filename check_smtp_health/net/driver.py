@@ -371,14 +371,17 @@ class _Driver:
         """
         transport = task.transport
         value: Any = None
+        is_exchange = True
         if isinstance(operation, Read):
             value = transport.receive(self._chunk)
             done = value is not None
         elif isinstance(operation, Write):
             done = transport.send(operation.data if is_first else None)
         elif isinstance(operation, Connect):
+            is_exchange = False
             done = transport.connect(operation.address) if is_first else transport.connected()
         else:
+            is_exchange = False
             done = transport.handshake()
         if not done:
             self._watch(task, transport.wants)
@@ -386,10 +389,8 @@ class _Driver:
                 self._begin_call(task, Call(transport.compute))
             return False
         moment = self._clock()
-        if isinstance(operation, Connect):
-            value = transport.local()
-        elif isinstance(operation, StartTls):
-            value = transport.result()
+        if not is_exchange:
+            value = transport.local() if isinstance(operation, Connect) else transport.result()
         self._complete(task, value, moment)
         return True
 

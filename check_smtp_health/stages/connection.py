@@ -110,7 +110,7 @@ def _shared_reason(decisive: SessionFault, faults: list[SessionFault]) -> Reason
 def _reach(address: Address, source: str | None, share: float) -> Procedure[Address]:
     while True:
         try:
-            local: Address = yield Connect(address, source, share)
+            local: Address = yield Connect(address, source, share, None, False)
             return local
         except Busy:
             yield Pause(BUSY_PAUSE)

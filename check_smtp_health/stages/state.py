@@ -286,7 +286,8 @@ def own_fault(bug: Exception, settings: Settings) -> LocalFault:
 
 def ask(state: ProbeState, verb: str, argument: str = "") -> Procedure[Reply]:
     """Send a command and return the reply to it."""
-    return send(state, Write(command(verb, argument)))
+    # All fields in their order: see namedtuple for what that saves.
+    return send(state, Write(command(verb, argument), None, None))
 
 
 def send(state: ProbeState, line: Write) -> Procedure[Reply]:

@@ -26,7 +26,9 @@ from tests.servers.roundtrip import PASSWORD as MAILBOX_PASSWORD
 from tests.servers.roundtrip import SENDING, WHOLE, named
 from tests.servers.scripted import Expect, ScriptedServer
 
-NOT_FOR_SERVICES = ("help", "version", "print-definition", "ignore-quit-failure", "output-format")
+NOT_FOR_SERVICES = (
+    *("help", "version", "explain", "print-definition", "ignore-quit-failure", "output-format"),
+)
 
 IN_ENVIRONMENT = {
     "authpass": "CHECK_SMTP_HEALTH_AUTHPASS",
