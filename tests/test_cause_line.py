@@ -115,8 +115,8 @@ MASKED = (EHLO, b"250-mx.example\r\n250-SIZE\r\n250 XXXXXXXA\r\n", *QUIT)
         (
             (b"220 **************2********\r\n", *HELO, *QUIT),
             ("-e", "ESMTP"),
-            "WARNING - banner: does not contain 'ESMTP': '220 **************2********', "
-            "cause: keywords masked",
+            "WARNING - helo: neither this reply nor the banner contains 'ESMTP' (a firewall masks "
+            "the server's words: 220 ****): '220 **************2********', cause: keywords masked",
         ),
         (
             (BANNER, EHLO, b"250-mx.example\r\n250 XCLIENT NAME\r\n", *QUIT),

@@ -408,6 +408,7 @@ def test_json(server: ScriptedServer) -> None:
                 "listings": 1,
                 "held": "",
                 "measures": {},
+                "certificates": [],
             }
         ],
     )
