@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from check_smtp_health.config.settings import SUBMISSIONS_PORT
+from check_smtp_health.config.settings import SMTP_PORT, SUBMISSIONS_PORT
 from check_smtp_health.errors import (
     Busy,
     Disconnected,
+    Expired,
     LocalFault,
     Rejected,
     TimedOut,
@@ -16,8 +17,9 @@ from check_smtp_health.errors import (
     deciding,
 )
 from check_smtp_health.escaping import octets, quoted
+from check_smtp_health.loading import load
 from check_smtp_health.net import addresses
-from check_smtp_health.net.operations import Call, Connect, Pause, Write
+from check_smtp_health.net.operations import Call, Connect, Pause, Read, Write
 from check_smtp_health.stages.state import ask, first_word, listen, require_code
 
 TYPE_CHECKING = False
@@ -37,6 +39,12 @@ PROXY_SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 """First twelve bytes of the PROXY protocol's version 2."""
 
 PROXY_ANSWERED = "the server answered the PROXY header, so it expects none, leave out -r"
+
+PATIENT = 4.0
+"""Seconds of a deadline that leaves time to see whether a silent server waits for TLS."""
+
+PATIENCE = 0.75
+"""Part of the deadline after which that is looked at."""
 
 BUSY_PAUSE = 0.05
 """Seconds before a Unix socket whose backlog is full is tried again."""
@@ -160,7 +168,7 @@ def banner(state: ProbeState) -> StageRun:
     """Wait for the server to speak first (RFC 5321 section 3.1)."""
     settings, expect = state.settings, state.settings.greeting.expect
     try:
-        reply = yield from listen(state)
+        reply = yield from _first_reply(state)
     except TimedOut as fault:
         if settings.endpoint.port == SUBMISSIONS_PORT and not (settings.tls.mode or fault.said):
             fault.problem += f" (port {SUBMISSIONS_PORT} awaits TLS, try --ssl)"
@@ -178,6 +186,38 @@ def banner(state: ProbeState) -> StageRun:
     if not reply.is_positive:
         raise Rejected(f"(does not contain {quoted(expect.text)})", reply.raw, reply.code)
     state.lacking = reply
+
+
+def _first_reply(state: ProbeState) -> Procedure[Reply]:
+    """Return the banner.
+
+    Raises:
+        Violation: the server has been silent for most of the time, since it waits for TLS. No
+            server does on port 25, where some hold it against a client that speaks first.
+    """
+    settings, endpoint = state.settings, state.settings.endpoint
+    if (
+        settings.tls.mode
+        or endpoint.port == SMTP_PORT
+        or endpoint.timeout < PATIENT
+        or endpoint.proxy
+        or endpoint.has_several
+        or state.target.host.kind == "socket"
+    ):
+        return (yield from listen(state))
+    try:
+        data: bytes = yield Read(limit=PATIENCE * endpoint.timeout)
+    except Expired:
+        raise
+    except TimedOut:
+        if (yield from load("stages.silence:awaits_tls")(state)):
+            raise Violation("TLS instead of SMTP", reason="tls spoken") from None
+        return (yield from listen(state))
+    session = state.connection.session
+    if not data:
+        raise session.closed()
+    session.receive(data)
+    return (yield from listen(state))
 
 
 def _is_too_early(reply: Reply) -> bool:
