@@ -22,6 +22,8 @@ The rooms, from the top floor down. Imports go down only: ``[tool.importlinter]`
     From the user's words to values. What the engines have to know, to be printed.
 ``report``
     What was observed, as values.
+``faults``
+    What stops questions beside a plain session, as branches of the tree in ``errors``.
 ``errors``, ``escaping``, ``loading``, ``namedtuple``
     The leaves.
 """

@@ -104,15 +104,6 @@ class UsageFault(CheckFault):
         self.problem = problem
 
 
-class UnusableFile(CheckFault):
-    """A file that is needed for TLS cannot be used; ``field`` is the field that names it."""
-
-    def __init__(self, field: str, problem: str) -> None:
-        super().__init__(field, problem)
-        self.field = field
-        self.problem = problem
-
-
 class SessionFault(CheckFault):
     """Something stopped a session.
 
@@ -142,10 +133,6 @@ class LocalFault(SessionFault):
     """This machine cannot do its part: no file descriptor, a source address that is not here."""
 
     kind = "local"
-
-
-class NotValidating(LocalFault):
-    """The name servers that this run asks do not validate DNSSEC, so that nothing is secure."""
 
 
 class Interrupted(SessionFault):
@@ -196,34 +183,6 @@ class Expired(TimedOut):
     """The deadline of the whole run has passed: nothing further will be answered."""
 
 
-class DnsUnanswered(PeerFault):
-    """No name server answers a question, or all refuse to; the question is the ``subject``."""
-
-    kind = "unanswered"
-
-
-class DnsFailed(DnsUnanswered):
-    """A name server answers that it cannot find out (SERVFAIL), as where DNSSEC is broken."""
-
-
-class NoPolicy(PeerFault):
-    """There is no policy of the kind that was asked for, or none that anybody could follow."""
-
-    kind: ClassVar[Kind] = "no_policy"
-
-
-class UntestedPolicy(NoPolicy):
-    """The policy is malformed, but says that it is only being tested."""
-
-    kind = "misconfigured"
-
-
-class Insecure(PeerFault):
-    """DNSSEC does not vouch for records that count only if it does."""
-
-    kind = "insecure"
-
-
 class Disconnected(PeerFault):
     """The connection was closed or reset by the other side."""
 
@@ -234,16 +193,6 @@ class Violation(PeerFault):
     """What came is not the protocol that was expected (RFC 5321, 3501, 1939)."""
 
     kind = "violation"
-
-
-class Injected(Violation):
-    """Plaintext came where TLS was due; ``where`` completes "plaintext ...".
-
-    Taken for the server's it would be somebody else's word (CVE-2021-22947, NO STARTTLS).
-    """
-
-    def __init__(self, where: str, said: bytes = b"") -> None:
-        super().__init__(f"plaintext {where}, injected", said)
 
 
 class Unasked(Violation):
@@ -262,40 +211,6 @@ class Rejected(PeerFault):
     def __init__(self, problem: str, said: bytes, code: int) -> None:
         super().__init__(problem, said)
         self.code = code
-
-
-class Refused(PeerFault):
-    """A mailbox refuses a login, a folder or a command; its replies have no code."""
-
-    kind = "rejected"
-
-
-class NotNow(PeerFault):
-    """A mailbox refuses something, but only for now, as SMTP does by 4yz."""
-
-    kind = "transient"
-
-
-class Undelivered(PeerFault):
-    """The message was accepted, but is not in its mailbox in time."""
-
-    kind = "undelivered"
-
-
-class Bounced(PeerFault):
-    """A notification came back: the message was accepted, but could not be delivered."""
-
-    kind = "bounced"
-
-
-class HandshakeFailed(PeerFault):
-    """The two sides could not agree on TLS."""
-
-    kind = "handshake_failed"
-
-
-class NotTls(HandshakeFailed):
-    """What came in place of the handshake is not TLS."""
 
 
 class Untrusted(PeerFault):

@@ -15,8 +15,9 @@ import dns.message
 
 from check_smtp_health.config import mailbox_url
 from check_smtp_health.config.settings import Secret
-from check_smtp_health.errors import Disconnected, DnsUnanswered, SessionFault
+from check_smtp_health.errors import Disconnected, SessionFault
 from check_smtp_health.escaping import harmless, printable
+from check_smtp_health.faults import DnsUnanswered
 from check_smtp_health.net import dns_answer
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.operations import (

@@ -14,18 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from check_smtp_health.config import mailbox_url
 from check_smtp_health.errors import (
-    Bounced,
     Disconnected,
-    HandshakeFailed,
     Interrupted,
     LocalFault,
-    NotTls,
     TimedOut,
-    Undelivered,
     Unreachable,
     Unresolvable,
     Untrusted,
 )
+from check_smtp_health.faults import Bounced, HandshakeFailed, NotTls, Undelivered
 from check_smtp_health.judge.check import HealthCheck
 from check_smtp_health.judge.text import HealthSummary
 

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.errors import DnsUnanswered, Expired, Unresolvable
+from check_smtp_health.errors import Expired, Unresolvable
+from check_smtp_health.faults import DnsUnanswered
 from check_smtp_health.net import addresses, dns_answer, driver
 from check_smtp_health.net import dns as look_ups
 from check_smtp_health.net.dns import Servers

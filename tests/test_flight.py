@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from check_smtp_health.errors import HandshakeFailed
+from check_smtp_health.faults import HandshakeFailed
 from check_smtp_health.net.flight import SLOW_SIZE, Flight
 from tests.servers.certificates import Certificates
 from tests.servers.tls_flood import (

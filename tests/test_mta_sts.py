@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.errors import NoPolicy
+from check_smtp_health.faults import NoPolicy
 from check_smtp_health.policy import mta_sts
 from check_smtp_health.policy.mta_sts import Policy
 from check_smtp_health.report import Finding

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health import __version__, errors
+from check_smtp_health import __version__, errors, faults
 from check_smtp_health.judge.cause_table import ADVICE, CAUSES
 from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
@@ -88,6 +88,7 @@ def test_explained(given: str, answer: str) -> None:
 
 
 def test_faults() -> None:
+    assert issubclass(faults.DnsUnanswered, errors.PeerFault)  # all of them are loaded
     peer = [fault.__name__ for fault in errors.PeerFault.__subclasses__()]
     ours = [
         fault.__name__

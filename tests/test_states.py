@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from check_smtp_health import errors
+from check_smtp_health import faults as further
 from check_smtp_health.judge.states import FAILURES, REFUSALS
 
 
@@ -37,6 +38,7 @@ def test_each_kind_has_a_row() -> None:
 
 
 def test_each_fault_has_a_kind() -> None:
+    assert issubclass(further.NotNow, errors.SessionFault)
     kinds = {
         fault.__name__: getattr(fault, "kind", None)
         for fault in faults(errors.SessionFault) - {errors.SessionFault, errors.PeerFault}

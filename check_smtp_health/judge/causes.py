@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from check_smtp_health.judge.cause_table import CAUSES, KINDS, LISTS, ROWS, SAYS_NOTHING, STATUSES
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.stages import DELIVERY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def _in_stage(found: Diagnosis, stage: str, kind: Kind) -> Diagnosis | None:
 
     What a mailbox says does not exist is a folder of it, not a recipient.
     """
-    if stage == DELIVERY and kind != "bounced" and found.cause.name == "unknown-recipient":
+    if stage == "delivery" and kind != "bounced" and found.cause.name == "unknown-recipient":
         return None
     if found.cause.name != "relay-denied" or stage == "rcpt":
         return found

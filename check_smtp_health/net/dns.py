@@ -13,8 +13,6 @@ import dns.resolver
 
 from check_smtp_health.config.parsers import DNS_PORT
 from check_smtp_health.errors import (
-    DnsFailed,
-    DnsUnanswered,
     Expired,
     LocalFault,
     PeerFault,
@@ -23,6 +21,7 @@ from check_smtp_health.errors import (
     Unresolvable,
 )
 from check_smtp_health.escaping import printable
+from check_smtp_health.faults import DnsFailed, DnsUnanswered
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import dns_answer
 from check_smtp_health.net.addresses import literal

@@ -17,7 +17,7 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 
-from check_smtp_health.errors import DnsUnanswered
+from check_smtp_health.faults import DnsUnanswered
 from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ all that follows ServerHello (RFC 8446 section 2).
 
 from __future__ import annotations
 
-from check_smtp_health.errors import HandshakeFailed
+from check_smtp_health.faults import HandshakeFailed
 
 GROUP_LIMIT = 8192
 """Bits of a Diffie-Hellman group: the largest of RFC 7919. It takes OpenSSL 0.8 s; 10,000 bits,

@@ -8,13 +8,8 @@ from __future__ import annotations
 import selectors
 import ssl
 
-from check_smtp_health.errors import (
-    Disconnected,
-    HandshakeFailed,
-    NotTls,
-    Untrusted,
-    Violation,
-)
+from check_smtp_health.errors import Disconnected, Untrusted, Violation
+from check_smtp_health.faults import HandshakeFailed, NotTls
 from check_smtp_health.net.certificate import Handshake
 from check_smtp_health.net.flight import Flight
 from check_smtp_health.net.transport import CHUNK

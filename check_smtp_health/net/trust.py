@@ -9,8 +9,9 @@ import os
 import ssl
 import warnings
 
-from check_smtp_health.errors import Untrusted, UnusableFile
+from check_smtp_health.errors import Untrusted
 from check_smtp_health.escaping import quoted
+from check_smtp_health.faults import UnusableFile
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.tls import TlsTransport
 

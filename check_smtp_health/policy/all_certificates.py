@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.errors import HandshakeFailed, LocalFault, PeerFault, Untrusted
+from check_smtp_health.errors import LocalFault, PeerFault, Untrusted
+from check_smtp_health.faults import HandshakeFailed
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.trust import KEYS
 from check_smtp_health.policy import prepared, result

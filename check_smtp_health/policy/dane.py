@@ -5,17 +5,9 @@ from __future__ import annotations
 import functools
 import hashlib
 
-from check_smtp_health.errors import (
-    DnsFailed,
-    Insecure,
-    LocalFault,
-    NoPolicy,
-    NotValidating,
-    PeerFault,
-    Untrusted,
-    UsageFault,
-)
+from check_smtp_health.errors import LocalFault, PeerFault, Untrusted, UsageFault
 from check_smtp_health.escaping import printable, quoted
+from check_smtp_health.faults import DnsFailed, Insecure, NoPolicy, NotValidating
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.certificate import host_names, is_for, key_information

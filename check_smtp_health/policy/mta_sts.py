@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.config import parsers
-from check_smtp_health.errors import NoPolicy, PeerFault, TimedOut, UntestedPolicy, UsageFault
+from check_smtp_health.errors import PeerFault, TimedOut, UsageFault
 from check_smtp_health.escaping import printable
+from check_smtp_health.faults import NoPolicy, UntestedPolicy
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask, together

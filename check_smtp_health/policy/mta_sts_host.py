@@ -8,7 +8,6 @@ held to the same, it has said so already; else there is a further one.
 from __future__ import annotations
 
 from check_smtp_health.errors import (
-    HandshakeFailed,
     LocalFault,
     NotOffered,
     PeerFault,
@@ -16,6 +15,7 @@ from check_smtp_health.errors import (
     Untrusted,
     Violation,
 )
+from check_smtp_health.faults import HandshakeFailed
 from check_smtp_health.net import dns
 from check_smtp_health.policy import mx
 from check_smtp_health.report import Finding, PolicyResult

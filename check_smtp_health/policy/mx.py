@@ -10,14 +10,9 @@ import contextlib
 import ipaddress
 
 from check_smtp_health.config import parsers
-from check_smtp_health.errors import (
-    DnsUnanswered,
-    Misdirected,
-    SessionFault,
-    Unresolvable,
-    UsageFault,
-)
+from check_smtp_health.errors import Misdirected, SessionFault, Unresolvable, UsageFault
 from check_smtp_health.escaping import printable
+from check_smtp_health.faults import DnsUnanswered
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import dns
 from check_smtp_health.net.addresses import plain_address, plain_name

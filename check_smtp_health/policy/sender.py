@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 
 from check_smtp_health.config import parsers
-from check_smtp_health.errors import DnsUnanswered, PeerFault, UsageFault
+from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import printable, quoted
+from check_smtp_health.faults import DnsUnanswered
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask, together

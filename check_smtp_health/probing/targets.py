@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from check_smtp_health import stages
 from check_smtp_health.config.parsers import identity
-from check_smtp_health.errors import LocalFault, SessionFault, UsageFault, is_unanswered
-from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.errors import SessionFault, UsageFault, is_unanswered
+from check_smtp_health.loading import load
 from check_smtp_health.net import driver
-from check_smtp_health.net.operations import Pause, Together, untimed
+from check_smtp_health.net.operations import Pause
 from check_smtp_health.probing.probe import ProbePlan, probe
-from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages import CONNECT
 from check_smtp_health.stages.state import NextHops, Room, Target
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
-    from check_smtp_health.policy.mx import MxSet
     from check_smtp_health.probing.controls import Controls
     from check_smtp_health.report import Host, Report
     from check_smtp_health.stages import Stage
@@ -32,10 +30,6 @@ if TYPE_CHECKING:
 SPARE = 32
 """Files that a run has open beside its connections."""
 
-
-FOUND_LIMIT = 1000
-"""Targets that DNS may lead a run to, by ``--all-addresses``: an answer has up to 256 records, so
-that a domain could name 100,000. No domain has more than some dozens."""
 
 ANSWERED_AT_ONCE = 250
 """Targets whose answer takes 0.1 s at most, as JSON, when all are silent until the deadline."""
@@ -87,33 +81,27 @@ def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
     endpoint = plan.settings.endpoint
     if not endpoint.controls:
         return _probe_all(plan, signals)
-    watch = _Watch(plan)
+    watch = Watch(plan)
     return watch.judged(_probe_all(watch.plan, signals, watch))
 
 
 def _probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], watch: _Watch | None = None
+    plan: ProbePlan, signals: Sequence[Signals], watch: Watch | None = None
 ) -> list[Report]:
     endpoint = plan.settings.endpoint
-    service = _Service(plan, watch)
     aside: list[TimedProcedure[Any]] = [] if watch is None else [watch.run()]
     deadline = driver.Deadline(_seconds(endpoint))
-    of_run = [policy for policy in plan.policies if policy.scope == "run"]
-    if endpoint.mx or endpoint.all_addresses or service.of_domain or of_run:
-        expanded = [service.expand(host) for host in endpoint.hosts]
-        if of_run:
-            from check_smtp_health import policy
-
-            aside.append(untimed(policy.of_run(of_run, plan.settings)))
-        found: list[Any] = driver.run([*expanded, *aside], deadline, signals)
-        reports = service.reports(found[: len(expanded)])
-        if of_run:
-            from check_smtp_health.probing import senders
-
-            has_several = endpoint.has_several
-            reports = senders.attached(reports, found[-1], has_several=has_several)
-        return _masked(reports, plan)
-    sessions = [service.session(host) for host in endpoint.hosts]
+    if (
+        endpoint.mx
+        or endpoint.all_addresses
+        or any(policy.scope != "server" for policy in plan.policies)
+    ):
+        reports: list[Report] = load("probing.expansion:probe_all")(
+            plan, watch, aside, deadline, signals
+        )
+        return reports
+    prober = Prober(plan)
+    sessions = [prober.session(host) for host in endpoint.hosts]
     probed: list[Any] = driver.run([*sessions, *aside], deadline, signals)
     return probed[: len(sessions)]
 
@@ -124,17 +112,7 @@ def _seconds(endpoint: Endpoint) -> float:
     return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
 
 
-def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:
-    """Return the reports without secrets: what a domain says has come without a session."""
-    if not plan.prepared.secrets:
-        return reports
-    from check_smtp_health.masking import Mask
-
-    mask = Mask(plan.prepared.secrets)
-    return [mask.over(report) for report in reports]
-
-
-class _Watch:
+class Watch:
     """Has the controls asked once resolving or connecting fails without an answer, or takes long.
 
     ``plan`` is the same plan, but for stages that tell this when they begin and how they end.
@@ -187,201 +165,27 @@ class _Watch:
         return reports if self._controls is None else list(map(self._controls.judged, reports))
 
 
-_LATE = "{} was judged before the MX set of {} was known"
+class Prober:
+    """Probes hosts, each at the first of its addresses that connects."""
 
-
-class _Expanded(NamedTuple):
-    """What a HOST of the command line has come to.
-
-    ``own`` are the reports on the way to its ``hosts``, which stand here by their identity, for
-    those of other domains may be among them. ``policies`` are the results about the domain.
-    """
-
-    own: tuple[Report, ...]
-    hosts: tuple[object, ...] = ()
-    policies: tuple[PolicyResult, ...] = ()
-
-
-class _Service:
-    """Follows the hosts to the targets that they stand for, and probes these, each of them once.
-
-    ``of_domain`` are the policies about a domain that the run asks about.
-    """
-
-    def __init__(self, plan: ProbePlan, watch: _Watch | None = None) -> None:
+    def __init__(self, plan: ProbePlan) -> None:
         self._plan = plan
-        self._watch = watch
         self._endpoint = plan.settings.endpoint
-        self.of_domain = [policy for policy in plan.policies if policy.scope == "domain"]
         self._room = Room()
-        self._found = 0
         self._is_doubted = False  # whether the MX set that names the targets may be forged
-        self._probed: dict[object, list[Report]] = {}
         self._next_hops: dict[object, NextHops] = {}
         self._resolve = plan.stages.resolve
-        if self._endpoint.mx:
-            from check_smtp_health.policy import mx
-
-            self._resolve = self._resolve._replace(run=mx.resolve)
 
     def session(self, host: Host) -> TimedProcedure[Report]:
         """Probe a host at the first of its addresses that connects."""
-        label = _bracketed(host.given) if self._endpoint.has_several else ""
+        label = bracketed(host.given) if self._endpoint.has_several else ""
         return self._probe(self._target(host, label))
-
-    def expand(self, host: Host) -> TimedProcedure[_Expanded]:
-        """Probe all that a host of the command line stands for."""
-        return self._of_domain(host) if self._endpoint.mx else self._with_policies(host, None)
-
-    def reports(self, expanded: Sequence[_Expanded]) -> list[Report]:
-        """Return all reports; a host of several domains stands with the first of them."""
-        told: list[Report] = []
-        alone = {host for one in expanded if self._is_hopeless(one) for host in one.hosts}
-        policies: dict[object, list[PolicyResult]] = {}
-        for one in expanded:
-            for host in one.hosts:
-                policies.setdefault(host, []).extend(one.policies)
-        known: set[object] = set()
-        for one in expanded:
-            several = list(one.own)
-            for host in one.hosts:
-                if host not in known:
-                    several += [
-                        report._replace(is_alone=host in alone)
-                        for report in self._judged(host, policies[host])
-                    ]
-            known.update(one.hosts)
-            if one.policies:
-                several[0] = several[0]._replace(policies=(*several[0].policies, *one.policies))
-            told += several
-        return told
-
-    def _judged(self, host: object, results: Sequence[PolicyResult]) -> list[Report]:
-        """Return the reports on a host, judged by what is known of its domains."""
-        reports = self._probed[host]
-        for policy in self.of_domain:
-            if policy.on_hosts is not None:
-                own = [one for one in results if one.name == policy.name]
-                reports = policy.on_hosts(own, reports)
-        return reports
-
-    def _is_hopeless(self, expanded: _Expanded) -> bool:
-        """Whether none of a domain's hosts can take mail."""
-        return all(
-            report.is_misdirected for host in expanded.hosts for report in self._probed[host]
-        )
 
     def _probe(self, target: Target) -> TimedProcedure[Report]:
         planned = self._plan.stages
         is_known = target.addresses or target.host.kind != "name"
         session = planned.session if is_known else (self._resolve, *planned.session)
         return probe(target, self._plan, session)
-
-    def _of_each_address(self, host: Host) -> TimedProcedure[list[Report]]:
-        found: list[Address] = []
-
-        def look_up(state: ProbeState) -> StageRun:
-            yield from self._resolve.run(state)
-            addresses = state.connection.addresses
-            self._found += len(addresses)
-            if self._found > FOUND_LIMIT:
-                raise LocalFault(f"more than {FOUND_LIMIT} addresses are too many for one run")
-            found.extend(addresses)
-
-        report = yield from self._look_up(host, look_up)
-        if not found:
-            return [report]
-        several = tuple(found)
-        targets = [self._target(host, _bracketed(one.host), (one,), several) for one in several]
-        outcome = yield Together([self._probe(target) for target in targets])
-        reports: list[Report] = outcome.value
-        return reports
-
-    def _of_domain(self, domain: Host) -> TimedProcedure[_Expanded]:
-        from check_smtp_health.policy import mx
-
-        found: list[MxSet] = []
-
-        def look_up(state: ProbeState) -> StageRun:
-            assert state.prepared.servers is not None
-            expected = self._endpoint.expect_mx
-            found.append((yield from mx.find(state.prepared.servers, domain, expected)))
-
-        report = yield from self._look_up(
-            domain, self._watch.watched(look_up) if self._watch is not None else look_up
-        )
-        report = report._replace(is_domain=True)
-        if not found:
-            return _Expanded((report,))
-        results = [found[0].result]
-        for policy in self._plan.policies:
-            if policy.on_mx_set is not None:
-                judging = untimed(policy.on_mx_set(policy.prepared, domain, found[0]))
-                results += (yield Together([judging])).value
-                self._is_doubted |= policy.vouches and bool(results[-1].findings)
-        results += self._late(domain, found[0])
-        report = report._replace(policies=tuple(results))
-        return (yield from self._with_policies(domain, found[0].hosts, report))
-
-    def _late(self, domain: Host, found: MxSet) -> list[PolicyResult]:
-        """Have hosts judged for one more domain; return what is to be said where that is too late.
-
-        It is, where another domain has led to the host long before.
-        """
-        late = [
-            host.given
-            for host in found.hosts
-            if not self._next_hops.setdefault(identity(host), NextHops()).add(found.names)
-        ]
-        return [
-            PolicyResult(policy.name, (Finding("unanswered", _LATE.format(host, domain.given)),))
-            for policy in self._plan.policies
-            if policy.vouches
-            for host in late
-        ]
-
-    def _of_hosts(self, hosts: Sequence[Host]) -> TimedProcedure[None]:
-        """Probe those of the hosts that no other domain has led to."""
-        new = [host for host in hosts if identity(host) not in self._probed]
-        self._probed.update((identity(host), []) for host in new)
-        if self._endpoint.all_addresses:
-            outcome = yield Together([self._of_each_address(host) for host in new])
-        else:
-            outcome = yield Together([self._at_first_address(host) for host in new])
-        for host, reports in zip(new, outcome.value):
-            self._probed[identity(host)] += reports
-
-    def _at_first_address(self, host: Host) -> TimedProcedure[list[Report]]:
-        return [(yield from self.session(host))]
-
-    def _with_policies(
-        self, domain: Host, hosts: Sequence[Host] | None, *own: Report
-    ) -> TimedProcedure[_Expanded]:
-        """Probe a domain's hosts, itself where None are known, and check its policies meanwhile."""
-        targets = [domain] if hosts is None else hosts
-        expanded = _Expanded(own, tuple(map(identity, targets)))
-        if not self.of_domain:
-            yield from self._of_hosts(targets)
-            return expanded
-        from check_smtp_health.policy import Domain, result
-
-        assert self._plan.prepared.servers is not None
-        about = Domain(self._plan.prepared.servers, domain, hosts)
-        outcome = yield Together(
-            [
-                self._of_hosts(targets),
-                *(untimed(result(one, about, self._plan.settings)) for one in self.of_domain),
-            ]
-        )
-        results = outcome.value[1:]
-        return expanded._replace(policies=tuple(one for one in results if one is not None))
-
-    def _look_up(
-        self, host: Host, look_up: Callable[[ProbeState], StageRun]
-    ) -> TimedProcedure[Report]:
-        """Report on a look-up that leads to the targets: a session of that stage only."""
-        stage = self._plan.stages.resolve._replace(run=look_up)
-        return (yield from probe(Target(host, None, host.given), self._plan, (stage,)))
 
     def _target(
         self,
@@ -400,5 +204,6 @@ class _Service:
         )
 
 
-def _bracketed(address: str) -> str:
+def bracketed(address: str) -> str:
+    """Return an address as a label has it."""
     return f"[{address}]" if ":" in address else address

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.config.mailbox_url import folder_of, imap_name
-from check_smtp_health.errors import NotNow, Refused
 from check_smtp_health.escaping import octets, printable
+from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
 from check_smtp_health.roundtrip.imap_session import ImapSession, Spoilt
 from check_smtp_health.roundtrip.mailbox import Copy

@@ -9,14 +9,13 @@ from check_smtp_health.errors import (
     Disconnected,
     Expired,
     LocalFault,
-    NotNow,
     NotOffered,
-    Refused,
     SessionFault,
     TimedOut,
     Violation,
 )
 from check_smtp_health.escaping import octets
+from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Close
 from check_smtp_health.roundtrip.mailbox import (
     FAREWELL_LIMIT,

@@ -10,17 +10,9 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 
-from check_smtp_health.errors import (
-    Disconnected,
-    Injected,
-    LocalFault,
-    NotNow,
-    NotOffered,
-    NotTls,
-    SessionFault,
-    Unreachable,
-)
+from check_smtp_health.errors import Disconnected, LocalFault, NotOffered, SessionFault, Unreachable
 from check_smtp_health.escaping import has_controls, printable
+from check_smtp_health.faults import Injected, NotNow, NotTls
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import (
     Close,

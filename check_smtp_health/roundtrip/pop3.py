@@ -9,14 +9,9 @@ from __future__ import annotations
 import collections
 import re
 
-from check_smtp_health.errors import (
-    NotNow,
-    NotOffered,
-    PeerFault,
-    Refused,
-    SessionFault,
-)
+from check_smtp_health.errors import NotOffered, PeerFault, SessionFault
 from check_smtp_health.escaping import octets
+from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
 from check_smtp_health.roundtrip.lines import LineParser
 from check_smtp_health.roundtrip.mailbox import (

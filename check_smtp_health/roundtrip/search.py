@@ -7,15 +7,8 @@ ends one, ends the others at their next look: the answer is known.
 from __future__ import annotations
 
 from check_smtp_health.config.mailbox_url import SCHEMES
-from check_smtp_health.errors import (
-    Bounced,
-    Expired,
-    Interrupted,
-    NotNow,
-    SessionFault,
-    Undelivered,
-    Untrusted,
-)
+from check_smtp_health.errors import Expired, Interrupted, SessionFault, Untrusted
+from check_smtp_health.faults import Bounced, NotNow, Undelivered
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Pause, Timestamped, Watch, Within, untimed

@@ -5,7 +5,7 @@ Loaded only by runs that send a message.
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Undelivered
+from check_smtp_health.faults import Undelivered
 from check_smtp_health.net.operations import Write
 from check_smtp_health.report import Delivery, Finding
 from check_smtp_health.roundtrip import header, message

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from check_smtp_health.config import files
-from check_smtp_health.errors import (
-    HandshakeFailed,
-    Injected,
-    NotTls,
-    Rejected,
-    SessionFault,
-    Untrusted,
-    UnusableFile,
-    UsageFault,
-    Violation,
-)
+from check_smtp_health.errors import Rejected, SessionFault, Untrusted, UsageFault, Violation
 from check_smtp_health.escaping import printable
+from check_smtp_health.faults import HandshakeFailed, Injected, NotTls, UnusableFile
 from check_smtp_health.net.certificate import key_bits
 from check_smtp_health.net.operations import Connect, StartTls
 from check_smtp_health.net.trust import TlsOptions, Trust
