@@ -17,7 +17,7 @@ from check_smtp_health import errors
 from check_smtp_health.judge import cause_table, causes
 from check_smtp_health.judge.cause_table import CAUSES, KINDS, LISTS, ROWS, STATUSES
 from check_smtp_health.judge.causes import Diagnosis, of_kind, of_reply
-from check_smtp_health.judge.explain import explain
+from check_smtp_health.judge.explain import explain, told
 from check_smtp_health.judge.states import FAILURES
 from check_smtp_health.stages import NAMES
 
@@ -379,3 +379,24 @@ def test_imports_next_to_nothing() -> None:
         "check_smtp_health.judge.causes check_smtp_health.namedtuple",
         "False False False",
     ]
+
+
+@pytest.mark.parametrize(
+    ("pasted", "lines"),
+    [
+        (
+            "554 5.7.1 Service unavailable; Client host [192.0.2.7] blocked using zen.spamhaus.org",
+            ["cause: blocklisted by zen.spamhaus.org (blocklist)", "listed: 192.0.2.7"],
+        ),
+        (
+            "452 4.3.1 Insufficient system storage",
+            ["cause: disk full (resources)", "state: CRITICAL, unless --state says otherwise"],
+        ),
+        ("550 no", ["cause: unknown, the reply does not tell it beyond doubt"]),
+        ("all is well", ["'all is well' holds no refusal, paste a reply with its code"]),
+    ],
+)
+def test_told(pasted: str, lines: list[str]) -> None:
+    said = told(pasted).splitlines()
+    assert [line for line in said if not line.startswith(("4", "5", "advice: "))] == lines
+    assert any(line.startswith("advice: ") for line in said) == (len(lines) == 2)

@@ -7,6 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    generate_private_key as generate_elliptic_key,
+)
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -267,6 +271,39 @@ ROWS = (
         "sender: c.a.test has no DMARC record",
     ),
     (
+        "SERVFAIL for DMARC",
+        {**SPF, ("_dmarc.a.test", "TXT"): fails("SERVFAIL")},
+        "a.test",
+        3,
+        "sender: TXT of _dmarc.a.test: SERVFAIL from 127.0.0.1",
+    ),
+    (
+        "SERVFAIL for what only an address asks",
+        {
+            **spf("exists:%{i}.b.test", "-all"),
+            ("192.0.2.9.b.test", "A"): fails("SERVFAIL"),
+        },
+        "a.test/192.0.2.9",
+        3,
+        "sender: SPF for 192.0.2.9: A of 192.0.2.9.b.test: SERVFAIL from 127.0.0.1",
+    ),
+    (
+        "nothing about an address",
+        spf("ip4:192.0.2.1"),
+        "a.test/192.0.2.9",
+        2,
+        "sender: SPF of a.test does not authorise 192.0.2.9: neutral, since no term matches, also "
+        "sender: SPF of a.test says nothing of others (no 'all')",
+    ),
+    (
+        "eleven look-ups, and an address",
+        spf(*["include:b.test"] * 11, "-all", b="-all"),
+        "a.test/192.0.2.9",
+        2,
+        "sender: SPF of a.test needs 11 look-ups, more than 10, also sender: SPF of a.test does "
+        "not authorise 192.0.2.9: permerror, more than 10 look-ups",
+    ),
+    (
         "SERVFAIL",
         {**GOOD, ("a.test", "TXT"): fails("SERVFAIL")},
         "a.test",
@@ -301,7 +338,26 @@ STRONG, OLD = rsa(2048), rsa(1024)
 ED25519 = base64.b64encode(bytes(range(32))).decode()
 
 
+ELLIPTIC = base64.b64encode(
+    generate_elliptic_key(SECP256R1())
+    .public_key()
+    .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+).decode()
+
+
 KEYS = (
+    (
+        "of an elliptic curve",
+        f"p={ELLIPTIC}",
+        2,
+        f"dkim: the key at s1._domainkey.a.test cannot be read: '{ELLIPTIC}'",
+    ),
+    (
+        "too short for Ed25519",
+        "k=ed25519; p=AAAA",
+        2,
+        "dkim: the key at s1._domainkey.a.test cannot be read: 'AAAA'",
+    ),
     ("strong", f"v=DKIM1; k=rsa; p={STRONG}", 0, "DKIM 2048 bits"),
     ("the least that a record says", f"p={STRONG}", 0, "DKIM 2048 bits"),
     ("Ed25519", f"v=DKIM1; k=ed25519; p={ED25519}", 0, "DKIM 256 bits"),

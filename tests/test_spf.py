@@ -155,3 +155,25 @@ def test_what_decided() -> None:
     ]
     outcome = evaluated(names, "::ffff:192.0.2.99", "a.test", "", "")
     assert (outcome.result, outcome.term, outcome.domain) == ("fail", "-all", "a.test")
+
+
+@pytest.mark.parametrize(
+    ("spec", "client", "name"),
+    [
+        ("%{v}.%{d}", "192.0.2.1", "in-addr.a.test"),
+        ("%{v}.%{d}", "2001:db8::1", "ip6.a.test"),
+        ("%{ir}.%{v}.%{d}", "192.0.2.1", "1.2.0.192.in-addr.a.test"),
+        ("%{i}.test", "2001:db8::1", f"2.0.0.1.0.d.b.8.{'0.' * 23}1.test"),
+        ("%{p}.%{d}", "192.0.2.1", "unknown.a.test"),
+        (f"{'x' * 60}.{'y' * 60}.{'z' * 60}.{'w' * 60}.%{{d}}.%{{d}}.test", "192.0.2.1", "LONG"),
+    ],
+)
+def test_macros(spec: str, client: str, name: str) -> None:
+    if name == "LONG":  # labels are left out from the left until it fits
+        name = f"{'y' * 60}.{'z' * 60}.{'w' * 60}.a.test.a.test.test"
+    names = {**zone(a=f"v=spf1 exists:{spec} -all").names, name: [{"A": "127.0.0.2"}]}
+    assert evaluated(Zone(names), client, "a.test", "", "").result == "pass"
+
+
+def test_a_redirect_that_only_a_client_tells() -> None:
+    assert census(zone(a="v=spf1 redirect=%{i}.test")) == ("neutral", 1, 0, "")

@@ -39,7 +39,7 @@ stdout
 """
 """Our modules that a plain check loads."""
 
-STARTTLS = "config.files net.certificate net.flight net.tls net.trust stages.encryption"
+STARTTLS = "config.files faults net.certificate net.flight net.tls net.trust stages.encryption"
 """What ``-S`` adds."""
 
 RECIPIENT = "stages.transaction"

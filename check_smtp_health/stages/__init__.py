@@ -205,6 +205,8 @@ def prepare(settings: Settings) -> Prepared:
         UsageFault: a limit has no effect, a file cannot be used, a package is missing.
     """
     _need_measured(settings)
+    if settings.transaction.no_relay or settings.transaction.no_rcpt:
+        load("smtp.refusal:about")  # a refusal is what is hoped for: no stage is to wait for that
     return Prepared(
         trust=_call("encryption:trust", settings) if settings.tls.mode else None,
         mechanisms=_call("login:mechanisms", settings) if settings.login is not None else (),

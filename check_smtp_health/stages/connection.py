@@ -193,12 +193,13 @@ def _first_reply(state: ProbeState) -> Procedure[Reply]:
 
     Raises:
         Violation: the server has been silent for most of the time, since it waits for TLS. No
-            server does on port 25, where some hold it against a client that speaks first.
+            server does on port 25, where some hold it against a client that speaks first, and every
+            one on 465.
     """
     settings, endpoint = state.settings, state.settings.endpoint
     if (
         settings.tls.mode
-        or endpoint.port == SMTP_PORT
+        or endpoint.port in (SMTP_PORT, SUBMISSIONS_PORT)
         or endpoint.timeout < PATIENT
         or endpoint.proxy
         or endpoint.has_several
