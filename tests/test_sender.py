@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
@@ -486,6 +487,41 @@ def test_a_domain_beside_several_servers(server: ScriptedServer) -> None:
     assert (ill.code, ill.line) == (
         2,
         "SMTP CRITICAL - a.test sender: a.test has no DMARC record, 2 of 2 healthy",
+    )
+
+
+def test_the_domain_whose_mx_set_is_probed(server: ScriptedServer) -> None:
+    """What is published about it stands with its own report."""
+    zone = {
+        **GOOD,
+        ("a.test", "MX"): records("MX 10 mx.test."),
+        ("mx.test", "A"): records("A 127.0.0.2"),
+    }
+    with (
+        ScriptedServer(SCRIPT, address="127.0.0.2").running() as mx,
+        NameServer(zone).running() as names,
+    ):
+        done = plugin.run(
+            *("-H", "a.test", "--mx", "-p", str(mx.port), "-F", "me.example", "-t", "3", "-4"),
+            *("--nameserver", names.nameserver, "--sender", "a.test"),
+        )
+    assert re.sub(r"\w+ # s\)", "#)", done.line) == (
+        f"SMTP OK - a.test: 1 of 1 healthy, slowest: mx.test:{mx.port} [127.0.0.2] # s (#), "
+        "SPF published, DMARC reject"
+    )
+    assert "'a.test::spf_lookups'=0;;;0" in done.perfdata.split()
+
+
+def test_a_package_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "cryptography.py").write_text("raise ImportError('not here')")
+    done = plugin.run(
+        *("-H", "127.0.0.1", *DKIM, "--nameserver", "127.0.0.1"),
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.code, done.stdout) == (
+        3,
+        "SMTP UNKNOWN - --dkim: needs the package cryptography: "
+        "pip install 'check-smtp-health[tls]'\n",
     )
 
 
