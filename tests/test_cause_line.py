@@ -169,3 +169,22 @@ def test_causes_give_way_to_problems() -> None:
 def test_a_server_that_is_only_slow_is_not_silent() -> None:
     script = (Sleep(0.7), BANNER, Expect(b"HELO"), Hang())
     assert answered(script) == (2, "SMTP CRITICAL - helo: no answer within 1 s")
+
+
+def test_to_relay_for_nobody_is_a_cause_where_it_is_not_to_be() -> None:
+    """Of an own recipient it is CRITICAL, of a command what it is; of a stranger it is right."""
+    denied = b"454 4.7.1 Relay access denied\r\n"
+    begun = (BANNER, *HELO, Expect(b"MAIL"), b"250 ok\r\n", Expect(b"RCPT"))
+    script = (*begun, denied, *RESET, *QUIT)
+    said = "454 4.7.1 Relay access denied (after # s)"
+    assert answered(script, "--rcpt", "a@x") == (
+        2,
+        f"SMTP CRITICAL - rcpt: a@x: {said}, cause: relay denied",
+    )
+    assert answered(script, "--no-rcpt", "a@x") == (
+        1,
+        f"SMTP WARNING - relay: a@x proves nothing, refused as a relay attempt: {said}",
+    )
+    asked = ("-C", "RCPT TO:<a@x>", "-R", "250")
+    code, line = answered((BANNER, *HELO, Expect(b"RCPT"), denied, *QUIT), *asked)
+    assert (code, line.rpartition(", ")[2]) == (1, "cause: relay denied")

@@ -262,14 +262,40 @@ ROWS = (
         "SPF published, DMARC quarantine",
     ),
     (
-        "a record above the organization",
+        "the record of a public suffix",
         {
-            **dmarc("v=DMARC1; p=reject; psd=y", where="test"),
+            **dmarc(
+                "v=DMARC1; p=none; sp=reject; psd=y; rua=mailto:x@registry.example", where="test"
+            ),
             ("c.a.test", "TXT"): text("v=spf1 -all"),
         },
         "c.a.test",
-        2,
-        "sender: c.a.test has no DMARC record",
+        0,
+        "SPF published, DMARC reject",
+    ),
+    (
+        "an organization of its own",
+        dmarc("v=DMARC1; p=reject; psd=n; rua=mailto:x@a.test"),
+        "a.test",
+        0,
+        "SPF published, DMARC reject",
+    ),
+    (
+        "a suffix of seven labels, whose next level a walk leaves out",
+        {
+            **dmarc("v=DMARC1; p=quarantine; psd=y", where="g.f.e.d.c.b.test"),
+            ("j.i.h.g.f.e.d.c.b.test", "TXT"): text("v=spf1 -all"),
+        },
+        "j.i.h.g.f.e.d.c.b.test",
+        0,
+        "SPF published, DMARC quarantine",
+    ),
+    (
+        "SERVFAIL above the record",
+        {**GOOD, ("_dmarc.test", "TXT"): fails("SERVFAIL")},
+        "a.test",
+        0,
+        "SPF published, DMARC reject",
     ),
     (
         "SERVFAIL for DMARC",

@@ -43,11 +43,15 @@ class Published(NamedTuple):
 
 
 class _Walk(NamedTuple):
-    """The records at and above a domain, and the one at which its organization begins."""
+    """The records at and above a domain, and the name at which its organization begins.
+
+    ``suffix`` is the public one above it, where that says so itself.
+    """
 
     records: Mapping[str, bytes]
     several: Sequence[str]
     organization: str
+    suffix: str
 
 
 def check(servers: Servers, domain: str) -> Procedure[Published]:
@@ -62,7 +66,9 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
         for name in walk.several
         if name == domain
     ]
-    where = next((name for name in (domain, walk.organization) if name in walk.records), None)
+    # Section 4.10.1: this is the order in which receivers take them.
+    names = (domain, walk.organization, walk.suffix)
+    where = next((name for name in names if name in walk.records), None)
     if where is None:
         if not findings:
             findings.append(Finding("unauthorised", f"{domain} has no DMARC record"))
@@ -71,8 +77,8 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     fields = tags(said)
     policy, more = _policy(fields, where, is_above=where != domain)
     findings += more
-    if not policy:
-        return Published("", tuple(findings), (f"DMARC of {where}: {printable(said)}",))
+    if not policy or where == walk.suffix:  # whose reports are nothing to the domain
+        return Published(policy, tuple(findings), (f"DMARC of {where}: {printable(said)}",))
     destinations: dict[str, None] = {}
     for tag in ("rua", "ruf"):
         for uri in fields.get(tag, "").split(",", DESTINATIONS_LIMIT)[:DESTINATIONS_LIMIT]:
@@ -152,7 +158,7 @@ def _walked(servers: Servers, domain: str) -> Procedure[_Walk]:
     answers = yield from together(ask(servers, f"_dmarc.{name}", "TXT") for name in names)
     records: dict[str, bytes] = {}
     several = []
-    organization = ""
+    organization = suffix = ""
     for name, answer in zip(names, answers):
         if isinstance(answer, PeerFault):
             if name == domain or not records:
@@ -166,10 +172,11 @@ def _walked(servers: Servers, domain: str) -> Procedure[_Walk]:
         records[name] = own[0]
         mark = tags(own[0]).get("psd", "").lower()
         if mark == "y" and name != domain:
-            # The level below is where an organization begins.
-            organization = names[names.index(name) - 1]
+            # The level below is where an organization begins; a walk may not have asked about it.
+            suffix = name
+            organization = ".".join(labels[-name.count(".") - 2 :])
             break
         organization = name
         if mark in ("n", "y"):
             break
-    return _Walk(records, several, organization or domain)
+    return _Walk(records, several, organization or domain, suffix)
