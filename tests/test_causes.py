@@ -179,7 +179,7 @@ def test_rows_name_what_there_is() -> None:
     rows: list[cause_table.Row | cause_table.Status | cause_table.Silent] = [*ROWS, *KINDS]
     for row in (*rows, *STATUSES.values()):
         assert row.cause is None or row.cause in CAUSES
-        assert set(row.stages) <= {*NAMES, "token"}
+        assert set(row.stages) <= set(NAMES)
     kinds = {fault.kind for fault in vars(errors).values() if hasattr(fault, "kind")}
     assert {row.kind for row in KINDS} <= kinds | set(FAILURES)
 

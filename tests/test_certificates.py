@@ -475,6 +475,19 @@ def test_both_certificates_count(tmp_path: Path, root: Pair, due: Due) -> None:
     assert without[:2] == (0, f"{OK} expires in 80 days, #")
 
 
+def test_both_certificates_without_what_asks_dns(tmp_path: Path, root: Pair) -> None:
+    (tmp_path / "dns.py").write_text("raise ImportError('not here')")
+    context = both(
+        tmp_path, issued("ecdsa", root, name=NAME), issued("rsa", root, name=NAME, key=_rsa())
+    )
+    code, line, _ = check(
+        context,
+        *(*trusting(tmp_path, root), "--all-certificates"),
+        environment={"PYTHONPATH": str(tmp_path)},
+    )
+    assert (code, line.rpartition(", ")[2]) == (0, "RSA and ECDSA certificate")
+
+
 def test_the_other_certificate_is_for_another_name(tmp_path: Path, root: Pair) -> None:
     ecdsa = issued("ecdsa", root, name=NAME)
     other = issued("rsa", root, name="old.example.org", key=_rsa())

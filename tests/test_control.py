@@ -46,10 +46,10 @@ class World:
             server = ScriptedServer(script, address=address, port=port)  # type: ignore[arg-type]
             return self._stack.enter_context(server.running())
 
-    def drop(self, rule: str) -> None:
+    def drop(self, rule: str, name: str = "t") -> None:
         """Have packets dropped before they arrive."""
         chain = f"type filter hook input priority 0\n{rule} drop"
-        ruleset = f"table inet t {{\nchain drops {{\n{chain}\n}}\n}}\n"
+        ruleset = f"table inet {name} {{\nchain drops {{\n{chain}\n}}\n}}\n"
         subprocess.run(
             [*self._namespace.prefix, needs.program("nft"), "-f", "-"],
             input=ruleset,
@@ -153,6 +153,23 @@ def test_silent_target_and_a_control_on_another_port(tmp_path: Path) -> None:
         world.serve(CONTROL, 443)
         world.drop(f"ip daddr {TARGET}")
         done = world.check(*at(), "--control", f"{CONTROL}:443")
+    assert (done.code, done.line) == (
+        2,
+        f"SMTP CRITICAL - {TARGET}:25 connect: no answer within 1 s, cause: silent",
+    )
+
+
+def test_a_control_that_overtakes_another(tmp_path: Path) -> None:
+    """What the quicker one has shown, the slower one does not take back."""
+    slow = "192.0.2.10"
+    with network(tmp_path, *HERE, f"addr add {slow}/32 dev lo") as world:
+        world.serve(CONTROL, 443)
+        world.serve(slow, 443)
+        world.serve(CONTROL, 25)
+        world.drop(f"ip daddr {TARGET}")
+        world.drop(f"ip daddr {slow} tcp dport 25", "slow")
+        controls = ("--control", f"{slow}:443", "--control", f"{CONTROL}:443")
+        done = world.check(*at(), *controls)
     assert (done.code, done.line) == (
         2,
         f"SMTP CRITICAL - {TARGET}:25 connect: no answer within 1 s, cause: silent",

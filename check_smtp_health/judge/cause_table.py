@@ -354,7 +354,7 @@ CAUSES: dict[str, Cause] = {
 
 _RECIPIENT = ("rcpt", "relay", "command", "data", "delivery")
 _TRANSACTION = ("mail", *_RECIPIENT)
-_SESSION = ("connect", "tls", "banner", "helo", "starttls", "auth", *_TRANSACTION[:-1], "token")
+_SESSION = ("connect", "tls", "banner", "helo", "starttls", "auth", *_TRANSACTION[:-1])
 _MESSAGE = ("data", "command", "delivery")
 _LOGIN = ("auth", "command", "delivery")
 
@@ -740,7 +740,6 @@ KINDS = (
     ),
     Silent("violation", "proxy answered", "no-proxy-expected"),
     Silent("rejected", "proxy answered", "no-proxy-expected"),
-    Silent("rejected", "", "token-rejected", ("token",)),
     Silent("not_offered", "mechanism", "login-mechanism"),
     Silent("not_offered", "masked", "keywords-masked"),
     Silent("unmatched", "masked", "keywords-masked"),

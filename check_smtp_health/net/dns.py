@@ -29,7 +29,6 @@ from check_smtp_health.net.operations import Connect, Read, Together, Write, unt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from check_smtp_health.net.addresses import Address
@@ -185,19 +184,6 @@ def ask(
         return (yield from query(servers, name, kind, unchecked=unchecked, rounds=rounds))
     except Expired as fault:
         raise DnsUnanswered(fault.problem, subject=f"{kind} of {name}") from fault
-
-
-def together(procedures: Iterable[Procedure[Any]]) -> Procedure[list[Any]]:
-    """Return what each procedure returns, or the fault of whoever was asked.
-
-    Raises:
-        SessionFault: it is not they who are to blame: a signal came, for example.
-    """
-    results: list[Any] = yield Together([untimed(one) for one in procedures])
-    for result in results:
-        if isinstance(result, SessionFault) and not isinstance(result, PeerFault):
-            raise result
-    return results
 
 
 def _exchange(

@@ -5,11 +5,12 @@ A session is a generator: it yields an operation and is sent its ``Outcome``.
 
 from __future__ import annotations
 
+from check_smtp_health.errors import PeerFault, SessionFault
 from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from typing import Any, TypeVar, Union
 
     from check_smtp_health.net.addresses import Address
@@ -174,3 +175,16 @@ def untimed(procedure: Procedure[_T], watch: Watch | None = None) -> TimedProced
     except StopIteration as stop:
         value: _T = stop.value
         return value
+
+
+def together(procedures: Iterable[Procedure[Any]]) -> Procedure[list[Any]]:
+    """Return what each procedure returns, or the fault of whoever was asked.
+
+    Raises:
+        SessionFault: it is not they who are to blame: a signal came, for example.
+    """
+    results: list[Any] = yield Together([untimed(one) for one in procedures])
+    for result in results:
+        if isinstance(result, SessionFault) and not isinstance(result, PeerFault):
+            raise result
+    return results

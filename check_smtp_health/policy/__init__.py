@@ -12,7 +12,7 @@ from check_smtp_health.escaping import quoted
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import packed, plain_address
-from check_smtp_health.net.dns import together
+from check_smtp_health.net.operations import together
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.state import own_fault
 

@@ -11,7 +11,8 @@ from check_smtp_health.faults import DnsFailed, Insecure, NoPolicy, NotValidatin
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.certificate import host_names, is_for, key_information
-from check_smtp_health.net.dns import KINDS, ROUNDS, ask, together
+from check_smtp_health.net.dns import KINDS, ROUNDS, ask
+from check_smtp_health.net.operations import together
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.encryption import listed, look_again, verify_again
 

@@ -10,7 +10,9 @@ from check_smtp_health.config import parsers
 from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.dns import ask, together
+from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.dns import ask
+from check_smtp_health.net.operations import together
 from check_smtp_health.policy.records import tags, texts
 from check_smtp_health.policy.sender import senders
 from check_smtp_health.report import Finding, PolicyResult
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.errors import Kind
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.policy import Topic
@@ -57,7 +60,9 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> tupl
             raise UsageFault("dkim", f"{quoted(value)} needs a domain, SELECTOR:DOMAIN")
         if not parsers.is_name(selector) or (colon and not parsers.is_name(domain)):
             raise UsageFault("dkim", f"{quoted(value)} is not SELECTOR[:DOMAIN]")
-        selectors.setdefault(_plain(domain) if colon else domains[0], {})[_plain(selector)] = None
+        selectors.setdefault(plain_name(domain) if colon else domains[0], {})[
+            plain_name(selector)
+        ] = None
     try:
         import cryptography.hazmat.primitives.serialization  # noqa: F401
     except ImportError as error:
@@ -67,10 +72,6 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> tupl
     return tuple(
         Topic(domain, (servers, domain, tuple(several))) for domain, several in selectors.items()
     )
-
-
-def _plain(name: str) -> str:
-    return name.rstrip(".").lower()
 
 
 def check(
@@ -122,10 +123,10 @@ def read(text: bytes, name: str) -> Key:
         return _useless(f"the key at {name} cannot be read", encoded.encode())
     findings = []
     if kind == "rsa" and bits < BITS_GOOD:
-        weak = "unauthorised" if bits < BITS_LEAST else "misconfigured"
+        weak: Kind = "unauthorised" if bits < BITS_LEAST else "misconfigured"
         least = BITS_LEAST if bits < BITS_LEAST else BITS_GOOD
         problem = f"the key at {name} has {bits} bits, fewer than {least}"
-        findings.append(Finding(weak, problem))  # type: ignore[arg-type]
+        findings.append(Finding(weak, problem))
     hashes = [one.strip() for one in fields.get("h", "sha256").split(":")]
     if "sha256" not in hashes:
         problem = f"the key at {name} is not for sha256, which all others are"

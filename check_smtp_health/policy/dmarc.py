@@ -7,7 +7,9 @@ import re
 from check_smtp_health.errors import PeerFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.dns import ask, together
+from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.dns import ask
+from check_smtp_health.net.operations import together
 from check_smtp_health.policy.records import tags, texts
 from check_smtp_health.report import Finding
 
@@ -89,7 +91,7 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
                 problem = f"DMARC of {where}: {tag} is not a mailto: URI"
                 findings.append(Finding("misconfigured", problem, uri.strip().encode()))
             else:
-                destinations[found[1].rstrip(".").lower()] = None
+                destinations[plain_name(found[1])] = None
     if "rua" not in fields:
         findings.append(Finding("noted", f"DMARC of {where} asks for no reports (rua)"))
     findings += yield from _unwanted(servers, where, walk.organization, list(destinations))

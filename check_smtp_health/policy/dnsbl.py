@@ -14,8 +14,11 @@ from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.masking import STARS, forms, without_key
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.dns import ask, together
+from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.dns import ask
+from check_smtp_health.net.operations import together
 from check_smtp_health.policy import need_addresses, server_addresses
+from check_smtp_health.policy.records import texts
 from check_smtp_health.report import Finding, PolicyResult
 
 TYPE_CHECKING = False
@@ -154,7 +157,7 @@ def _subject(given: str, zone: str) -> str:
     """Return what is to be looked up in a zone."""
     if parsers.ip_version(given) is not None and "%" not in given:
         return given
-    domain = (given if given.isascii() else parsers.to_ascii(given)).rstrip(".").lower()
+    domain = plain_name(given if given.isascii() else parsers.to_ascii(given))
     is_domain = parsers.is_name(domain) and "." in domain
     if not is_domain or len(f"{domain}.{zone}") > NAME_LIMIT:
         raise UsageFault("dnsbl", f"{quoted(given)} is neither an IP address nor a domain")
@@ -280,8 +283,7 @@ def _consult(servers: Servers, one: Dnsbl, subjects: Sequence[str]) -> Procedure
     )
     for index, reason in zip(listed, reasons):
         if not isinstance(reason, PeerFault):  # the listing is what matters
-            texts = [b"".join(value.strings) for value in reason.values]
-            opinions[index] = opinions[index]._replace(reason=b"\n".join(texts))
+            opinions[index] = opinions[index]._replace(reason=b"\n".join(texts(reason)))
     return opinions
 
 

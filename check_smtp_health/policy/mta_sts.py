@@ -10,7 +10,8 @@ from check_smtp_health.escaping import printable
 from check_smtp_health.faults import NoPolicy, UntestedPolicy
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
-from check_smtp_health.net.dns import ask, together
+from check_smtp_health.net.dns import ask
+from check_smtp_health.net.operations import together
 from check_smtp_health.policy import https, mx
 from check_smtp_health.policy.mta_sts_host import as_senders, is_known, look_up
 from check_smtp_health.policy.records import texts

@@ -9,7 +9,8 @@ from check_smtp_health.errors import PeerFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
-from check_smtp_health.net.dns import ask, together
+from check_smtp_health.net.dns import ask
+from check_smtp_health.net.operations import together
 from check_smtp_health.policy import need_addresses, server_addresses
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.greeting import own_name

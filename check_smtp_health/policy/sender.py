@@ -10,7 +10,8 @@ from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.faults import DnsUnanswered
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
-from check_smtp_health.net.dns import ask, together
+from check_smtp_health.net.dns import ask
+from check_smtp_health.net.operations import together
 from check_smtp_health.policy import Topic, dmarc, spf
 from check_smtp_health.report import Finding, PolicyResult
 

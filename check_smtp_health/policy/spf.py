@@ -14,6 +14,7 @@ import re
 
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net.addresses import plain_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ _CIDR_AT_END = re.compile(r"(?:(?<!/)/[0-9]*)?(?://[0-9]*)?\Z")
 _LAST_MACRO = re.compile(r"%(?:[%_-]|\{[^}]*\})\Z")
 _CIDR = re.compile(r"(?:/(0|[1-9][0-9]?))?(?://(0|[1-9][0-9]{0,2}))?\Z")
 
-_LOOKED_UP = frozenset(("include", "a", "mx", "ptr", "exists"))
 _PLAIN_ESCAPES = {"%": "%", "_": " ", "-": "%20"}
 _UNRESERVED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
 
@@ -444,7 +444,7 @@ class _Evaluation:
 
     def _asked(self, name: str, kind: str) -> Answer | None:
         """Return what is known, None where that is nothing yet."""
-        name = name.rstrip(".").lower()
+        name = plain_name(name)
         if not _is_domain(name, labels=1):
             return Answer()
         question = (name, kind)

@@ -72,7 +72,9 @@ class Controls:
                 self._is_port_open = True
             elif self._answers[control]:
                 found = yield from self._resolve(control.host, port)
-                self._is_port_open |= yield from self._is_answered(found)
+                # Another control may have found it open meanwhile.
+                if (yield from self._is_answered(found)):
+                    self._is_port_open = True
         except SessionFault:
             return  # whoever cannot be asked gives no answer
 

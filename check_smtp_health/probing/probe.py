@@ -153,7 +153,7 @@ def _is_vouched_for(walk: _Walk, plan: ProbePlan, stage: Stage) -> TimedProcedur
 
 def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:
     """Have the policies checked at the same time."""
-    from check_smtp_health.net.dns import together
+    from check_smtp_health.net.operations import together
     from check_smtp_health.policy import result
 
     results = yield from together(result(policy, state, state.settings) for policy in policies)
