@@ -257,3 +257,22 @@ def test_control_that_has_to_be_looked_up(tmp_path: Path) -> None:
         done = world.check(*at(), "--control", "control.example", hosts=hosts)
         lost = world.check(*at(), "--control", "control.example")
     assert (done.code, lost.code) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("targets", "control"),
+    [
+        (("192.0.2.1",), "192.0.2.1"),
+        (("192.0.2.1",), "192.0.2.1:443"),
+        (("a.example", "b.example"), "B.example."),
+        (("::1",), "[0:0:0:0:0:0:0:1]:25"),
+    ],
+)
+def test_a_target_is_no_control(targets: tuple[str, ...], control: str) -> None:
+    """It could only say what the run says itself: that there is no answer."""
+    hosts = [word for one in targets for word in ("-H", one)]
+    done = plugin.run(*hosts, "--control", control)
+    assert (done.code, done.stdout) == (
+        3,
+        f"SMTP UNKNOWN - --control: '{control}' is probed itself, name a host elsewhere\n",
+    )

@@ -19,7 +19,7 @@ MEMORY_LIMIT = 64 * 1024
 SIZES = {1000: 6 * 1024, 3000: 2 * 1024}
 """Bytes of the longest reply that each of so many servers may give."""
 
-TIMEOUT = 8.0
+TIMEOUT = 14.0
 
 AMPLE = 15.0
 """Seconds of the timeout where everybody answers: a busy machine has them do so slowly."""

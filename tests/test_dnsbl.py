@@ -412,3 +412,13 @@ def test_json(server: ScriptedServer) -> None:
             }
         ],
     )
+
+
+def test_an_ipv4_address_in_the_clothes_of_ipv6(server: ScriptedServer) -> None:
+    with NameServer(zone("bl.test", LISTED)).running() as names:
+        outcome = run(server, names, *asked("bl.test", address=f"::ffff:{ADDRESS}"))
+    assert (outcome.code, line(outcome, server)) == (
+        2,
+        f"SMTP CRITICAL - {{target}} dnsbl: {ADDRESS} is listed in bl.test (127.0.0.2), "
+        "cause: blocklisted",
+    )

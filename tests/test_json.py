@@ -556,7 +556,7 @@ def test_what_held_is_told() -> None:
         Expect(b"RCPT"),
         b"250 ok\r\n",
         Expect(b"RCPT"),
-        b"554 5.7.1 no\r\n",
+        b"554 5.7.1 Relaying denied\r\n",
         *RESET,
         *QUIT,
     )

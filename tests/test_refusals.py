@@ -23,6 +23,8 @@ HOME, ABROAD = "monitor@example.org", "b@example.net"
 
 ABOUT = {
     "relaying": (
+        "550 This server is not an open relay",
+        "550 5.7.1 You are not permitted to relay through this server",
         "554 5.7.1 <b@example.net>: Relay access denied",
         "454 4.7.1 <b@example.net>: Relay access denied",
         "454 4.7.1 <b@y>: Relay access denied",
@@ -53,11 +55,15 @@ ABOUT = {
         "550 Must authenticate",
     ),
     "recipient": (
-        "554 5.7.1 no",
         "550 Invalid recipient: <b@example.net>",
         "554 5.7.1 <b@example.net>: Recipient address rejected: Access denied",
     ),
     "user": (
+        "550 5.1.1 Recipient not local: no such user here",
+        "550 5.1.1 We do not accept mail for this mailbox",
+        "550 5.1.1 cannot deliver mail for unknown user",
+        "550 5.1.1 user unknown (relay recipients table) not found",
+        "550 Sorry, I cannot accept mail for users that do not exist",
         "550 5.1.1 <b@example.net>: Recipient address rejected: User unknown in local table",
         "550 No such user here",
         "550 5.1.1 Invalid recipient",
@@ -72,6 +78,7 @@ ABOUT = {
         "550 5.1.1 relay-denied@example.net: no such user",
     ),
     "greeting": (
+        "550 HELO domain not allowed",
         "504 5.5.2 <mon>: Helo command rejected: need fully-qualified hostname",
         "450 4.7.1 <mon>: Helo command rejected: Host not found",
         "550-Access denied - Invalid HELO name (See RFC2821 4.1.1.1)\n550 http://www.example.com",
@@ -80,18 +87,30 @@ ABOUT = {
         "421-4.7.0 Try again later, closing connection. (EHLO)\n421 4.7.0 gsmtp",
     ),
     "blocklist": (
+        "550 5.7.1 Unfortunately, messages from 192.0.2.1 weren't sent. "
+        "part of their network is on our block list (S3140)",
+        "554 5.7.1 Your server is listed as an open relay; relaying not possible",
         "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using bl.example.net",
         "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using relays.ordb.org",
         "550 5.7.1 Rejected, 192.0.2.1 is listed at zen.spamhaus.org",
         "550 blacklisted, see https://example.net/relaying",
     ),
     "address": (
+        "554 5.7.1 You need authenticated reverse DNS",
+        "550 5.7.1 Your host is an open relay and is not welcome",
+        "550 5.7.1 No mail from dynamic IPs, use your ISP's relay",
+        "554 5.7.1 Do not send directly, use your smart relay",
         "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
         "450 4.7.1 Client host rejected: cannot find your reverse hostname, [192.0.2.1]",
         "550 5.7.25 The IP address has no PTR record",
         "550 5.7.1 Your IP is not welcome",
     ),
     "sender": (
+        "550-5.7.1 Unauthenticated email is not accepted from this domain.\n550 5.7.1 gsmtp",
+        "550 5.7.1 Your account is disabled",
+        "553 5.1.8 Unknown user in From",
+        "550 5.1.8 Sender domain is not hosted here",
+        "553 5.1.8 Sender address is not local",
         "550 5.7.1 <>: Sender address rejected: no bounces here",
         "553 5.1.8 <a@b>: Sender address rejected: Domain not found",
         "550 5.7.23 The message violated the policy of its domain",
@@ -100,20 +119,37 @@ ABOUT = {
         "550 5.7.60 SMTP; Client does not have permissions to send as this one",
     ),
     "TLS": (
+        "550 5.7.1 TLS encryption required before relaying",
         "530 5.7.0 Must issue a STARTTLS command first",
         "550 5.7.10 no",
         "550 TLS required",
     ),
     "no MAIL": ("503 5.5.1 Error: need MAIL command", "503 bad sequence of commands", "503 no"),
     "domain": ("550 5.1.2 <b@example.net>: Recipient address rejected: Domain not found",),
-    "room": ("552 5.2.2 over quota", "452 4.3.1 Insufficient system storage", "552 no"),
+    "room": (
+        "452 4.2.2 mailbox unavailable: full",
+        "552 5.2.2 over quota",
+        "452 4.3.1 Insufficient system storage",
+        "552 no",
+    ),
     "not now": (
+        "450 4.7.1 mail not relayed: greylisted, come back in 300 s",
+        "451 4.3.0 Relay server not available, try later",
+        "452 4.3.1 relay queue full, not accepting",
+        "450 4.2.1 mailbox unavailable",
+        "451 4.3.0 recipient lookup unavailable",
+        "450 4.1.1 user unknown, greylisted",
+        "450 4.7.1 please log in, service unavailable",
+        "550 5.7.1 relay denied due to greylisting",
         "450 4.7.1 <b@example.net>: Recipient address rejected: Greylisted",
         "451 4.7.1 no",
         "450 later",
         "452 4.5.3 Too many recipients",
     ),
-    "content": ("554 5.7.1 That looks like spam",),
+    "content": (
+        "550 5.7.1 Your message was not relayed: it looks like spam",
+        "554 5.7.1 That looks like spam",
+    ),
     "policy": ("550 Administrative prohibition", "550 5.7.1 Rejected by our policy"),
     "command": (
         "500 5.5.2 Error: bad syntax",
@@ -121,7 +157,20 @@ ABOUT = {
         "501 5.1.3 Bad recipient address syntax",
         "502 5.5.1 EHLO not implemented",
     ),
-    "": ("550 no", "554 5.0.0 no", "550 5.6.1 <relay.example.org>"),
+    "": (
+        "554 5.7.1 no",
+        "550 5.7.1 Benutzer unbekannt",
+        "550 5.7.1 Postfach existiert nicht",
+        "550 5.7.1 Ihre IP steht auf einer Sperrliste",
+        "554 5.7.1 Zugriff verweigert, Client-Host",
+        "550 5.7.1 Weiterleitung verweigert",
+        "554 5.7.1 Service unavailable",
+        "550 5.7.1 Access denied",
+        "571 no",
+        "550 no",
+        "554 5.0.0 no",
+        "550 5.6.1 <relay.example.org>",
+    ),
 }
 
 

@@ -152,6 +152,21 @@ ROWS = (
         2,
         "sender: SPF of a.test: 3 look-ups find nothing, more than 2",
     ),
+    *(
+        (
+            f"everybody, by {' '.join(terms)}",
+            spf(*terms, "-all", b="ip4:0.0.0.0/0 -all"),
+            "a.test",
+            1,
+            f"sender: SPF of a.test authorises everybody ('{terms[-1]}')",
+        )
+        for terms in (
+            ("ip4:0.0.0.0/0",),
+            ("ip6:::/0",),
+            ("ip4:0.0.0.0/1", "ip4:128.0.0.0/1"),
+            ("include:b.test",),
+        )
+    ),
     ("everybody", spf("+all"), "a.test", 1, "sender: SPF of a.test authorises everybody ('+all')"),
     (
         "nobody knows",
@@ -219,6 +234,20 @@ ROWS = (
         "a.test",
         2,
         "sender: DMARC of a.test has no valid p, so that it does not count: 'quarantined'",
+    ),
+    (
+        "no policy, and nobody to report to",
+        dmarc("v=DMARC1; p=rejct; rua=foo"),
+        "a.test",
+        2,
+        "sender: DMARC of a.test has no valid p, so that it does not count: 'rejct'",
+    ),
+    (
+        "two policies in one record",
+        dmarc("v=DMARC1; p=reject; p=none"),
+        "a.test",
+        2,
+        "sender: DMARC of a.test has p= twice, so that it is void: 'v=DMARC1; p=reject; p=none'",
     ),
     (
         "a report address that is none",
@@ -373,6 +402,18 @@ ELLIPTIC = base64.b64encode(
 
 
 KEYS = (
+    (
+        "with a tag twice",
+        f"v=DKIM1; k=rsa; k=rsa; p={STRONG}",
+        2,
+        "dkim: the record at s1._domainkey.a.test has k= twice, so that it is void",
+    ),
+    (
+        "with its version at the end",
+        "p=AAAA; v=DKIM1",
+        2,
+        "dkim: the record at s1._domainkey.a.test has v= not at its beginning: 'p=AAAA; v=DKIM1'",
+    ),
     (
         "of an elliptic curve",
         f"p={ELLIPTIC}",

@@ -129,7 +129,12 @@ def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Con
     given = options.all("control")
     if given and all(host.kind == "socket" for host in hosts):
         raise UsageFault("control", "has no effect on a Unix socket")
-    return tuple(dict.fromkeys(parsers.control(one, port) for one in given))
+    controls = tuple(dict.fromkeys(parsers.control(one, port) for one in given))
+    targets = set(map(parsers.identity, hosts))
+    for one, control in zip(given, controls):
+        if parsers.identity(control.host) in targets:
+            raise UsageFault("control", f"{quoted(one)} is probed itself, name a host elsewhere")
+    return controls
 
 
 def _once(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:

@@ -368,7 +368,10 @@ _NO_LISTING = (
 # What a limit on rates is a consequence of, in Google's replies.
 _NO_RATE = "reputation, ptr, unauthenticated, spf, dkim, dmarc, tls connection"
 
-_OF_A_SENDER = "sender verif*, sender address, verification failed for"
+_OF_A_SENDER = "sender verif*, sender address, sender unknown, verification failed for"
+
+# What is full is not the recipient's.
+_ANOTHERS_BOX = "sender, senders, your mailbox, full of"
 
 ROWS = (
     Row(
@@ -406,7 +409,7 @@ ROWS = (
         "relay not allowed, unable to relay, not permitted to .. relay, relaying .. prohibited, "
         "not configured to relay, relaying to denied, list of allowed rcpthosts, "
         "invalid credentials for relay",
-        unless="name lookup failed, spammer",
+        unless="name lookup failed, spammer, starttls, greylist*",
         stages=_TRANSACTION,
     ),
     Row(
@@ -442,7 +445,10 @@ ROWS = (
         "no-reverse-dns",
         "reverse dns, reverse hostname, rdns, fcrdns, ptr record, ptr records, "
         "ptr resource record, cannot find your hostname, ip name lookup failed",
-        unless="ptr records and authentication, relaying denied, spf, generic, dynamic, helo, ehlo",
+        unless=(
+            "ptr records and authentication, relaying denied, spf, generic, dynamic, helo, ehlo, "
+            "blocklist*"
+        ),
     ),
     Row(
         "login-rejected",
@@ -549,13 +555,13 @@ ROWS = (
         "mailbox full, mailbox is full, mailbox for user is full, inbox is full, "
         "inbox is out of storage, over quota, overquota, disk quota exceeded, "
         "quota exceeded mailbox, mailbox quota exceeded, postfach ist voll, buzón .. lleno",
-        unless="rate, daily, per hour",
+        unless=f"rate, daily, per hour, {_ANOTHERS_BOX}",
         stages=_RECIPIENT,
     ),
     Row(
         "mailbox-full",
         "full, quota exceeded, exceeded .. quota",
-        unless="rate, daily, per hour, message*, sending",
+        unless=f"rate, daily, per hour, message*, sending, {_ANOTHERS_BOX}",
         stages=_RECIPIENT,
         statuses=("2.2",),
     ),
@@ -582,7 +588,7 @@ ROWS = (
     Row(
         "greylisted",
         "greylisted, greylisting, graylisted, liste grise, is not yet authorized to deliver mail",
-        unless="not greylist*",
+        unless="not greylist*, greylisting disabled",
         codes=(4,),
     ),
     Row(
@@ -625,7 +631,7 @@ ROWS = (
         "in the rbl, one or more dnsbls, on our block list, # .. listed .. %, "
         "address .. listed .. %, banned sending ip, in spamhaus*, spamhaus.org, spamcop.net, "
         "barracudacentral.org, barracudanetworks.com/reputation",
-        unless=_NO_LISTING,
+        unless=f"{_NO_LISTING}, spf, dkim",
     ),
     Row(
         "poor-reputation",

@@ -13,7 +13,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
-from check_smtp_health.policy.records import tags, texts
+from check_smtp_health.policy.records import repeated, tags, texts
 from check_smtp_health.policy.sender import senders
 from check_smtp_health.report import Finding, PolicyResult
 
@@ -108,7 +108,11 @@ def check(
 
 def read(text: bytes, name: str) -> Key:
     """Return what the record of a key says (RFC 6376 section 3.6.1)."""
-    fields = tags(text)
+    fields, twice = tags(text), repeated(text)
+    if twice:
+        return _useless(f"the record at {name} has {printable(twice)}= twice, so that it is void")
+    if "v" in fields and not text.lstrip().startswith(b"v"):
+        return _useless(f"the record at {name} has v= not at its beginning", text)
     if fields.get("v", "DKIM1") != "DKIM1" or "p" not in fields:
         return _useless(f"the record at {name} is not a key of DKIM", text)
     encoded = re.sub(r"\s", "", fields["p"])

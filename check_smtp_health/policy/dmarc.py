@@ -10,7 +10,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
-from check_smtp_health.policy.records import tags, texts
+from check_smtp_health.policy.records import repeated, tags, texts
 from check_smtp_health.report import Finding
 
 TYPE_CHECKING = False
@@ -76,7 +76,10 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
             findings.append(Finding("unauthorised", f"{domain} has no DMARC record"))
         return Published("", tuple(findings), ())
     said = walk.records[where]
-    fields = tags(said)
+    fields, twice = tags(said), repeated(said)
+    if twice:
+        problem = f"DMARC of {where} has {printable(twice)}= twice, so that it is void"
+        return Published("", (Finding("unauthorised", problem, said),), ())
     policy, more = _policy(fields, where, is_above=where != domain)
     findings += more
     if not policy or where == walk.suffix:  # whose reports are nothing to the domain
@@ -84,7 +87,7 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     destinations: dict[str, None] = {}
     for tag in ("rua", "ruf"):
         for uri in fields.get(tag, "").split(",", DESTINATIONS_LIMIT)[:DESTINATIONS_LIMIT]:
-            found = re.fullmatch(_MAILTO, uri.strip().partition("!")[0], re.IGNORECASE)
+            found = _mailto(uri)
             if not uri.strip() and not fields.get(tag):
                 continue
             if found is None:
@@ -98,6 +101,11 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     return Published(policy, tuple(findings), (f"DMARC of {where}: {printable(said)}",))
 
 
+def _mailto(uri: str) -> re.Match[str] | None:
+    """Return the match of a URI to which reports can be sent; old ones have a size behind ``!``."""
+    return re.fullmatch(_MAILTO, uri.strip().partition("!")[0], re.IGNORECASE)
+
+
 def _policy(
     fields: Mapping[str, str], where: str, *, is_above: bool
 ) -> tuple[str, Sequence[Finding]]:
@@ -106,7 +114,7 @@ def _policy(
     policy = fields.get("p", "").lower()
     if policy not in POLICIES:
         said = fields.get("p", "").encode()
-        if "rua" in fields:
+        if any(_mailto(one) for one in fields.get("rua", "").split(",", DESTINATIONS_LIMIT)):
             problem = f"DMARC of {where} has no valid p, which means none"
             findings.append(Finding("misconfigured", problem, said))
             policy = "none"

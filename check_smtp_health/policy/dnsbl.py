@@ -14,7 +14,7 @@ from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.masking import STARS, forms, without_key
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.addresses import plain_name
+from check_smtp_health.net.addresses import plain_address, plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
 from check_smtp_health.policy import need_addresses, server_addresses
@@ -156,7 +156,7 @@ def parse(given: str, key: str = "") -> Dnsbl:
 def _subject(given: str, zone: str) -> str:
     """Return what is to be looked up in a zone."""
     if parsers.ip_version(given) is not None and "%" not in given:
-        return given
+        return plain_address(given)
     domain = plain_name(given if given.isascii() else parsers.to_ascii(given))
     is_domain = parsers.is_name(domain) and "." in domain
     if not is_domain or len(f"{domain}.{zone}") > NAME_LIMIT:

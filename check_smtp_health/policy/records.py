@@ -17,9 +17,17 @@ def tags(text: bytes) -> dict[str, str]:
 
     What is no tag is left out, as DMARC and DKIM have it.
     """
-    found: dict[str, str] = {}
-    for part in text.decode("utf-8", "replace").split(";"):
-        name, equals, value = part.partition("=")
-        if equals and name.strip():
-            found.setdefault(name.strip(), value.strip())
-    return found
+    return dict(reversed(_pairs(text)))
+
+
+def repeated(text: bytes) -> str:
+    """Return a tag that comes twice, which makes the list invalid; empty where there is none."""
+    names = [name for name, _ in _pairs(text)]
+    return next((name for name in names if names.count(name) > 1), "")
+
+
+def _pairs(text: bytes) -> list[tuple[str, str]]:
+    parts = (part.partition("=") for part in text.decode("utf-8", "replace").split(";"))
+    return [
+        (name.strip(), value.strip()) for name, equals, value in parts if equals and name.strip()
+    ]

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 ROUNDS_LIMIT = 64
 """Times that DNS is asked for what an evaluation has found to be missing: a chain of includes."""
 
+STRANGERS: tuple[spf.Ip, ...] = (
+    ipaddress.IPv4Address("240.0.0.1"),
+    ipaddress.IPv6Address("100::1"),
+)
+"""Addresses that nobody has (RFC 1112 section 4, RFC 6666): who authorises one authorises all."""
+
 AT_ONCE = 100
 """Questions at the same time."""
 
@@ -107,7 +113,7 @@ def _spf(servers: Servers, sender: Sender) -> Procedure[PolicyResult]:
     """Evaluate the record for each address, and go through all of it once."""
     domain = sender.domain
     answers: dict[spf.Question, spf.Answer] = {}
-    clients: list[spf.Ip | None] = [None, *sender.addresses]
+    clients: list[spf.Ip | None] = [None, *STRANGERS, *sender.addresses]
     for _ in range(ROUNDS_LIMIT):
         outcomes = [spf.evaluated(answers, domain, client) for client in clients]
         missing = list(dict.fromkeys(one for outcome in outcomes for one in outcome.missing))
@@ -118,8 +124,9 @@ def _spf(servers: Servers, sender: Sender) -> Procedure[PolicyResult]:
         answers.update(zip(asked, map(_answer, found)))
     else:
         raise DnsUnanswered(f"SPF of {domain} asks for more than {len(answers)} names")
-    whole, *each = outcomes
-    findings = list(_findings(domain, whole))
+    whole, *strangers = outcomes[: 1 + len(STRANGERS)]
+    each = outcomes[1 + len(STRANGERS) :]
+    findings = list(_findings(domain, whole, strangers))
     for client, outcome in zip(sender.addresses, each):
         if outcome.result == "temperror":
             findings.append(Finding("unanswered", f"SPF for {client}: {outcome.problem}"))
@@ -144,7 +151,7 @@ def _spf(servers: Servers, sender: Sender) -> Procedure[PolicyResult]:
     return PolicyResult("sender", kept, notes, held=held, measures=measures)
 
 
-def _findings(domain: str, whole: spf.Outcome) -> list[Finding]:
+def _findings(domain: str, whole: spf.Outcome, strangers: Sequence[spf.Outcome]) -> list[Finding]:
     """Return what is wrong with a record, whoever sends."""
     if whole.result == "temperror":
         return [Finding("unanswered", f"SPF: {whole.problem}")]
@@ -159,8 +166,9 @@ def _findings(domain: str, whole: spf.Outcome) -> list[Finding]:
             f"SPF of {domain}: {_counted(whole.voids)} find nothing, more than {spf.VOIDS_LIMIT}"
         )
         findings.append(Finding("unauthorised", problem))
-    if whole.result == "pass":
-        problem = f"SPF of {domain} authorises everybody ('{printable(whole.term)}')"
+    open_to_all = next((one for one in (whole, *strangers) if one.result == "pass"), None)
+    if open_to_all is not None:
+        problem = f"SPF of {domain} authorises everybody ('{printable(open_to_all.term)}')"
         findings.append(Finding("misconfigured", problem))
     elif whole.result == "neutral":
         what = f"'{printable(whole.term)}'" if whole.term else "no 'all'"

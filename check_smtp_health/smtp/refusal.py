@@ -42,7 +42,8 @@ class Row(NamedTuple):
     """A row. ``words`` are a regular expression for the whole text, in lower case.
 
     ``statuses`` are enhanced codes without their class (RFC 3463, IANA's registry), ``codes``
-    the reply codes of refusals that have none; ``but`` are reply codes for which the row is wrong.
+    the reply codes of refusals that have none; ``but`` are reply codes for which the row is wrong;
+    one that ``is_final`` is no row for a 4yz.
     """
 
     about: About
@@ -50,29 +51,32 @@ class Row(NamedTuple):
     statuses: tuple[str, ...] = ()
     codes: tuple[int, ...] = ()
     but: tuple[int, ...] = ()
+    is_final: bool = False
 
 
-# The first row that fits counts: by words, for the codes are used freely; then by codes.
+# The first row that fits counts: by words, for the codes are used freely; then by codes. What
+# proves something stands behind all that may have been meant as well, unless it is said outright.
 ROWS = (
     Row(
         "blocklist",
-        r"block(?:ed)? using|black-?list|block-?list|dnsbl|\brbls?\b|listed (?:at|by|in|on)\b"
-        r"|spamhaus|spamcop|barracuda|sorbs|abuseat|proofpoint|reputation",
+        r"block(?:ed)? using|black-?list|block[- ]?list|\bdnsbl|\brbls?\b"
+        r"|listed (?:as|at|by|in|on)\b|spamhaus|spamcop|barracuda|sorbs|abuseat|proofpoint"
+        r"|reputation",
     ),
     Row(
         "sender",
-        r"\b(?:spf|dkim|dmarc|sender id)\b|\b[45]\.7\.2[0-46-9]\b",
+        r"\b(?:spf|dkim|dmarc|sender id)\b|\b[45]\.7\.2[0-46-9]\b"
+        r"|\bunauthenticated (?:e-?mails?|mails?|messages?|bulk|senders?)",
     ),
+    Row("not now", r"gr[ea]y-?list"),
     Row(
         "relaying",
-        r"\brelay(?:s|ing|ed)?\b.{0,40}\b(?:denied|disallowed|forbidden|not|prohibited|refused"
-        r"|rejected)\b|\b(?:cannot|denied|never|no|not|unable)\b.{0,40}\brelay|\brelaying\b"
-        r"|rcpthosts|\bnon-?local\b|\b(?:user|recipient|address|domain) (?:is )?not (?:a )?local"
-        r"|not hosted (?:by|here|on)|no such domain (?:at|here|on)"
-        r"|(?:do not|don't|cannot|not) (?:accept|deliver|handle|take) (?:any )?mail (?:for|to)\b"
-        r"|domain (?:is )?not (?:accepted|allowed|hosted|served|handled)",
+        r"\brelay(?:ing)?\b:?(?: access| mail| operation)?(?: is| was)? (?:denied|disallowed"
+        r"|forbidden|prohibited|refused|rejected|not (?:allowed|authori[sz]ed|permitted))"
+        r"|\bunable to relay|\b(?:cannot|can't|never|(?:do|does|will) not|(?:do|does|wo)n't) relay"
+        r"|\bnot (?:allowed|authori[sz]ed|permitted) to relay|\bno relaying|rcpthosts"
+        r"|\b(?:is|are|am) not an open relay",
         ("7.54", "7.64"),
-        (551,),
     ),
     Row(
         "TLS",
@@ -80,15 +84,6 @@ ROWS = (
         r"|\b(?:tls|ssl|encryption)\b.{0,20}\b(?:first|mandatory|needed|required)",
         ("7.10", "7.11"),
         (523, 538),
-    ),
-    Row(
-        "login",
-        r"authenticat(?:e|ion)\b.{0,30}\b(?:first|needed|required)|\bauth(?:entication)? required"
-        r"|\b(?:must|needs?|please|requires?|without|turn on|use)\b.{0,30}"
-        r"\b(?:auth\b|authenticat|log ?in\b|logging in)|\blog ?in (?:first|required|to send)"
-        r"|not (?:authenticated|logged in)|unauthenticated",
-        ("7.57",),
-        (530, 535),
     ),
     Row(
         "greeting",
@@ -99,10 +94,39 @@ ROWS = (
     Row(
         "address",
         r"client (?:host|address|ip)\b|your (?:ip|host|address|server|network|mta)\b"
-        r"|\bip\b.{0,40}\b(?:allowed|banned|blocked|denied|rejected|refused)|reverse (?:dns|host)"
-        r"|\b(?:ptr|rdns|banned)\b|connection (?:denied|refused|rejected)"
-        r"|\[(?:ipv6:)?[0-9a-f:]+[.:][0-9a-f.:]+\]",
+        r"|\bips?\b.{0,40}\b(?:allowed|banned|blocked|denied|rejected|refused)|reverse (?:dns|host)"
+        r"|\b(?:ptr|rdns|banned|dynamic)\b|connection (?:denied|refused|rejected)"
+        r"|\bopen relay|\bsmart ?-?relay|\byour isp\b|\[(?:ipv6:)?[0-9a-f:]+[.:][0-9a-f.:]+\]",
         ("7.25", "7.606"),
+    ),
+    Row("content", r"\bspam|\bvirus|message (?:was )?(?:refused|rejected|blocked)"),
+    Row("sender", r"\b[45]\.1\.[78]\b|\byour (?:account|mailbox)\b"),
+    Row(
+        "user",
+        r"\b5\.1\.(?:1|10)\b|\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\bunknown"
+        r"|\b(?:no such|unknown|non-?existent) (?:local )?(?:user|recipient|mailbox|account|person)"
+        r"|\b(?:do|does)(?: not|n't) exist|\bno mailbox",
+    ),
+    Row(
+        "relaying",
+        r"\brelay(?:s|ing|ed)?\b.{0,40}\b(?:denied|disallowed|forbidden|not|prohibited|refused"
+        r"|rejected)\b|\b(?:cannot|denied|never|no|not|unable)\b.{0,40}\brelay|\brelaying\b"
+        r"|\bnon-?local\b|\b(?:user|recipient|address|domain) (?:is )?not (?:a )?local"
+        r"|not hosted (?:by|here|on)|no such domain (?:at|here|on)"
+        r"|(?:do not|don't|cannot|not) (?:accept|deliver|handle|take) (?:any )?mail (?:for|to)\b"
+        r"|domain (?:is )?not (?:accepted|allowed|hosted|served|handled)",
+        codes=(551,),
+        is_final=True,
+    ),
+    Row(
+        "login",
+        r"authenticat(?:e|ion)\b.{0,30}\b(?:first|needed|required)|\bauth(?:entication)? required"
+        r"|\b(?:must|needs?|please|requires?|without|turn on|use)\b.{0,30}"
+        r"\b(?:auth\b|authenticat|log ?in\b|logging in)|\blog ?in (?:first|required|to send)"
+        r"|not (?:authenticated|logged in)",
+        ("7.57",),
+        (530, 535),
+        is_final=True,
     ),
     Row(
         "sender",
@@ -123,15 +147,22 @@ ROWS = (
     ),
     Row("command", r"\bsyntax\b"),
     # OpenSMTPD's relaying denied: of an unknown user of its own it says something else.
-    Row("recipient", r"^invalid recipient:\s*$"),
+    Row("recipient", r"^invalid recipient:\s*$", is_final=True),
+    # Of a mailbox that is there the same words may say that it is not to be had for now.
     Row(
         "user",
-        r"\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\b(?:invalid|unknown|disabled"
-        r"|inactive|not (?:found|known|exist|here)|unavailable|unverified|undeliverable)"
-        r"|\b(?:no such|unknown|invalid|bad|non-?existent) (?:local )?(?:user|recipient|mailbox"
-        r"|address|account|person)|\b(?:do|does)(?: not|n't) exist|\bno mailbox|\bunrouteable",
+        r"\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\b(?:unverified|undeliverable)"
+        r"|\bunrouteable",
+    ),
+    Row(
+        "user",
+        r"\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\b(?:invalid|disabled|inactive"
+        r"|not (?:found|known|exist|here)|unavailable)"
+        r"|\b(?:invalid|bad) (?:local )?(?:user|recipient|mailbox|address|account|person)"
+        r"|\bno such address",
         ("1.0", "1.1", "1.6", "1.10", "2.1", "4.1"),
         (556,),
+        is_final=True,
     ),
     Row(
         "room",
@@ -141,17 +172,14 @@ ROWS = (
     ),
     Row(
         "not now",
-        r"gr[ea]y-?list|try (?:again|later)|again later|too many|too fast|\brate\b|throttl|temporar"
-        r"|defer",
+        r"try (?:again|later)|again later|too many|too fast|\brate\b|throttl|temporar|defer",
         ("4.5",),
     ),
-    Row("content", r"\bspam|\bvirus|\bcontent|message (?:was )?(?:refused|rejected|blocked)"),
-    # What is refused there is "to send to the destination" (RFC 3463), unless words say otherwise.
+    Row("content", r"\bcontent"),
     Row(
         "recipient",
         r"(?<!\b5\.4\.1 )\brecipient address rejected: access denied",
-        ("7.1",),
-        (571,),
+        is_final=True,
     ),
     Row("policy", r"\bpolic(?:y|ies)|administrative|prohibited"),
     Row(
@@ -179,7 +207,8 @@ def about(reply: Reply, *repeated: str) -> About:
     """
     text = _words(reply, repeated)
     for row in ROWS:
-        if reply.code not in row.but and re.search(row.words, text):
+        is_ruled_out = reply.code in row.but or (row.is_final and reply.is_transient)
+        if not is_ruled_out and re.search(row.words, text):
             return row.about
     if reply.is_transient:
         return "not now"

@@ -247,7 +247,7 @@ RELAY = (
         "refuses to relay",
         *(
             *NULL,
-            *rcpt("a@x", "554 5.7.1 no"),
+            *rcpt("a@x", "554 5.7.1 Relaying denied"),
             *rcpt("b%c@x", "550 relay not permitted"),
             *RSET,
             *QUIT,
