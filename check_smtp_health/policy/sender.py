@@ -13,6 +13,7 @@ from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
 from check_smtp_health.policy import Topic, dmarc, spf
+from check_smtp_health.policy.spf_record import uses_ptr
 from check_smtp_health.report import Finding, PolicyResult
 
 TYPE_CHECKING = False
@@ -174,7 +175,7 @@ def _findings(domain: str, whole: spf.Outcome, strangers: Sequence[spf.Outcome])
         what = f"'{printable(whole.term)}'" if whole.term else "no 'all'"
         problem = f"SPF of {domain} says nothing of others ({what})"
         findings.append(Finding("misconfigured", problem))
-    if any(spf.uses_ptr(one.text) for one in whole.visited):
+    if any(uses_ptr(one.text) for one in whole.visited):
         findings.append(Finding("noted", f"SPF of {domain} uses ptr, which is slow and unreliable"))
     return findings
 
