@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _NO_MEMORY = "out of memory"
 
 EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-"""As in ``errors``, which itself may be what cannot be loaded for want of a file descriptor."""
+"""As in ``errors``, which itself may be what cannot be loaded for lack of a file descriptor."""
 
 _ENDING = (
     *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGVTALRM"),

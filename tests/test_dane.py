@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from check_smtp_health.errors import LocalFault, Untrusted
 from check_smtp_health.net.certificate import key_information
 from check_smtp_health.net.trust import TlsOptions, Trust
-from check_smtp_health.policy.dane import Published, Shown, Tlsa, judge
+from check_smtp_health.policy.dane import Shown, judge
+from check_smtp_health.policy.tlsa import Published, Tlsa
 from tests import masking, needs, plugin
 from tests.plugin import Outcome
 from tests.servers import dns, network, postfix
@@ -446,7 +447,7 @@ def test_a_zone_whose_signatures_are_broken(world: World) -> None:
     outcome = world.run("127.0.0.1", "--sni", "mx.bogus.test")
     assert (outcome.code, world.line(outcome)) == (
         2,
-        "CRITICAL - {} dane: DNSSEC is broken at _PORT._tcp.mx.bogus.test: senders keep the mail "
+        "CRITICAL - {} dane: DNSSEC is broken at _PORT._tcp.mx.bogus.test: senders hold the mail "
         "back",
     )
 
@@ -521,9 +522,9 @@ def test_postfix_behind_starttls(tmp_path: Path) -> None:
         "dnsbl    [OK] 192.0.2.9 is listed in bl.test (127.0.0.4): 'spam'",
         "dnsbl    [OK] 2001:db8::8 is listed in bl.test (127.0.0.3)",
         "dnsbl    [OK] 192.0.2.1 is not listed in bl.test",
-        "dnsbl    [OK] 192.0.2.9 is not a public address, hardly a list knows it",
-        "dnsbl    [OK] 192.0.2.1 is not a public address, hardly a list knows it",
-        "dnsbl    [OK] 2001:db8::8 is not a public address, hardly a list knows it",
+        "dnsbl    [OK] 192.0.2.9 is not a public address, few lists know it",
+        "dnsbl    [OK] 192.0.2.1 is not a public address, few lists know it",
+        "dnsbl    [OK] 2001:db8::8 is not a public address, few lists know it",
         "reverse  [OK] 127.0.0.2 is mail.example.org",
         f"dane     [OK] TLSA 3 1 1 {own}... matches",
     ]

@@ -44,7 +44,7 @@ STRONG = NOTHING.replace("{1}", "3 1 2 #") + " (where there is SHA-512, senders 
 USELESS = "no TLSA record at _25._tcp.{0}.mail.test can be used for mail: {1}"
 NONE = "no TLSA record at _25._tcp.{0}.mail.test"
 NAMED = "TLSA {1}: the certificate is for other.example, not {0}.mail.test or {0}.dom.test"
-KEPT_BACK = "senders keep the mail back"
+KEPT_BACK = "senders hold the mail back"
 FAILED = (
     "TLSA of _25._tcp.{0}.mail.test: SERVFAIL from 127.0.0.1, although the host has addresses: "
     f"{KEPT_BACK}"

@@ -137,7 +137,7 @@ def test_listed(server: ScriptedServer) -> None:
         "dnsbl    [CRITICAL] 9.9.9.9 is listed in half.test (127.0.0.2)",
         "dnsbl    [OK] 192.0.2.9 is not listed in good.test",
         "dnsbl    [OK] 9.9.9.9 is not listed in rest.test",
-        "dnsbl    [OK] 192.0.2.9 is not a public address, hardly a list knows it",
+        "dnsbl    [OK] 192.0.2.9 is not a public address, few lists know it",
     ]
     assert outcome.perfdata.endswith(" dnsbl=3;;0;0")
 
@@ -403,7 +403,7 @@ def test_json(server: ScriptedServer) -> None:
                         "raw": "",
                     },
                 ],
-                "notes": ["192.0.2.9 is not a public address, hardly a list knows it"],
+                "notes": ["192.0.2.9 is not a public address, few lists know it"],
                 "is_pinned": False,
                 "listings": 1,
                 "held": "",

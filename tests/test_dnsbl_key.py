@@ -158,7 +158,7 @@ def test_a_key_that_cannot_be_used(
     [
         (
             ("--dnsbl", f"{KEY}.{DQS}=127.0.0.x"),
-            "--dnsbl: '127.0.0.x' are not codes, as in 127.0.0.[2;4..11]",
+            "--dnsbl: '127.0.0.x' is not a list of codes, as in 127.0.0.[2;4..11]",
         ),
         (
             ("--dnsbl", f"{KEY}.{DQS}*2"),

@@ -233,7 +233,11 @@ RELAY_CAUSES = {
             "its domain is accepted, only this user is unknown",
         ),
         ("450 4.7.1 Recipient address rejected: Greylisted", 1, "refused for now only"),
-        ("530 5.7.0 Must issue a STARTTLS command first", 1, "refused for want of TLS, try -S"),
+        (
+            "530 5.7.0 Must issue a STARTTLS command first",
+            1,
+            "refused because there was no TLS, try -S",
+        ),
         ("550 no", 1, "refused without saying why"),
         ("554 5.7.1 Relay access denied", 0, ""),
         ("454 4.7.1 Relay access denied", 0, ""),

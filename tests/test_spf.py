@@ -132,7 +132,7 @@ def test_census(texts: dict[str, str], due: tuple[str, int, int, str]) -> None:
         ("v=spf1 include -all", "'include' needs a domain"),
         ("v=spf1 ipv4:192.0.2.1", "'ipv4:192.0.2.1' is not a mechanism of SPF"),
         ("v=spf1 192.0.2.1 -all", "'192.0.2.1' is not a term of SPF"),
-        ("v=spf1 exists:%{z}.test", "'exists:%{z}.test' has a macro that is none"),
+        ("v=spf1 exists:%{z}.test", "'exists:%{z}.test' has an invalid macro"),
         ("v=spf1 exists:%{d0}.test", "'exists:%{d0}.test' has a macro of no parts"),
         ("v=spf1 exists:%{c}.test", "'exists:%{c}.test' has a macro that is for explanations only"),
         ("v=spf1 a:localhost", "'a:localhost' has no domain"),

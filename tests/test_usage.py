@@ -132,11 +132,11 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         ("--dnsbl", "zen.example/192.0.2.256"),
         "--dnsbl: '192.0.2.256' is neither an IP address nor a domain",
     ),
-    (("--dnsbl", "zen.example="), "--dnsbl: '' are not codes, as in 127.0.0.[2;4..11]"),
+    (("--dnsbl", "zen.example="), "--dnsbl: '' is not a list of codes, as in 127.0.0.[2;4..11]"),
     *(
         (
             ("--dnsbl", f"zen.example={codes}/192.0.2.1"),
-            f"--dnsbl: '{codes}' are not codes, as in 127.0.0.[2;4..11]",
+            f"--dnsbl: '{codes}' is not a list of codes, as in 127.0.0.[2;4..11]",
         )
         for codes in (
             "127.0.0",
@@ -167,7 +167,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--expect-mx", "mx.example"), "--expect-mx: needs --mx"),
     (
         ("--dnsbl", "q7xk3m5n.zen.dq.spamhaus.net=127.0.0.999"),
-        "--dnsbl: '127.0.0.999' are not codes, as in 127.0.0.[2;4..11]",
+        "--dnsbl: '127.0.0.999' is not a list of codes, as in 127.0.0.[2;4..11]",
     ),
     (
         ("--dnsbl", "q7xk3m5n..zen.dq.spamhaus.net"),

@@ -795,7 +795,7 @@ ADVICE: dict[Kind, str] = {
     "undeleted": "A later run deletes it, once it is a day old.",
     "no_policy": "Publish the record or policy, or correct it.",
     "insecure": "Sign the zone, or renew its signatures.",
-    "uncovered": "Correct the policy or the record; senders keep the mail back.",
+    "uncovered": "Correct the policy or the record; senders hold the mail back.",
     "listed": "Ask the list why; -w dnsbl=0 makes it WARNING, -c dnsbl=1 lets one listing pass.",
     "misconfigured": "Correct the zone, or the server's name.",
     "noted": "Leave a dead list out.",

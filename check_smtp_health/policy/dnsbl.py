@@ -169,7 +169,9 @@ def _codes(given: str) -> Codes:
     found = re.fullmatch(_CODES, given)
     codes = tuple(map(_numbers, found.groups())) if found else ()
     if not codes or not all(codes):
-        raise UsageFault("dnsbl", f"{quoted(given)} are not codes, as in 127.0.0.[2;4..11]")
+        raise UsageFault(
+            "dnsbl", f"{quoted(given)} is not a list of codes, as in 127.0.0.[2;4..11]"
+        )
     return codes
 
 
@@ -250,7 +252,7 @@ def _notes(opinions: Sequence[Opinion]) -> Iterator[str]:
             yield f"{opinion.about} is not listed in {opinion.shown}{others}"
     for about in dict.fromkeys(opinion.about for opinion in opinions):
         if _form(about) != DOMAIN and not ipaddress.ip_address(about).is_global:
-            yield f"{about} is not a public address, hardly a list knows it"
+            yield f"{about} is not a public address, few lists know it"
 
 
 def _form(about: str) -> int:

@@ -198,7 +198,7 @@ def _need_macros(word: str, text: str) -> list[str]:
             return letters
         macro = MACRO.match(text, at)
         if macro is None or (macro[2] and macro[2].lower() not in "slodiphcrtv"):
-            raise Malformed(f"'{printable(word)}' has a macro that is none")
+            raise Malformed(f"'{printable(word)}' has an invalid macro")
         if macro[3] and int(macro[3]) == 0:
             raise Malformed(f"'{printable(word)}' has a macro of no parts")
         letters.append((macro[2] or "").lower())

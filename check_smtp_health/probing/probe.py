@@ -348,7 +348,7 @@ class _Transcript:
             return
         self.room -= _cost(data)
         if self.room < 0:
-            sender, data = "*", b"what follows is not kept, for want of room"
+            sender, data = "*", b"what follows is not kept: there is no room left"
         self.exchanges.append(Exchange(moment, sender, data))
 
     def _take_back(self) -> None:

@@ -58,15 +58,15 @@ UNPROVEN: dict[About, str] = {
     "content": "refused as if it were spam",
     "domain": "refused because its domain is not found",
     "greeting": "refused for our HELO name",
-    "login": "refused for want of a login",
+    "login": "refused because there was no login",
     "no MAIL": "refused because the server saw no MAIL",
     "not now": "refused for now only",
     "policy": "refused by a policy that has no name",
     "recipient": "refused without saying why",
     "relaying": "refused as a relay attempt",
-    "room": "refused for want of room",
+    "room": "refused for lack of room",
     "sender": "refused for the sender",
-    "TLS": "refused for want of TLS",
+    "TLS": "refused because there was no TLS",
     "user": "its domain is accepted, only this user is unknown",
 }
 """What a refusal is about that proves nothing, as the status line says it."""
