@@ -1,4 +1,4 @@
-"""``--output-format json``: all that was measured and judged as one JSON object.
+"""``--output-format json``: all that was measured and judged, one JSON object a check.
 
 Its form is ``docs/output.schema.json``, and only ever grows.
 """
@@ -21,12 +21,32 @@ if TYPE_CHECKING:
 
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.judge.nagios import Result
+    from check_smtp_health.output.answer import Answer
     from check_smtp_health.report import Certificate, Delivery, Finding, Observation, TlsFacts
+
+
+def record(answer: Answer) -> str:
+    """Return the object of an answer, and in it the names that the answer is for."""
+    names = {"host": answer.host, "service": answer.service}
+    known = {member: name for member, name in names.items() if name}
+    if answer.check is None:
+        state = answer.status.split()[1]
+        return _empty({**_head(state, answer.code, answer.status), **known})
+    return "".join(_rendered(answer.check, known))
+
+
+def document(records: Iterable[str]) -> Iterator[str]:
+    """Give one object a line."""
+    return iter(records)
 
 
 def render(check: HealthCheck, verbose: int) -> Iterator[str]:
     """Give the object for a check that has been called; it has everything, always."""
-    yield _safe(_head_of(check))[:-1]
+    return _rendered(check, {})
+
+
+def _rendered(check: HealthCheck, names: dict[str, str]) -> Iterator[str]:
+    yield _safe({**_head_of(check), **names})[:-1]
     problems = (
         {"state": str(result.state).upper(), "text": str(result), "cause": _cause(result)}
         for result in check.results
