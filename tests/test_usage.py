@@ -384,7 +384,8 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-e", "554", "-f", ""), "-e: after 554 nothing is asked, so -f has no effect"),
     (
         ("--output-format", "xml"),
-        "--output-format: 'xml' is not one of text, json",
+        "--output-format: 'xml' is not one of text, json, nagios, nsca, checkmk, openmetrics, "
+        "icinga2",
     ),
     (("--proxy=v3",), "--proxy: 'v3' is neither v1 nor v2"),
     (

@@ -5,6 +5,8 @@ A line is written at once or not at all: a pipe takes that much in one piece, wh
 
 from __future__ import annotations
 
+import re
+
 from check_smtp_health.output.answer import long_output
 
 TYPE_CHECKING = False
@@ -32,18 +34,24 @@ def document(records: Iterable[str]) -> Iterator[str]:
 def output(answer: Answer, limit: int) -> str:
     """Return status line, perfdata and long output as one line of at most ``limit`` bytes.
 
-    The receiver makes a line break of a backslash and an n, and one backslash of two. What does not
-    fit is left out: first lines of the long output, then items of the perfdata, both from the end.
+    A backslash and an n are a line break to the receiver.
     """
-    text = _escaped(answer.status)
-    data = text.encode()
+    more = (f"\\n{_escaped(line)}" for line in long_output(answer))
+    return fitted(_escaped(answer.status), map(_escaped, answer.perfdata), more, limit)
+
+
+def fitted(status: str, perfdata: Iterable[str], more: Iterable[str], limit: int) -> str:
+    """Return what fits into ``limit`` bytes of a status line, perfdata, and what follows.
+
+    What does not is left out from the end.
+    """
+    data = status.encode()
     if len(data) > limit:
-        # The middle of an escape, or of a character, would not be harmless.
-        return data[: limit - 3].decode("utf-8", "ignore").rstrip("\\") + "..."
-    items = [f" {_escaped(item)}" for item in answer.perfdata]
-    items[:1] = [f" |{item}" for item in items[:1]]
-    left = limit - len(data)
-    for piece in (*items, *(f"\\n{_escaped(line)}" for line in long_output(answer))):
+        return data[: limit - 3].decode("utf-8", "ignore") + "..."
+    items = [f" {item}" for item in perfdata]
+    items[:1] = [f"|{item[1:]}" for item in items[:1]]  # Icinga would keep a space before the bar
+    text, left = status, limit - len(data)
+    for piece in (*items, *more):
         left -= len(piece.encode())
         if left < 0:
             break
@@ -52,5 +60,7 @@ def output(answer: Answer, limit: int) -> str:
 
 
 def _escaped(line: str) -> str:
-    # Icinga looks for line breaks before it looks for two backslashes.
-    return line.replace("\\n", "\\x5cn").replace("\\", "\\\\")
+    """Return a line in which neither Nagios, to which two backslashes are one, nor Icinga, to which
+    they are two, finds a line break.
+    """
+    return re.sub(r"\\(?=[\\n]|$)", r"\\x5c", line) if "\\" in line else line

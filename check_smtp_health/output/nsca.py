@@ -1,11 +1,13 @@
 """``--output-format nsca``: what ``send_nsca`` reads, that of NSCA and that of NSCA-ng.
 
-Both take a line break for a part of a result, and the character ETB for what parts two of them.
+To both a line break is a part of a result, and the character ETB is what parts two of them. They
+escape what Nagios needs escaped.
 """
 
 from __future__ import annotations
 
-from check_smtp_health.output.nagios import LINE_LIMIT, output
+from check_smtp_health.output.answer import long_output
+from check_smtp_health.output.nagios import LINE_LIMIT, fitted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,16 +19,17 @@ SEPARATOR = "\x17"
 
 
 def record(answer: Answer) -> str:
-    """Return an answer as one line, with its line end."""
-    # It becomes a command in the command file of the receiver, with which it must be as short.
-    room = LINE_LIMIT - len("[0123456789] PROCESS_SERVICE_CHECK_RESULT;;;0;\n")
-    room -= len(f"{answer.host}{answer.service}".encode())
-    return f"{answer.host}\t{answer.service}\t{answer.code}\t{output(answer, room)}\n"
+    """Return an answer, with its line end."""
+    head = f"{answer.host}\t{answer.service}\t{answer.code}\t"
+    # NSCA takes no more than that (MAX_PLUGINOUTPUT_LENGTH), nor does the pipe that it writes to.
+    room = LINE_LIMIT - len(head.encode()) - len("[0123456789] PROCESS_SERVICE_CHECK_RESULT;\n")
+    more = (f"\n{line}" for line in long_output(answer))
+    return f"{head}{fitted(answer.status, answer.perfdata, more, room)}\n"
 
 
 def document(records: Iterable[str]) -> Iterator[str]:
-    """Give all lines, with a separator between two."""
+    """Give all results, with a separator between two."""
     before = ""
-    for line in records:
-        yield before + line
+    for one in records:
+        yield before + one
         before = SEPARATOR

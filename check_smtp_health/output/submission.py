@@ -56,6 +56,7 @@ _FINAL = {
 }
 
 _NO_SUCH_OBJECT = 404
+"""What Icinga answers to a user without the permission, too."""
 
 
 class Answer(NamedTuple):
@@ -131,7 +132,7 @@ class Submission:
         for service, answer in self._refused:
             said = f"{answer.code}, {answer.words}"
             if answer.code == _NO_SUCH_OBJECT:
-                said = f"{answer.code}, no such service"
+                said = f"{answer.code}, no such service, or no permission"
             services.setdefault(said, []).append(service)
         return [f"{said}: {_listed(names)}" for said, names in services.items()]
 

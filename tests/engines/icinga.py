@@ -159,20 +159,29 @@ class Icinga:
 
     def certify(self, authority: trustme.CA) -> None:
         """Let this authority vouch for the node."""
-        leaf = authority.issue_cert(common_name=self.name)
+        leaf = authority.issue_cert(self.name, common_name=self.name)
         leaf.private_key_pem.write_to_path(self.certificates / f"{self.name}.key")
         leaf.cert_chain_pems[0].write_to_path(self.certificates / f"{self.name}.crt")
         authority.cert_pem.write_to_path(self.certificates / "ca.crt")
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    @property
+    def port(self) -> int:
+        """The port of the API.
+
+        Raises:
+            OSError: there is none yet.
+        """
         port = re.search(r"listener on '\[127\.0\.0\.1\]:(\d+)'", self.log.read_text())
         if port is None:
             raise ConnectionRefusedError("no port yet")
+        return int(port[1])
+
+    def _ask(self, path: str, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         request = urllib.request.Request(
-            f"https://127.0.0.1:{port[1]}/v1/{path}",
+            f"https://127.0.0.1:{self.port}/v1/{path}",
             None if body is None else json.dumps(body).encode(),
             {
                 "Accept": "application/json",
