@@ -60,7 +60,8 @@ def fitted(status: str, perfdata: Iterable[str], more: Iterable[str], limit: int
 
 
 def _escaped(line: str) -> str:
-    """Return a line in which neither Nagios, to which two backslashes are one, nor Icinga, to which
-    they are two, finds a line break.
+    """Return a line without line break: neither for Nagios nor for Icinga, to whom it is escaped.
+
+    Of two backslashes Nagios makes one, and Icinga leaves two.
     """
     return re.sub(r"\\(?=[\\n]|$)", r"\\x5c", line) if "\\" in line else line
