@@ -46,14 +46,15 @@ class Loss(NamedTuple):
 class Writer:
     """Takes the answers of a run in one format, and writes them to a destination."""
 
-    def __init__(self, form: Format, destination: Destination | None) -> None:
-        """Make ready; no answer is there yet.
+    def __init__(self, form: Format, destination: Destination | None, limit: float = LIMIT) -> None:
+        """Make ready; no answer is there yet. ``limit`` is how many seconds writing may take.
 
         Raises:
             UsageFault: the file with authorities cannot be used.
         """
         self._form = form
         self._destination = destination
+        self._limit = limit
         self._records: list[Any] = []
         self._unnamed = 0
         self._submission: Any = None
@@ -82,8 +83,9 @@ class Writer:
         return Loss(loss.lost + self._unnamed, problem)
 
     def _written(self, signals: Sequence[Signals]) -> Loss:
+        deadline = Deadline(self._limit)
         if self._submission is not None:
-            loss: Loss = self._submission.run(self._records, Deadline(LIMIT), signals)
+            loss: Loss = self._submission.run(self._records, deadline, signals)
             return loss
         assert self._destination is not None
         path = self._destination.path
@@ -93,7 +95,7 @@ class Writer:
             if _is_regular(path):
                 _replace(path, b"".join(pieces))
                 return Loss()
-            for done in _pipe(path, pieces):  # noqa: B007  # wanted where it ends early
+            for done in _pipe(path, pieces, deadline):  # noqa: B007  # wanted where it ends early
                 pass
         except OSError as error:
             lost = len(self._records)
@@ -144,7 +146,7 @@ def _replace(path: str, data: bytes) -> None:
         raise
 
 
-def _pipe(path: str, pieces: Sequence[bytes]) -> Iterator[int]:
+def _pipe(path: str, pieces: Sequence[bytes], deadline: Deadline) -> Iterator[int]:
     """Write to a pipe, or a device, as it has room; give how many pieces have gone.
 
     As many pieces as a pipe takes at once go together: none is torn apart by other writers.
@@ -152,7 +154,6 @@ def _pipe(path: str, pieces: Sequence[bytes]) -> Iterator[int]:
     Raises:
         OSError: nobody reads it, or not fast enough.
     """
-    deadline = Deadline(LIMIT)
     descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         at = 0
@@ -176,11 +177,5 @@ def _write(descriptor: int, data: bytes, deadline: Deadline) -> None:
         except BlockingIOError as error:
             left = deadline.remaining()
             if not left or not select.select((), (descriptor,), (), left)[1]:
-                raise TimedOut from error
-
-
-class TimedOut(OSError):
-    """Whoever reads a pipe does not read on."""
-
-    def __init__(self) -> None:
-        super().__init__(errno.EAGAIN, f"its reader took nothing more within {LIMIT:g} s")
+                problem = f"its reader does not read on, after {deadline.seconds:g} s"
+                raise OSError(errno.EAGAIN, problem) from error
