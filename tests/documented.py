@@ -39,6 +39,8 @@ from tests.servers.scripted import (
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+ENGINES = (ROOT / "docs" / "engines.md").read_text()
 NAGIOS = (ROOT / "contrib" / "nagios-commands.cfg").read_text()
 ICINGA = (ROOT / "contrib" / "icinga2-commands.conf").read_text()
 
