@@ -194,6 +194,7 @@ def nagios_line(check: str, definitions: str) -> str:
     for number, argument in enumerate(arguments, 1):
         assert f"$ARG{number}$" in line
         line = line.replace(f"$ARG{number}$", argument)
+    line = re.sub(r"\$ARG\d\$", "", line)
     assert "$" not in line
     return line
 
