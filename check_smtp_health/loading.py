@@ -1,4 +1,4 @@
-"""What tables name as ``"module:name"``, imported when it is needed: a run loads what it uses."""
+"""What tables name as ``"module:name"``, imported when it is needed; and what is made only once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,41 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
+
+
+class _Memory:
+    """What has been made so far, by what made it; None where nothing is remembered."""
+
+    made: dict[Any, Any] | None = None
+
+
+def remember() -> None:
+    """Have ``shared`` make each thing once from now on."""
+    _Memory.made = {}
+
+
+def forget() -> None:
+    """Have ``shared`` make everything anew."""
+    _Memory.made = None
+
+
+def shared(make: Callable[..., _T], *arguments: Any) -> _T:
+    """Return what ``make`` returns for these arguments; what checks share is made for the first.
+
+    That is a file that has been read, the context of a TLS connection, the name servers.
+    """
+    made = _Memory.made
+    if made is None:
+        return make(*arguments)
+    key = (make, *arguments)
+    if key not in made:
+        made[key] = make(*arguments)
+    found: _T = made[key]
+    return found
 
 
 def load(reference: str) -> Any:

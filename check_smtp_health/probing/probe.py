@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from check_smtp_health.policy import Policy
     from check_smtp_health.report import PolicyResult
     from check_smtp_health.stages import Plan, Stage
-    from check_smtp_health.stages.state import Prepared, Target
+    from check_smtp_health.stages.state import Prepared, Room, Target
 
     _T = TypeVar("_T")
 
@@ -75,12 +75,16 @@ VOUCHING_SHARE = 0.5
 
 
 class ProbePlan(NamedTuple):
-    """What is done with each target, and what was made ready for it."""
+    """What is done with each target, and what was made ready for it.
+
+    ``room`` is what targets share with those of other checks, where there are any.
+    """
 
     settings: Settings
     stages: Plan
     prepared: Prepared
     policies: tuple[Policy, ...] = ()
+    room: Room | None = None
 
 
 def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedProcedure[Report]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from check_smtp_health.stages import Stage
     from check_smtp_health.stages.state import ProbeState, StageRun
 
+    Begun = tuple[list[TimedProcedure[Any]], Callable[[list[Any]], list[Report]]]
+
 SPARE = 32
 """Files that a run has open beside its connections."""
 
@@ -78,35 +80,41 @@ def prepare(settings: Settings) -> ProbePlan:
 
 def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
-    endpoint = plan.settings.endpoint
-    if not endpoint.controls:
-        return _probe_all(plan, signals)
+    sessions, reports = begun(plan)
+    deadline = driver.Deadline(seconds(plan.settings.endpoint))
+    return reports(driver.run(sessions, deadline, signals))
+
+
+def begun(plan: ProbePlan) -> Begun:
+    """Return the sessions of a run, to be served at the same time, and what reports on them.
+
+    That makes the reports of what the sessions have returned.
+    """
+    if not plan.settings.endpoint.controls:
+        return _begun(plan)
     watch = Watch(plan)
-    return watch.judged(_probe_all(watch.plan, signals, watch))
+    sessions, reports = _begun(watch.plan, watch)
+
+    def judged(found: list[Any]) -> list[Report]:
+        return watch.judged(reports(found[:-1]))
+
+    return [*sessions, watch.run()], judged
 
 
-def _probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], watch: Watch | None = None
-) -> list[Report]:
+def _begun(plan: ProbePlan, watch: Watch | None = None) -> Begun:
     endpoint = plan.settings.endpoint
-    aside: list[TimedProcedure[Any]] = [] if watch is None else [watch.run()]
-    deadline = driver.Deadline(_seconds(endpoint))
     if (
         endpoint.mx
         or endpoint.all_addresses
         or any(policy.scope != "server" for policy in plan.policies)
     ):
-        reports: list[Report] = load("probing.expansion:probe_all")(
-            plan, watch, aside, deadline, signals
-        )
-        return reports
+        expanded: Begun = load("probing.expansion:begun")(plan, watch)
+        return expanded
     prober = Prober(plan)
-    sessions = [prober.session(host) for host in endpoint.hosts]
-    probed: list[Any] = driver.run([*sessions, *aside], deadline, signals)
-    return probed[: len(sessions)]
+    return [prober.session(host) for host in endpoint.hosts], list
 
 
-def _seconds(endpoint: Endpoint) -> float:
+def seconds(endpoint: Endpoint) -> float:
     """Return the seconds for all sessions: of hundreds the answer takes a part of the time, too."""
     for_answer = len(endpoint.hosts) // ANSWERED_AT_ONCE * 0.1
     return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
@@ -171,7 +179,7 @@ class Prober:
     def __init__(self, plan: ProbePlan) -> None:
         self._plan = plan
         self._endpoint = plan.settings.endpoint
-        self._room = Room()
+        self._room = plan.room or Room()
         self._is_doubted = False  # whether the MX set that names the targets may be forged
         self._next_hops: dict[object, NextHops] = {}
         self._resolve = plan.stages.resolve

@@ -1,0 +1,98 @@
+"""Many checks in one run: each as if it were alone, but for what equal ones share.
+
+Checks that ask the same servers the same questions share one session: what they ask is all of their
+settings but how the outcome is judged.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.net import turns
+from check_smtp_health.probing import targets
+from check_smtp_health.stages.state import Room
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from signal import Signals
+
+    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.turns import Ended, Ticket
+    from check_smtp_health.probing.probe import ProbePlan
+
+ROOM_OF_EACH = 128 * 1024
+"""Bytes of what its server says that each target may use, of each sort: twice the longest reply, so
+that one is kept as it would be of a target that is alone."""
+
+
+class _EqualRoom(Room):
+    """The room of targets that come and go: the same for each, whoever else there is."""
+
+    __slots__ = ()
+
+    @property
+    def share(self) -> int:
+        return ROOM_OF_EACH
+
+
+def run(
+    plans: Sequence[ProbePlan],
+    at_once: int,
+    spread: float,
+    report: Callable[[int, Ended], None],
+    signals: Sequence[Signals],
+) -> None:
+    """Have every plan carried out, and report on each by its place, as soon as it has ended.
+
+    The value is the list of its reports, or what stopped it. ``report`` must not raise.
+    """
+    room = _EqualRoom()
+    groups: dict[object, list[int]] = {}
+    for number, plan in enumerate(plans):
+        groups.setdefault(asked(plan.settings), []).append(number)
+    numbers = list(groups.values())
+
+    def report_all(group: int, ended: Ended) -> None:
+        for number in numbers[group]:
+            report(number, ended)
+
+    tickets = [
+        _ticket(plans[group[0]]._replace(room=room), any(map(_keeps_transcript(plans), group)))
+        for group in numbers
+    ]
+    turns.run(tickets, at_once, spread, report_all, signals)
+
+
+def asked(settings: Settings) -> object:
+    """Return what checks with these settings ask: equal values ask the same."""
+    login, roundtrip, policies = settings.login, settings.roundtrip, settings.policies
+    secrets = (
+        None if login is None else login.password.reveal(),
+        None if roundtrip is None or roundtrip.password is None else roundtrip.password.reveal(),
+        None if policies.dnsbl_key is None else policies.dnsbl_key.reveal(),
+    )
+    return (
+        settings.endpoint,
+        settings.greeting,
+        settings.tls,
+        login and login._replace(password=None),  # type: ignore[arg-type]
+        settings.transaction,
+        roundtrip and roundtrip._replace(password=None),
+        tuple(policies.given.items()),
+        secrets,
+    )
+
+
+def _keeps_transcript(plans: Sequence[ProbePlan]) -> Callable[[int], bool]:
+    return lambda number: plans[number].settings.judging.keeps_transcript
+
+
+def _ticket(plan: ProbePlan, keeps_transcript: bool) -> Ticket:  # noqa: FBT001
+    settings = plan.settings
+    if keeps_transcript != settings.judging.keeps_transcript:
+        judging = settings.judging._replace(keeps_transcript=keeps_transcript)
+        plan = plan._replace(settings=settings._replace(judging=judging))
+    roundtrip = settings.roundtrip
+    # While its session stands a check cannot wait for its mailbox: the message is on its way.
+    mailboxes = () if roundtrip is None else roundtrip.mailboxes
+    keys = tuple({one.host.dns_name.lower() for one in mailboxes})
+    return turns.Ticket(lambda: targets.begun(plan), targets.seconds(settings.endpoint), keys)
