@@ -12,13 +12,14 @@ READY = $(VENV)/.ready
 # What the tests need does for the demo, too; without it, seconds must be enough.
 DEMO = $(if $(wildcard $(READY)),$(VENV),$(VENV)-demo)
 
-.PHONY: help demo test faults lint format fuzz audit bench contrib picture screenshots package clean
+.PHONY: help demo test faults sweep lint format fuzz audit bench contrib picture screenshots package clean
 
 help:
 	@echo 'make demo              check small built-in mail servers, healthy and broken ones'
 	@echo 'make demo HOST=name    check that host'
 	@echo 'make test              all tests, against real servers where they can be had'
 	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
+	@echo 'make sweep             1,000 checks in one run, each compared with itself alone'
 	@echo 'make lint              ruff, mypy, import-linter and bandit'
 	@echo 'make format            let ruff format the code'
 	@echo 'make fuzz              try what servers could say, at random and guided by coverage'
@@ -44,6 +45,9 @@ test: $(READY)
 faults: $(READY)
 	@tests/servers/install
 	@$(BIN)/python -m tests.faults
+
+sweep: $(READY)
+	CHECKS=1000 $(BIN)/python -m pytest -n 0 tests/test_checks_all_kinds.py
 
 lint: $(READY)
 	$(BIN)/ruff check

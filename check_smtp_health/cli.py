@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
+    from check_smtp_health.config.settings import Settings
 
 _NO_MEMORY = "out of memory"
 
@@ -138,23 +139,8 @@ class _Run:
 
     def _failed(self, error: Exception) -> int:
         """Print the answer of a run that an exception ended."""
-        if isinstance(error, OSError) and error.errno in EXHAUSTED:
-            return self._unknown(os.strerror(error.errno).lower())
-        from check_smtp_health.errors import UsageFault
-
-        if isinstance(error, UsageFault):
-            assert self._options is not None
-            return self._unknown(self._options.told(error))
-        if isinstance(error, ModuleNotFoundError):
-            missing = error.name or error
-            return self._unknown(
-                f"the Python package {missing} is missing, try: pip install {missing}"
-            )
-        if isinstance(error, ImportError):
-            return self._unknown(f"a Python package cannot be loaded: {_words(error)}")
-        from check_smtp_health.escaping import internal_error
-
-        return self._unknown(internal_error(error), self._trace(error))
+        problem = _problem(error, self._options)
+        return self._unknown(problem, self._trace(error) if _is_bug(error) else "")
 
     def _run(self) -> int:
         from check_smtp_health.config import getopt
@@ -166,8 +152,7 @@ class _Run:
         if options.count("extra-opts"):
             from check_smtp_health.config import ini
 
-            extra = getopt.read(ini.read(options.all("extra-opts"))).hidden()
-            options = self._options = options.after(extra)
+            options = self._options = ini.expanded(options)
             self._prepare_last_word()
             if options.fault is not None:
                 raise options.fault
@@ -183,33 +168,31 @@ class _Run:
             from check_smtp_health import definitions
 
             return _say(definitions.read(options.last("print-definition") or ""))
+        if options.count("checks"):
+            return self._sweep(options)
         return self._check(options)
+
+    def _sweep(self, options: Options) -> int:
+        """Run the checks of a file."""
+        from check_smtp_health import output
+        from check_smtp_health.sweep import Means, Sweep
+
+        form = output.find(options.last("output-format"))
+        means = Means(
+            lambda one: _settings(one, keeps_transcript=form.has_transcript), _problem, _alarm
+        )
+        sweep = Sweep(options, form, means, PREPARATION_LIMIT)
+        _be_served_by_driver(PREPARATION_LIMIT)
+        said = sweep.run(SIGNALS, GRACE)
+        stdout.write(*said)
+        return said[-1]
 
     def _check(self, options: Options) -> int:
         """Run the one check that the options ask for."""
-        from check_smtp_health import output, stages
-        from check_smtp_health.config import build
+        from check_smtp_health import output
 
         form = output.find(options.last("output-format"))
-        passwords: tuple[str | None, str | None] = (None, None)
-        key: str | None = None
-        if options.count("authuser") or options.count("mailbox"):
-            from check_smtp_health.config import credentials
-
-            passwords = credentials.read(options, os.environ)
-        if options.count("dnsbl"):
-            from check_smtp_health.config import credentials
-
-            key = credentials.dnsbl_key(options, os.environ)
-        settings = build.build(
-            options,
-            stages.NAMES,
-            os.uname().nodename,
-            *passwords,
-            dnsbl_key=key,
-            keeps_transcript=form.has_transcript,
-            causes=causes() if options.count("state") else (),
-        )
+        settings = _settings(options, keeps_transcript=form.has_transcript)
         receiver = None
         if form.is_for_engines or any(map(options.count, output.OPTIONS)):
             from check_smtp_health.output.single import Single
@@ -222,13 +205,7 @@ class _Run:
         from check_smtp_health.judge.check import HealthCheck
         from check_smtp_health.judge.text import HealthSummary
 
-        # From here on the driver takes the signals, whenever they come; once it is done the answer
-        # must not be lost to one.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        if _Stopped.by:
-            raise _Stopped
-        signal.signal(signal.SIGALRM, _give_up)
-        signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
+        _be_served_by_driver(settings.longest + GRACE)
         if receiver is not None:
             receiver.begin()
         check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
@@ -238,7 +215,7 @@ class _Run:
         if receiver is None:
             said = form.render(check, verbose), form.short(check), int(check.exitcode)
         else:
-            signal.setitimer(signal.ITIMER_REAL, receiver.limit + GRACE)
+            _alarm(receiver.limit + GRACE)
             said = receiver.finish(check, verbose, SIGNALS)
         stdout.write(*said)
         return said[-1]
@@ -270,13 +247,91 @@ class _Run:
             form = output.find(given)
         except UsageFault:
             form = output.TEXT
-        if options is not None and options.count("output-to"):
-            form = output.TEXT  # what goes elsewhere is what was found out
+        if options is not None and (options.count("output-to") or options.count("checks")):
+            form = output.TEXT  # what goes elsewhere, or is many answers, is what was found out
         if options is not None and form.is_for_engines:
             from check_smtp_health.output import single
 
             return single.unknown(options, form, problem) or output.TEXT.unknown(problem, trace)
         return form.unknown(problem, trace)
+
+
+def _settings(options: Options, *, keeps_transcript: bool) -> Settings:
+    """Return the settings of one check, with what this process alone knows.
+
+    Raises:
+        UsageFault: the first thing that is wrong.
+    """
+    from check_smtp_health import stages
+    from check_smtp_health.config import build
+
+    passwords: tuple[str | None, str | None] = (None, None)
+    key: str | None = None
+    if options.count("authuser") or options.count("mailbox"):
+        from check_smtp_health.config import credentials
+
+        passwords = credentials.read(options, os.environ)
+    if options.count("dnsbl"):
+        from check_smtp_health.config import credentials
+
+        key = credentials.dnsbl_key(options, os.environ)
+    return build.build(
+        options,
+        stages.NAMES,
+        os.uname().nodename,
+        *passwords,
+        dnsbl_key=key,
+        keeps_transcript=keeps_transcript,
+        causes=causes() if options.count("state") else (),
+    )
+
+
+def _be_served_by_driver(limit: float) -> None:
+    """Leave the signals to the driver, and an alarm in so many seconds to the last resort.
+
+    From here on it takes them, whenever they come; once it is done the answer must not be lost to
+    one.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if _Stopped.by:
+        raise _Stopped
+    signal.signal(signal.SIGALRM, _give_up)
+    _alarm(limit)
+
+
+def _alarm(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _is_bug(error: Exception) -> bool:
+    """Whether an exception tells of something that nobody foresaw."""
+    from check_smtp_health.errors import UsageFault
+
+    is_exhausted = isinstance(error, OSError) and error.errno in EXHAUSTED
+    return not (is_exhausted or isinstance(error, (UsageFault, ImportError, MemoryError)))
+
+
+def _problem(error: Exception, options: Options | None) -> str:
+    """Return what is said of an exception that ended a run, or a check."""
+    if isinstance(error, MemoryError):
+        return _NO_MEMORY
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        return os.strerror(error.errno).lower()
+    from check_smtp_health.errors import Interrupted, UsageFault
+
+    if isinstance(error, UsageFault):
+        assert options is not None
+        return options.told(error)
+    if isinstance(error, ModuleNotFoundError):
+        missing = error.name or error
+        return f"the Python package {missing} is missing, try: pip install {missing}"
+    if isinstance(error, ImportError):
+        return f"a Python package cannot be loaded: {_words(error)}"
+    if isinstance(error, Interrupted):
+        return f"{error.problem} before it began"
+    from check_smtp_health.escaping import internal_error
+
+    return internal_error(error)
 
 
 def parser() -> ArgumentParser:

@@ -59,6 +59,8 @@ _NEED_MAILBOX = (
     *("mailbox-pass-file", "reply", "clean", "delivery-timeout", "require-auth-results"),
 )
 
+_NEED_CHECKS = ("at-once", "spread")
+
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
 
@@ -81,6 +83,9 @@ def build(  # noqa: PLR0913
     Raises:
         UsageFault: the first thing that is wrong.
     """
+    for name in _NEED_CHECKS:
+        if options.count(name):
+            raise UsageFault(name, "needs --checks FILE")
     endpoint = _endpoint(options)
     tls = _tls(options, endpoint)
     transaction = _transaction(options)

@@ -87,6 +87,17 @@ class HealthSummary(Summary):  # type: ignore[misc]
         return worst(result.state for result in self._check.of_target(target))
 
 
+def of_service(check: HealthCheck) -> str:
+    """Return what is to be said of a check that has been called, behind its service's name.
+
+    A single target is left out there.
+    """
+    said: str = check.summary_str
+    if check.count is None:
+        said = said.removeprefix(f"{_where(check.targets[0].report, NAME_LIMIT)} ")
+    return said
+
+
 def _with_causes(target: MailServer, problems: Sequence[Result], room: int) -> str:
     """Return the problems, each with its cause where there is room for all of that."""
     diagnoses = [target.diagnosis(result.metric) for result in problems]
