@@ -111,9 +111,7 @@ def _print_crowds(several: Sequence[Contestant]) -> dict[str, float]:
     }
 
 
-def _print_sweeps(
-    several: Sequence[Contestant], folder: Path, server: Running
-) -> dict[str, float]:
+def _print_sweeps(several: Sequence[Contestant], folder: Path, server: Running) -> dict[str, float]:
     if not Path(CHECK_SMTP).exists():
         return {}
     _print_head(SWEEPS)

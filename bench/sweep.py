@@ -11,7 +11,7 @@ from bench.server import NAME
 from tests.servers import crowd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from bench.server import Running
@@ -26,8 +26,7 @@ ROUNDS = 5
 
 
 class Cost(NamedTuple):
-    """What each check of a file takes: seconds of processor time, runs of check_smtp that take as
-    long, KiB that it adds to the memory of a run of one."""
+    """What each check of a file takes: seconds, how often that goes into a run of the peer, KiB."""
 
     what: str
     checks: int
@@ -39,34 +38,34 @@ class Cost(NamedTuple):
 def costs(ours: str, folder: Path, server: Running) -> Iterator[Cost]:
     """Measure files of many checks, in each format, and the peer, in turn."""
     with crowd.running() as port:
-        options = ("-F", "mon.example", "-t", "60", "-p", str(port))
+        asked: tuple[str, ...] = ("-F", "mon.example", "-t", "60", "-p", str(port))
         peer = (CHECK_SMTP, "-H", "127.0.0.1", "-p", str(port))
-        plain = _command(ours, folder / "plain", COUNT, options)
-        formats = [
-            (*plain, "--output-format", name, "--output-to", str(folder / name)) for name in FORMATS
-        ]
-        one = _command(ours, folder / "one", 1, options)
-        yield from _costs(("plain", *FORMATS), COUNT, one, (plain, *formats), peer, ROUNDS)
-        many = _command(ours, folder / "many", MANY, options)
-        yield from _costs(("plain",), MANY, one, (many,), peer, 1)
-    options = ("-S", "--sni", NAME, "--ca-file", server.authority, "-t", "60")
-    options = (*options, "-p", str(server.port))
+        plain = _command(ours, folder / "plain", COUNT, asked)
+        formats = {
+            name: (*plain, "--output-format", name, "--output-to", str(folder / name))
+            for name in FORMATS
+        }
+        one = _command(ours, folder / "one", 1, asked)
+        yield from _costs(COUNT, one, {"plain": plain, **formats}, peer)
+        many = _command(ours, folder / "many", MANY, asked)
+        yield from _costs(MANY, one, {"plain": many}, peer)
+    asked = ("-S", "--sni", NAME, "--ca-file", server.authority, "-t", "60")
+    asked = (*asked, "-p", str(server.port))
     peer = (CHECK_SMTP, "-H", "127.0.0.1", "-S", "-D", "14,3", "-p", str(server.port))
-    tls = _command(ours, folder / "tls", COUNT, options)
-    one = _command(ours, folder / "one-tls", 1, options)
-    yield from _costs(("-S, certificate",), COUNT, one, (tls,), peer, ROUNDS)
+    tls = _command(ours, folder / "tls", COUNT, asked)
+    one = _command(ours, folder / "one-tls", 1, asked)
+    yield from _costs(COUNT, one, {"-S, certificate": tls}, peer)
 
 
 def _costs(
-    names: Sequence[str],
     count: int,
     one: Sequence[str],
-    commands: Sequence[Sequence[str]],
+    commands: Mapping[str, Sequence[str]],
     peer: Sequence[str],
-    rounds: int,
 ) -> Iterator[Cost]:
-    alone, *several, other = measure.measured([one, *commands, peer], rounds)
-    for name, runs in zip(names, several):
+    rounds = max(1, ROUNDS * COUNT // count)
+    alone, *several, other = measure.measured([one, *commands.values(), peer], rounds)
+    for name, runs in zip(commands, several):
         each = statistics.median(runs.processor) / count
         ratio = statistics.median(other.processor) / each
         memory = (runs.peak - alone.peak) * 1024 / (count - 1)

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
 
 
+REMEMBERED = 1000
+"""Things that are kept at most: some are made of what servers say, who could say a lot."""
+
+
 class _Memory:
     """What has been made so far, by what made it; None where nothing is remembered."""
 
@@ -23,11 +27,6 @@ def remember() -> None:
     _Memory.made = {}
 
 
-def forget() -> None:
-    """Have ``shared`` make everything anew."""
-    _Memory.made = None
-
-
 def shared(make: Callable[..., _T], *arguments: Any) -> _T:
     """Return what ``make`` returns for these arguments; what checks share is made for the first.
 
@@ -37,9 +36,12 @@ def shared(make: Callable[..., _T], *arguments: Any) -> _T:
     if made is None:
         return make(*arguments)
     key = (make, *arguments)
-    if key not in made:
-        made[key] = make(*arguments)
-    found: _T = made[key]
+    if key in made:
+        known: _T = made[key]
+        return known
+    found = make(*arguments)
+    if len(made) < REMEMBERED:
+        made[key] = found
     return found
 
 

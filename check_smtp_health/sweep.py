@@ -13,7 +13,7 @@ from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import STATUS_LIMIT, harmless, quoted, shortened
 from check_smtp_health.judge.check import HealthCheck, scale
 from check_smtp_health.judge.text import HealthSummary, of_service
-from check_smtp_health.loading import forget, remember
+from check_smtp_health.loading import remember
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import clock
 from check_smtp_health.output import answer
@@ -131,10 +131,7 @@ class Sweep:
         self._asked: list[_Asked] = []
         self._wrong: list[tuple[Line, str]] = []
         remember()
-        try:
-            self._prepare(options.without(OF_THE_RUN), limit)
-        finally:
-            forget()
+        self._prepare(options.without(OF_THE_RUN), limit)
         longest = max((one.plan.settings.longest for one in self._asked), default=0.0)
         self._patience = longest + self._spread
 

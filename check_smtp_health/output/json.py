@@ -84,7 +84,7 @@ def _safe(value: Any) -> str:
     """Return a value in JSON, in which no front end finds perfdata, a tag or a mark."""
     line = json.dumps(value, allow_nan=False).replace("|", "\\u007c").replace("<", "\\u003c")
     for mark in MARKS:
-        for end in ")]":
+        for end in ")]" if mark in line else "":
             line = line.replace(f"[{mark}{end}", f"\\u005b{mark}{end}")
             line = line.replace(f"({mark}{end}", f"\\u0028{mark}{end}")
     return line
