@@ -11,7 +11,7 @@ import pytest
 
 from check_smtp_health import output
 from check_smtp_health.output.answer import Answer
-from tests import hostile, plugin
+from tests import hostile, json_answer, plugin
 from tests.masking import masked
 from tests.servers.scripted import Expect, ScriptedServer
 
@@ -146,7 +146,7 @@ def test_several_targets_of_one_service() -> None:
 def test_json_bears_the_names_that_it_is_given() -> None:
     given = ("--output-format", "json", "--output-host", "mx", "--output-service", "SMTP")
     with ScriptedServer(OK).running() as server:
-        document = json.loads(plugin.run(*plugin.at(server.port), *given).stdout)
+        document = json_answer.read(plugin.run(*plugin.at(server.port), *given))
     assert (document["host"], document["service"]) == ("mx", "SMTP")
     assert document["targets"][0]["host"] == "127.0.0.1"
 
