@@ -16,9 +16,9 @@ import pytest
 from check_smtp_health import output
 from check_smtp_health.config.destination import Api, Destination
 from check_smtp_health.config.settings import Secret
-from check_smtp_health.output.answer import Answer
+from check_smtp_health.output.answer import Answer, Loss
 from check_smtp_health.output.submission import AT_ONCE
-from check_smtp_health.output.writer import Loss, Writer
+from check_smtp_health.output.writer import Writer
 from check_smtp_health.report import Host
 from tests import plugin
 from tests.servers.authority import Authority
