@@ -59,5 +59,5 @@ def _prepare(options: getopt.Options) -> None:
         options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes()
     )
     if form.is_for_engines or any(map(options.count, output.OPTIONS)):
-        Single(options, form)
+        Single(options, form, settings.endpoint.hosts)
     targets.prepare(settings)

@@ -199,6 +199,10 @@ def test_checkmk_has_each_host_once() -> None:
     )
 
 
+def test_checkmk_s_hosts_have_no_brackets() -> None:
+    assert document("checkmk", answer("a>>>>", "x")).startswith("<<<<a____>>>>\n<<<local>>>\n")
+
+
 def test_openmetrics_has_each_family_once() -> None:
     text = document("openmetrics", answer("a", "x"), answer("b", "x", code=3, perfdata=()))
     assert re.findall(r"# TYPE smtp_health_(\w+) gauge", text) == [

@@ -23,6 +23,7 @@ WITH_PASSWORD = (
     "(a ':' in a user name is %3A, a '/' %2F)"
 )
 
+TO_API = ("--output-format", "icinga2", "--output-to")
 WITH_CONTROL = "the password holds a control character, such as a line break"
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -408,6 +409,14 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("--output-to", "https://u@x", "--output-format", "icinga2"),
         "--output-to: needs a password, use --output-pass-file FILE",
+    ),
+    (
+        (*TO_API, "https://u@[::1]", "-4"),
+        "-4: cannot be combined with the API's address ::1",
+    ),
+    (
+        (*TO_API, "https://u@[::1]", "--source", "127.0.0.1"),
+        "--source: cannot be combined with the API's address ::1",
     ),
     (("--output-pass-file", "x"), "--output-pass-file: needs --output-to https://USER@HOST:5665"),
     (

@@ -81,6 +81,12 @@ class Submission:
             UsageFault: the file with authorities cannot be used.
         """
         self._api = api
+        servers = None
+        if api.nameservers:
+            from check_smtp_health.net import dns
+
+            servers = dns.servers(api.nameservers, api.source)
+        self._way = Way(servers, api.family, api.source)
         self._refused: list[tuple[str, Reply]] = []
         self._done = 0  # results that were answered, by a yes or a no
         if api.ca_file is not None:
@@ -107,7 +113,7 @@ class Submission:
         """Submit the results; return what ended that before they were all answered, if it did."""
         api = self._api
         try:
-            yield from Way(None, None, None).connect(api.host, api.port)
+            yield from self._way.connect(api.host, api.port)
             yield StartTls(self._trust, api.host.dns_name)
             head = _head(api)
             responses = _Responses()

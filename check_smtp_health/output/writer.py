@@ -111,6 +111,8 @@ def _is_regular(path: str) -> bool:
         return True
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISSOCK(mode):
+        raise OSError(errno.ENOTSUP, "it is a socket")
     return stat.S_ISREG(mode)
 
 
