@@ -44,6 +44,8 @@ FAMILIES = {
 
 PREFIX = "smtp_health_"
 
+UNITS = ("seconds", "bytes")
+
 DKIM_BITS = "dkim_bits"
 """What perfdata has in a unit that Prometheus has no use for."""
 
@@ -108,7 +110,8 @@ def document(records: Iterable[list[Sample]]) -> Iterator[str]:
 
 
 def _head(name: str) -> str:
-    unit = f"# UNIT {PREFIX}{name} seconds\n" if name.endswith("_seconds") else ""
+    ending = name.rpartition("_")[2]
+    unit = f"# UNIT {PREFIX}{name} {ending}\n" if ending in UNITS else ""
     about = FAMILIES.get(name, f"As {name} of the perfdata.")
     return f"# TYPE {PREFIX}{name} gauge\n{unit}# HELP {PREFIX}{name} {about}\n"
 
