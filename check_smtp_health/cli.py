@@ -197,7 +197,7 @@ class _Run:
         if form.is_for_engines or any(map(options.count, output.OPTIONS)):
             from check_smtp_health.output.single import Single
 
-            receiver = Single(options, form)
+            receiver = Single(options, form, settings.endpoint.hosts)
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)

@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from typing import Any
 
 import pytest
 
 from check_smtp_health import output
-from check_smtp_health.output.answer import Answer
-from tests import hostile, plugin
+from check_smtp_health.judge.check import HealthCheck
+from check_smtp_health.judge.text import HealthSummary
+from check_smtp_health.output.answer import Answer, judged
+from check_smtp_health.report import (
+    Certificate,
+    Host,
+    Observation,
+    PolicyResult,
+    Report,
+    TlsFacts,
+)
+from tests import command_line, hostile, json_answer, needs, plugin
 from tests.masking import masked
 from tests.servers.scripted import Expect, ScriptedServer
 
@@ -146,7 +157,7 @@ def test_several_targets_of_one_service() -> None:
 def test_json_bears_the_names_that_it_is_given() -> None:
     given = ("--output-format", "json", "--output-host", "mx", "--output-service", "SMTP")
     with ScriptedServer(OK).running() as server:
-        document = json.loads(plugin.run(*plugin.at(server.port), *given).stdout)
+        document = json_answer.read(plugin.run(*plugin.at(server.port), *given))
     assert (document["host"], document["service"]) == ("mx", "SMTP")
     assert document["targets"][0]["host"] == "127.0.0.1"
 
@@ -199,6 +210,10 @@ def test_checkmk_has_each_host_once() -> None:
     )
 
 
+def test_checkmk_s_hosts_have_no_brackets() -> None:
+    assert document("checkmk", answer("a>>>>", "x")).startswith("<<<<a____>>>>\n<<<local>>>\n")
+
+
 def test_openmetrics_has_each_family_once() -> None:
     text = document("openmetrics", answer("a", "x"), answer("b", "x", code=3, perfdata=()))
     assert re.findall(r"# TYPE smtp_health_(\w+) gauge", text) == [
@@ -215,6 +230,46 @@ def test_openmetrics_has_each_family_once() -> None:
         ("check_duration_seconds", "b", "1.500000"),
     ]
     assert text.endswith("\n# EOF\n")
+
+
+def test_openmetrics_has_each_sample_once() -> None:
+    """Or node_exporter would leave out the whole file."""
+    text = document("openmetrics", answer("a", "x"), answer("a", "x", code=2))
+    assert re.findall(r"smtp_health_state\{.*\} (.*)", text) == ["2"]
+
+
+def test_openmetrics_has_all_that_a_policy_measures() -> None:
+    """Of several domains, each is told by a label, whatever it is called."""
+    settings = command_line.settings("-H", "mx.example", "-S", "--dnsbl", "list.example")
+    certificate = Certificate("", "", (), "", "", False, False, 59, 0, left=59.5)
+    policies = (
+        PolicyResult("dnsbl", listings=2),
+        PolicyResult("sender", measures=(("spf_lookups", 7),)),
+        PolicyResult("dkim", measures=(('a"\\::dkim_bits', 2048), ("b::dkim_bits", 1024))),
+    )
+    report = Report(
+        *(Host("mx.example", "mx.example", "name"), 25, "192.0.2.1", 0.5),
+        observations=(Observation("connect", 0.0, 0.25),),
+        tls=TlsFacts("TLS 1.3", "", certificate),
+        policies=policies,
+    )
+    check = HealthCheck(settings, [report])
+    check.add(HealthSummary(check))
+    check()
+    text = document("openmetrics", judged("mx", "SMTP", (1.0, 2.0), check, 0))
+    names = 'host="mx",service="SMTP"'
+    assert re.findall(r"^smtp_health_((?!state|up|check).*)$", text, re.MULTILINE) == [
+        f"time_seconds{{{names}}} 0.500000",
+        f'stage_seconds{{{names},stage="connect"}} 0.250000',
+        f"certificate_expiry_seconds{{{names}}} 5140800",
+        f"dnsbl{{{names}}} 2",
+        f"spf_lookups{{{names}}} 7",
+        f'dkim_key_bytes{{{names},domain="a\\"\\\\"}} 256',
+        f'dkim_key_bytes{{{names},domain="b"}} 128',
+    ]
+    promtool = [needs.program("promtool"), "check", "metrics"]
+    done = subprocess.run(promtool, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_json_has_a_line_for_each() -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import socket
 import threading
 import time
 from pathlib import Path
@@ -16,16 +17,15 @@ import pytest
 from check_smtp_health import output
 from check_smtp_health.config.destination import Api, Destination
 from check_smtp_health.config.settings import Secret
-from check_smtp_health.output.answer import Answer
+from check_smtp_health.output.answer import Answer, Loss
 from check_smtp_health.output.submission import AT_ONCE
-from check_smtp_health.output.writer import Loss, Writer
+from check_smtp_health.output.writer import Writer
 from check_smtp_health.report import Host
 from tests import plugin
 from tests.servers.authority import Authority
 from tests.servers.scripted import Act, Expect, Handshake, Hang, ScriptedServer, Sleep, Slowly
 
 if TYPE_CHECKING:
-    import socket
     import ssl
 
 OK = (
@@ -98,11 +98,14 @@ def test_a_file_is_replaced_and_keeps_its_permissions(tmp_path: Path) -> None:
         (".", "Is a directory"),
         ("file/results", "Not a directory"),
         ("pipe", "nobody reads it"),
+        ("socket", "it is a socket"),
     ],
 )
 def test_what_cannot_be_written_is_critical(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as there:
+        there.bind(str(tmp_path / "socket"))
     path = f"{tmp_path}/{name}"
     outcome = check(path)
     shown = path if len(path) <= 80 else f"{path[:80]}..."
@@ -111,7 +114,7 @@ def test_what_cannot_be_written_is_critical(tmp_path: Path, name: str, reason: s
         f"SMTP CRITICAL - output: 1 result lost, cannot write '{shown}': {reason}, also 127.0.0.1:"
     )
     assert outcome.labels == "time connect banner helo quit"
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "pipe"]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "pipe", "socket"]
 
 
 class Reader:

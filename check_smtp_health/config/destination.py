@@ -13,6 +13,7 @@ from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Literal
 
     from check_smtp_health.config.getopt import Options
@@ -33,13 +34,19 @@ _URL = r"https://(?:([^/@]*)@)?(\[[^\]/]*\]|[^:@/\[\]]+)(?::([0-9]{1,5}))?/?"
 
 
 class Api(NamedTuple):
-    """Icinga's API, and whose certificate it may show: one of ``ca_file``, or of the system's."""
+    """Icinga's API, and whose certificate it may show: one of ``ca_file``, or of the system's.
+
+    ``family``, ``source`` and ``nameservers`` are the run's, as of all its connections.
+    """
 
     host: Host
     port: int
     user: str
     password: Secret
-    ca_file: str | None
+    ca_file: str | None = None
+    family: int | None = None
+    source: str | None = None
+    nameservers: tuple[tuple[str, int], ...] = ()
 
 
 class Destination(NamedTuple):
@@ -85,16 +92,41 @@ def _api(given: str, options: Options) -> Api:
     name = (options.last("output-format") or "text").lower()
     if name != "icinga2":
         raise UsageFault("output-to", f"a URL needs --output-format icinga2, not {name}")
+    source = options.last("source")
+    family = _family(options, host, source)
     password = credentials.output_password(options)
     if password is None:
         raise UsageFault("output-to", "needs a password, use --output-pass-file FILE")
     if has_controls(password):
         raise UsageFault("output-pass-file", "the password holds a control character")
-    return Api(host, port, user, Secret(password), options.last("output-ca-file"))
+    return Api(
+        host,
+        port,
+        user,
+        Secret(password),
+        ca_file=options.last("output-ca-file"),
+        family=family,
+        source=source,
+        nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
+    )
 
 
-def names(options: Options, wanted: Names) -> tuple[str, str]:
+def _family(options: Options, host: Host, source: str | None) -> int | None:
+    """Return the family that connections of this run are to have, None for both."""
+    given = [number for number in (4, 6) if options.count(f"use-ipv{number}")]
+    family = given[0] if given else None
+    if source is not None:
+        family = parsers.ip_version(source)
+    if family and host.kind == "address" and parsers.ip_version(host.ascii) != family:
+        why = "source" if source else f"use-ipv{family}"
+        raise UsageFault(why, f"cannot be combined with the API's address {host.ascii}")
+    return family
+
+
+def names(options: Options, wanted: Names, hosts: Sequence[str]) -> tuple[str, str]:
     """Return the names of host and service for which a single check's answer is, or empty ones.
+
+    ``hosts`` are those that are checked.
 
     Raises:
         UsageFault: one is missing, impossible, or of no effect.
@@ -106,10 +138,9 @@ def names(options: Options, wanted: Names) -> tuple[str, str]:
             if options.count(name):
                 raise UsageFault(name, f"has no effect on {form}")
     if wanted == "both" and host is None:
-        hosts = dict.fromkeys(options.all("hostname"))
         if len(hosts) > 1:
             raise UsageFault("output-format", f"{form} of several hosts needs --output-host NAME")
-        host = next(iter(hosts), None)
+        host = hosts[0] if hosts else None
     if wanted in ("service", "both") and service is None:
         service = SERVICE
     return (

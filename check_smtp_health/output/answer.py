@@ -33,6 +33,13 @@ class Answer(NamedTuple):
     verbose: int = 0
 
 
+class Loss(NamedTuple):
+    """How many results did not arrive, and why; none and nothing where all is well."""
+
+    lost: int = 0
+    problem: str = ""
+
+
 def judged(
     host: str, service: str, times: tuple[float, float], check: HealthCheck, verbose: int
 ) -> Answer:

@@ -23,7 +23,9 @@ def record(answer: Answer) -> tuple[str, str]:
     # Neither quote may be part of a name, and nothing tells them from the ones around it.
     service = answer.service.translate({ord('"'): "_", ord("'"): "_"})
     text = "\\n".join(_unbroken(line) for line in (answer.status, *long_output(answer)))
-    return answer.host, f'{answer.code} "{service}" {metrics} {text}\n'
+    # Brackets would end the line that names it; Checkmk has no host with one.
+    host = answer.host.translate({ord("<"): "_", ord(">"): "_"})
+    return host, f'{answer.code} "{service}" {metrics} {text}\n'
 
 
 def document(records: Iterable[tuple[str, str]]) -> Iterator[str]:

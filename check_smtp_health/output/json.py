@@ -27,12 +27,10 @@ if TYPE_CHECKING:
 
 def record(answer: Answer) -> str:
     """Return the object of an answer, and in it the names that the answer is for."""
-    names = {"host": answer.host, "service": answer.service}
-    known = {member: name for member, name in names.items() if name}
+    names = (answer.host, answer.service)
     if answer.check is None:
-        state = answer.status.split()[1]
-        return _empty({**_head(state, answer.code, answer.status), **known})
-    return "".join(_rendered(answer.check, known))
+        return _empty(_head(answer.status.split()[1], answer.code, answer.status, *names))
+    return "".join(_rendered(answer.check, *names))
 
 
 def document(records: Iterable[str]) -> Iterator[str]:
@@ -42,11 +40,11 @@ def document(records: Iterable[str]) -> Iterator[str]:
 
 def render(check: HealthCheck, verbose: int) -> Iterator[str]:
     """Give the object for a check that has been called; it has everything, always."""
-    return _rendered(check, {})
+    return _rendered(check)
 
 
-def _rendered(check: HealthCheck, names: dict[str, str]) -> Iterator[str]:
-    yield _safe({**_head_of(check), **names})[:-1]
+def _rendered(check: HealthCheck, host: str = "", service: str = "") -> Iterator[str]:
+    yield _safe(_head_of(check, host, service))[:-1]
     problems = (
         {"state": str(result.state).upper(), "text": str(result), "cause": _cause(result)}
         for result in check.results
@@ -90,18 +88,20 @@ def _safe(value: Any) -> str:
     return line
 
 
-def _head_of(check: HealthCheck) -> dict[str, Any]:
+def _head_of(check: HealthCheck, host: str = "", service: str = "") -> dict[str, Any]:
     state = str(check.state).upper()
-    return _head(state, check.exitcode, f"SMTP {state} - {check.summary_str}")
+    return _head(state, check.exitcode, f"SMTP {state} - {check.summary_str}", host, service)
 
 
-def _head(state: str, code: int, line: str) -> dict[str, Any]:
+def _head(state: str, code: int, line: str, host: str = "", service: str = "") -> dict[str, Any]:
     return {
         "program": "check_smtp_health",
         "version": __version__,
         "state": state,
         "exit_code": code,
         "status": line,
+        **({"host": host} if host else {}),
+        **({"service": service} if service else {}),
     }
 
 

@@ -14,11 +14,12 @@ from check_smtp_health.config.thresholds import TIME
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from check_smtp_health.judge.resources import MailServer
     from check_smtp_health.output.answer import Answer
 
-    Sample = tuple[str, str]
+    Sample = tuple[str, str, Any]
 
 DAY = 24 * 60 * 60
 
@@ -37,68 +38,80 @@ FAMILIES = {
     "stage_seconds": "Duration of each stage of the session that completed.",
     "certificate_expiry_seconds": "Time until the server's certificate expires.",
     "dnsbl": "Blocklists that list the server.",
+    "spf_lookups": "DNS look-ups that receivers need for the SPF record.",
+    "dkim_key_bytes": "Size of the smallest DKIM key: 256 are 2048 bits.",
 }
 
 PREFIX = "smtp_health_"
 
+UNITS = ("seconds", "bytes")
+
+DKIM_BITS = "dkim_bits"
+"""What perfdata has in a unit that Prometheus has no use for."""
+
 
 def record(answer: Answer) -> list[Sample]:
-    """Return the samples of an answer: the family of each, without prefix; labels and value."""
+    """Return the samples of an answer: of each the family, without prefix, its labels and value."""
     labels = f'host="{_escaped(answer.host)}",service="{_escaped(answer.service)}"'
     samples = [
-        ("state", f"{{{labels}}} {answer.code}\n"),
-        ("up", f"{{{labels}}} {int(answer.code in UP)}\n"),
-        ("check_timestamp_seconds", f"{{{labels}}} {answer.finished:.3f}\n"),
-        (
-            "check_duration_seconds",
-            f"{{{labels}}} {max(0.0, answer.finished - answer.began):.6f}\n",
-        ),
+        ("state", labels, str(answer.code)),
+        ("up", labels, str(int(answer.code in UP))),
+        ("check_timestamp_seconds", labels, f"{answer.finished:.3f}"),
+        ("check_duration_seconds", labels, f"{max(0.0, answer.finished - answer.began):.6f}"),
     ]
     check = answer.check
     if check is None:
         return samples
     if check.count is not None:
         healthy = check.count.metric
-        samples.append(("healthy", f"{{{labels}}} {healthy.value}\n"))
-        samples.append(("targets", f"{{{labels}}} {healthy.max}\n"))
+        samples += [("healthy", labels, healthy.value), ("targets", labels, healthy.max)]
     for target in check.targets:
-        label = target.report.label
-        own = f'{labels},target="{_escaped(label)}"' if label else labels
-        samples += _of_target(target, own)
+        samples += _of_target(target, labels)
     return samples
 
 
 def _of_target(target: MailServer, labels: str) -> Iterator[Sample]:
+    if target.report.label:
+        labels += f',target="{_escaped(target.report.label)}"'
     for stage, seconds in target.times.items():
         if stage == TIME:
-            yield "time_seconds", f"{{{labels}}} {seconds:.6f}\n"
+            yield "time_seconds", labels, f"{seconds:.6f}"
         else:
-            yield "stage_seconds", f'{{{labels},stage="{stage}"}} {seconds:.6f}\n'
+            yield "stage_seconds", f'{labels},stage="{stage}"', f"{seconds:.6f}"
     if target.certificate is not None:
-        left = round(target.certificate.left * DAY)
-        yield "certificate_expiry_seconds", f"{{{labels}}} {left}\n"
+        left = target.certificate.left * DAY
+        yield "certificate_expiry_seconds", labels, f"{left:.0f}"
     for policy in target.report.policies:
         if policy.listings is not None:
-            yield "dnsbl", f"{{{labels}}} {policy.listings}\n"
+            yield "dnsbl", labels, str(policy.listings)
         for name, value in policy.measures:
-            yield re.sub(r"\W", "_", name), f"{{{labels}}} {value}\n"
+            domain, _, label = name.rpartition("::")
+            about = f'{labels},domain="{_escaped(domain)}"' if domain else labels
+            if label == DKIM_BITS:
+                yield "dkim_key_bytes", about, f"{value / 8:g}"
+            else:
+                yield re.sub(r"\W", "_", label), about, str(value)
 
 
 def document(records: Iterable[list[Sample]]) -> Iterator[str]:
-    """Give the samples of all checks by family: no family may come twice."""
-    families: dict[str, list[str]] = {name: [] for name in FAMILIES}
-    for one in records:
-        for name, sample in one:
-            families.setdefault(name, []).append(sample)
-    for name, samples in families.items():
-        if samples:
+    """Give the samples of all checks by family: no family may come twice, and no sample.
+
+    Of those with the same labels, which two checks of the same name have, the last one counts.
+    """
+    families: dict[str, dict[str, str]] = {name: {} for name in FAMILIES}
+    for samples in records:
+        for name, labels, value in samples:
+            families.setdefault(name, {})[labels] = value
+    for name, values in families.items():
+        if values:
             yield _head(name)
-            yield from (f"{PREFIX}{name}{sample}" for sample in samples)
+            yield from (f"{PREFIX}{name}{{{labels}}} {value}\n" for labels, value in values.items())
     yield "# EOF\n"
 
 
 def _head(name: str) -> str:
-    unit = f"# UNIT {PREFIX}{name} seconds\n" if name.endswith("_seconds") else ""
+    ending = name.rpartition("_")[2]
+    unit = f"# UNIT {PREFIX}{name} {ending}\n" if ending in UNITS else ""
     about = FAMILIES.get(name, f"As {name} of the perfdata.")
     return f"# TYPE {PREFIX}{name} gauge\n{unit}# HELP {PREFIX}{name} {about}\n"
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.output import Format
+    from check_smtp_health.report import Host
 
 CRITICAL = 2
 
@@ -24,14 +25,16 @@ CRITICAL = 2
 class Single:
     """Brings one answer to its receiver. ``limit`` is how many seconds that may take."""
 
-    def __init__(self, options: Options, form: Format) -> None:
-        """Make ready; nothing is written.
+    def __init__(self, options: Options, form: Format, hosts: Sequence[Host]) -> None:
+        """Make ready; nothing is written. ``hosts`` are those that are checked.
 
         Raises:
             UsageFault: an option has no effect, a name is missing, a file cannot be used.
         """
         self._destination = destination.read(options)
-        self._host, self._service = destination.names(options, form.names)
+        self._host, self._service = destination.names(
+            options, form.names, [host.given for host in hosts]
+        )
         self._writer = Writer(form, self._destination)
         self._began = clock.now()
         self.limit = LIMIT if self._destination is not None else 0.0
@@ -60,7 +63,8 @@ class Single:
 def unknown(options: Options, form: Format, problem: str) -> str | None:
     """Return the document for a run that came to nothing, None where nobody knows its name."""
     try:
-        names = destination.names(options, form.names)
+        hosts = tuple(dict.fromkeys(options.all("hostname")))
+        names = destination.names(options, form.names, hosts)
     except UsageFault:
         return None
     if form.names == "both" and not names[0]:

@@ -21,7 +21,7 @@ from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Read, StartTls, Write, untimed
 from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.net.way import Way
-from check_smtp_health.output.writer import Loss
+from check_smtp_health.output.answer import Loss
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ _NO_SUCH_OBJECT = 404
 """What Icinga answers to a user without the permission, too."""
 
 
-class Answer(NamedTuple):
-    """An answer of the API: its code, and what it says."""
+class Reply(NamedTuple):
+    """What the API answers: its code, and what it says."""
 
     code: int
     words: str
@@ -81,7 +81,13 @@ class Submission:
             UsageFault: the file with authorities cannot be used.
         """
         self._api = api
-        self._refused: list[tuple[str, Answer]] = []
+        servers = None
+        if api.nameservers:
+            from check_smtp_health.net import dns
+
+            servers = dns.servers(api.nameservers, api.source)
+        self._way = Way(servers, api.family, api.source)
+        self._refused: list[tuple[str, Reply]] = []
         self._done = 0  # results that were answered, by a yes or a no
         if api.ca_file is not None:
             files.need_regular("output-ca-file", api.ca_file)
@@ -107,7 +113,7 @@ class Submission:
         """Submit the results; return what ended that before they were all answered, if it did."""
         api = self._api
         try:
-            yield from Way(None, None, None).connect(api.host, api.port)
+            yield from self._way.connect(api.host, api.port)
             yield StartTls(self._trust, api.host.dns_name)
             head = _head(api)
             responses = _Responses()
@@ -168,7 +174,7 @@ class _Responses:
     def __init__(self) -> None:
         self._data = bytearray()
 
-    def next(self) -> Procedure[Answer]:
+    def next(self) -> Procedure[Reply]:
         """Return the next one.
 
         Raises:
@@ -182,7 +188,7 @@ class _Responses:
             raise Violation("an answer without length")
         else:
             body = yield from self._take(response.length)
-        return _answer(response.status, response.reason, body)
+        return _reply(response.status, response.reason, body)
 
     def _chunks(self) -> Procedure[bytes]:
         body = b""
@@ -235,7 +241,7 @@ def _parsed(head: bytes) -> http.client.HTTPResponse:
     return response
 
 
-def _answer(code: int, reason: str, body: bytes) -> Answer:
+def _reply(code: int, reason: str, body: bytes) -> Reply:
     """Return what an answer says: of the result itself, where it says that."""
     words = reason
     try:
@@ -245,7 +251,7 @@ def _answer(code: int, reason: str, body: bytes) -> Answer:
         words = str(said.get("status", reason))
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         pass  # no JSON of Icinga's: the code says enough
-    return Answer(code, printable(words))
+    return Reply(code, printable(words))
 
 
 def _not_http(data: bytes) -> Violation:

@@ -12,8 +12,8 @@ import select
 import stat
 
 from check_smtp_health.escaping import harmless, quoted
-from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.driver import Deadline
+from check_smtp_health.output.answer import Loss
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,13 +34,6 @@ PIPE_BUF = 4096
 
 PERMISSIONS = 0o666
 """Of a new file, before umask: its reader is another user, such as node_exporter's."""
-
-
-class Loss(NamedTuple):
-    """How many results did not arrive, and why; none and nothing where all is well."""
-
-    lost: int = 0
-    problem: str = ""
 
 
 class Writer:
@@ -118,6 +111,8 @@ def _is_regular(path: str) -> bool:
         return True
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if stat.S_ISSOCK(mode):
+        raise OSError(errno.ENOTSUP, "it is a socket")
     return stat.S_ISREG(mode)
 
 

@@ -24,7 +24,7 @@ from tests.masking import masked
 from tests.plugin import SCRIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 COMMANDS = Path(__file__).parents[2] / "contrib" / "icinga2-commands.conf"
 
@@ -147,6 +147,19 @@ class Icinga:
             OSError: the API does not answer yet.
         """
         return [row["attrs"] for row in self._ask(f"objects/{path}")]
+
+    def wait(self, name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return a service's result as soon as it is one of this kind."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                for service in self.query("services"):
+                    found = service["last_check_result"]
+                    if service["name"] == name and found and condition(found):
+                        result: dict[str, Any] = found
+                        return result
+            time.sleep(0.1)
+        pytest.fail(self.log.read_text())
 
     def force_checks(self) -> None:
         """Have every service that this node schedules checked now.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from pathlib import Path
@@ -12,13 +11,13 @@ import pytest
 import trustme
 
 from tests import plugin
-from tests.engines.icinga import COMMANDS, DEADLINE, LIBRARY, NODE, Icinga
+from tests.engines.icinga import COMMANDS, LIBRARY, NODE, Icinga
 from tests.hostile import SAID, SHOWN
 from tests.masking import masked
 from tests.servers.scripted import Expect, ScriptedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 SWEEP = COMMANDS.with_name("icinga2-sweep.conf")
 
@@ -86,19 +85,6 @@ class Node(NamedTuple):
         with ScriptedServer(script).running() as server:
             return plugin.run(*plugin.at(server.port), "-w", "5", *arguments)
 
-    def result(self, name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Return a service's result as soon as it is one of this kind."""
-        end = time.monotonic() + DEADLINE
-        while time.monotonic() < end:
-            with contextlib.suppress(OSError):
-                for service in self.icinga.query("services"):
-                    found = service["last_check_result"]
-                    if service["name"] == name and found and condition(found):
-                        result: dict[str, Any] = found
-                        return result
-            time.sleep(0.1)
-        pytest.fail(self.icinga.log.read_text())
-
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
@@ -113,7 +99,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     with icinga.running():
         made = Node(icinga, pipe, password, folder / "data" / "certs" / "ca.crt")
         # The first result of the one that nobody submits says that the API is up, too.
-        made.result("stale", lambda result: True)
+        icinga.wait("stale", lambda result: True)
         yield made
 
 
@@ -124,7 +110,7 @@ def submitted(result: dict[str, Any]) -> bool:
 def test_result_by_api(node: Node) -> None:
     before = time.time()
     outcome = node.submit(OK, "--output-service", "by API", "-v")
-    result = node.result("by API", submitted)
+    result = node.icinga.wait("by API", submitted)
     assert (outcome.code, outcome.stderr) == (0, "")
     status, *rows, perfdata = outcome.stdout.splitlines()
     assert result["output"] == "\n".join((status, *rows))
@@ -138,7 +124,7 @@ def test_result_by_api(node: Node) -> None:
 
 def test_server_s_words_by_api(node: Node) -> None:
     outcome = node.submit(REFUSED, "--output-service", "by API")
-    result = node.result("by API", lambda result: result["state"] == 2)
+    result = node.icinga.wait("by API", lambda result: result["state"] == 2)
     assert outcome.code == 2
     assert result["output"] == outcome.stdout.partition(" | ")[0]
     assert masked(result["output"]).partition(" helo: ")[2] == f"550 {SHOWN} (after # s)"
@@ -185,7 +171,7 @@ def test_result_by_pipe(node: Node) -> None:
         *("--output-format", "nagios", "--output-host", "mx", "--output-service", "by pipe"),
         *("--output-to", str(node.pipe), "-v"),
     )
-    result = node.result("by pipe", submitted)
+    result = node.icinga.wait("by pipe", submitted)
     status, *rows, perfdata = outcome.stdout.splitlines()
     text = "\n".join((status, *rows)).replace(r"\\", r"\x5c" + "\\")  # two are one to Nagios
     assert result["output"] == text
@@ -195,8 +181,8 @@ def test_result_by_pipe(node: Node) -> None:
 
 def test_what_is_not_submitted_goes_stale(node: Node) -> None:
     node.submit(OK, "--output-service", "stale")
-    assert node.result("stale", submitted)["state"] == 0
-    result = node.result("stale", lambda result: bool(result["active"]))
+    assert node.icinga.wait("stale", submitted)["state"] == 0
+    result = node.icinga.wait("stale", lambda result: bool(result["active"]))
     assert (result["state"], result["output"]) == (
         3,
         "SMTP UNKNOWN - no result has been submitted for too long",
