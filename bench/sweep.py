@@ -49,12 +49,11 @@ def costs(ours: str, folder: Path, server: Running) -> Iterator[Cost]:
         yield from _costs(COUNT, one, {"plain": plain, **formats}, peer)
         many = _command(ours, folder / "many", MANY, asked)
         yield from _costs(MANY, one, {"plain": many}, peer)
-    asked = ("-S", "--sni", NAME, "--ca-file", server.authority, "-t", "60")
-    asked = (*asked, "-p", str(server.port))
-    peer = (CHECK_SMTP, "-H", "127.0.0.1", "-S", "-D", "14,3", "-p", str(server.port))
+    asked = ("-S", "--sni", NAME, "--ca-file", server.authority, "-t", "60", "-p", str(server.port))
+    with_tls = (CHECK_SMTP, "-H", "127.0.0.1", "-S", "-D", "14,3", "-p", str(server.port))
     tls = _command(ours, folder / "tls", COUNT, asked)
     one = _command(ours, folder / "one-tls", 1, asked)
-    yield from _costs(COUNT, one, {"-S, certificate": tls}, peer)
+    yield from _costs(COUNT, one, {"-S, certificate": tls}, with_tls)
 
 
 def _costs(

@@ -57,7 +57,7 @@ STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 WORST_FIRST = (2, 1, 3, 0)
 """Exit codes, as Monitoring Plugins rank them."""
 
-CRITICAL = 2
+CRITICAL, UNKNOWN = 2, 3
 
 SEPARATOR, MORE = "; ", "; and {} more"
 """What stands between two problems, and for those for which there is no room."""
@@ -99,7 +99,7 @@ class Sweep:
     """All checks of a file."""
 
     def __init__(self, options: Options, form: Format, means: Means, limit: float) -> None:
-        """Read all files and make ready what can be; nothing is sent. Each line has ``limit`` s.
+        """Read all files and make ready what can be; nothing is sent. A hundred lines may take ``limit`` s.
 
         Raises:
             UsageFault: there is nothing to begin with.
@@ -137,8 +137,9 @@ class Sweep:
 
     def _prepare(self, defaults: Options, limit: float) -> None:
         preparer = _Preparer(defaults, self._means.settings)
-        for line in self._lines:
-            self._means.alarm(limit)
+        for at, line in enumerate(self._lines):
+            if at % 100 == 0:
+                self._means.alarm(limit)
             if line.problem:
                 self._wrong.append((line, line.problem))
                 continue
@@ -156,11 +157,16 @@ class Sweep:
         began = clock.monotonic()
         for line, problem in self._wrong:
             self._take_wrong(line, problem)
-        patience = self._patience + grace
+        patience = self._patience + 2 * grace
         self._means.alarm(patience)
 
+        set_at = clock.now()
+
         def report(number: int, ended: Ended) -> None:
-            self._means.alarm(patience)
+            nonlocal set_at
+            if ended.moment - set_at > grace / 2:
+                self._means.alarm(patience)
+                set_at = ended.moment
             self._take(self._asked[number], ended)
 
         plans = [one.plan for one in self._asked]
@@ -180,7 +186,8 @@ class Sweep:
         space = "" if problem.startswith(":") else " "
         now = clock.now()
         said = f"{where}{space}{problem}"
-        self._note(line, answer.unknown(line.host, line.service, (now, now), said), said)
+        self._pass_on(answer.unknown(line.host, line.service, (now, now), said))
+        self._note(line, UNKNOWN, said)
 
     def _take(self, asked: _Asked, ended: Ended) -> None:
         """Judge what came of a check; whatever goes wrong with that is its UNKNOWN, too."""
@@ -192,23 +199,29 @@ class Sweep:
             check = HealthCheck(settings, ended.value, asked.scale)
             check.add(HealthSummary(check))
             check()
-            verbose = settings.judging.verbose
-            made = answer.judged(line.host, line.service, times, check, verbose)
-            self._note(line, made, of_service(check) if made.code else "")
+            code = int(check.exitcode)
+            if self._writer is not None:
+                verbose = settings.judging.verbose
+                self._pass_on(answer.judged(line.host, line.service, times, check, verbose))
+            self._note(line, code, of_service(check) if code else "")
             check.summary = None  # which holds the check: nobody collects what holds itself
         except Exception as error:
             said = self._means.problem(error, asked.options)
-            self._note(line, answer.unknown(line.host, line.service, times, said), said)
+            self._pass_on(answer.unknown(line.host, line.service, times, said))
+            self._note(line, UNKNOWN, said)
 
-    def _note(self, line: Line, made: Answer, said: str) -> None:
-        """Pass an answer on, and keep of it what the line about the whole needs."""
+    def _pass_on(self, made: Answer) -> None:
+        """Have an answer written, if it is known whose it is, or nobody needs to know."""
         if self._writer is not None and (made.service or self._takes_unnamed):
             self._writer.take(made)
-        self._counts[made.code] += 1
-        if made.code:
+
+    def _note(self, line: Line, code: int, said: str) -> None:
+        """Keep of an answer what the line about the whole needs."""
+        self._counts[code] += 1
+        if code:
             named = " ".join(filter(None, (line.host, line.service)))
             shown = f"{harmless(named)} {said}" if named else said
-            self._problems.append(_Problem(made.code, line.number, shown))
+            self._problems.append(_Problem(code, line.number, shown))
 
     # What is said of the whole
 

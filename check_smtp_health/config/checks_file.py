@@ -31,9 +31,6 @@ NAME_LIMIT = 255
 
 FORM = "is not HOST;SERVICE;ARGUMENTS"
 
-_SPECIAL = ("'", '"', "\\")
-"""What a shell does not take as it stands, blanks aside, where it expands nothing."""
-
 
 class Line(NamedTuple):
     """A check of the file: its line's number, the names of its objects, its arguments.
@@ -142,7 +139,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _words(arguments: str) -> tuple[str, ...]:
-    if any(character in arguments for character in _SPECIAL):
+    if "'" in arguments or '"' in arguments or "\\" in arguments:  # a shell takes none as it is
         import shlex
 
         return tuple(shlex.split(arguments))
