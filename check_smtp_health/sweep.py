@@ -99,7 +99,9 @@ class Sweep:
     """All checks of a file."""
 
     def __init__(self, options: Options, form: Format, means: Means, limit: float) -> None:
-        """Read all files and make ready what can be; nothing is sent. A hundred lines may take ``limit`` s.
+        """Read all files and make ready what can be; nothing is sent.
+
+        A hundred lines may take ``limit`` seconds.
 
         Raises:
             UsageFault: there is nothing to begin with.

@@ -146,7 +146,7 @@ class Driver:
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self._clock = deadline.clock
-        self._selector = selectors.DefaultSelector()
+        self._selector = self._new_selector()
         self._waiting: set[Task] = set()
         self._outliving: set[Task] = set()  # those of them that have a deadline of their own
         self._idle: set[Task] = set()  # those that only wait for the others to end
@@ -158,6 +158,9 @@ class Driver:
         self._is_crowded = False
         self._count = 0  # of tasks that have not ended
         self._chunk = CHUNK
+
+    def _new_selector(self) -> Any:
+        return selectors.DefaultSelector()
 
     def run(
         self, sessions: Sequence[TimedProcedure[_T]], signals: Sequence[signal.Signals]

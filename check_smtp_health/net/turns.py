@@ -29,6 +29,8 @@ import bisect
 import collections
 import heapq
 import math
+import select
+import selectors
 import time
 
 from check_smtp_health.errors import Expired, SessionFault
@@ -50,6 +52,9 @@ ten (smtpd_client_connection_count_limit of Postfix has 50, Exchange 20)."""
 
 UNREPORTED = 64
 """Checks that have ended and may be kept until nobody has anything to do."""
+
+_EVENTS = {selectors.EVENT_READ: 1, selectors.EVENT_WRITE: 4}
+"""As epoll has them: EPOLLIN, EPOLLOUT."""
 
 IDLE = 3600.0
 """Seconds to wait for whatever comes where nothing is due."""
@@ -166,6 +171,9 @@ class _TurnDriver(Driver):
         self._full: collections.deque[str] = collections.deque()  # queues that at_once holds up
         self._deadlines: list[tuple[float, int, Deadline, Sequence[_TurnTask]]] = []
         self._ended: collections.deque[tuple[int, Ended]] = collections.deque()
+
+    def _new_selector(self) -> Any:
+        return _Poller() if hasattr(select, "epoll") else super()._new_selector()
 
     # The line
 
@@ -500,6 +508,39 @@ class _TurnDriver(Driver):
         if is_resting is not check.is_resting and not check.is_over:
             self._at_work += -1 if is_resting else 1
             check.is_resting = is_resting
+
+
+class _Poller:
+    """What the driver uses of ``selectors``, by epoll, in a third of the time: for what is known.
+
+    Each file is registered once, by who owns it, and is no longer once it is unregistered.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._keys: dict[int, selectors.SelectorKey] = {}
+
+    def register(self, file: Any, events: int, data: Any = None) -> None:
+        number = file if isinstance(file, int) else file.fileno()
+        self._epoll.register(number, _EVENTS[events])
+        self._keys[number] = selectors.SelectorKey(file, number, events, data)
+
+    def modify(self, file: Any, events: int, data: Any) -> None:
+        self._epoll.modify(file.fileno(), _EVENTS[events])
+
+    def unregister(self, file: Any) -> None:
+        number = file.fileno()
+        del self._keys[number]
+        self._epoll.unregister(number)
+
+    def select(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
+        # Rounded up, so that nobody wakes up before the time, to find nothing to do.
+        patience = math.ceil(seconds * 1e3) * 1e-3
+        ready = self._epoll.poll(patience, len(self._keys))
+        return [(self._keys[number], events) for number, events in ready]
+
+    def close(self) -> None:
+        self._epoll.close()
 
 
 def _is_idle(operation: Operation | None) -> bool:
