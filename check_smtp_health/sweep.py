@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.config import checks_file, getopt, parsers
+from check_smtp_health.config.settings import Endpoint, Settings
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import STATUS_LIMIT, harmless, quoted, shortened
 from check_smtp_health.judge.check import HealthCheck, scale
@@ -18,6 +19,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import clock
 from check_smtp_health.output import answer
 from check_smtp_health.probing import checks, targets
+from check_smtp_health.probing.probe import ProbePlan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +28,11 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.checks_file import Line
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.config.settings import Settings
     from check_smtp_health.judge.check import Scale
     from check_smtp_health.net.turns import Ended
     from check_smtp_health.output import Format
     from check_smtp_health.output.answer import Answer
     from check_smtp_health.output.writer import Writer
-    from check_smtp_health.probing.probe import ProbePlan
     from check_smtp_health.report import Host
 
 OPTIONS = ("checks", "at-once", "spread")
@@ -288,6 +288,7 @@ class _Preparer:
         self.options = self._defaults = defaults
         self._settings = settings
         self._templates: dict[object, _Template] = {}
+        self._room = checks.EqualRoom()
 
     def prepared(self, line: Line) -> _Asked:
         """Return what is to be done for a line.
@@ -299,12 +300,13 @@ class _Preparer:
         template = self._templates.get(key)
         if template is not None and host is not None:
             plan, by, options = template
-            settings = plan.settings
-            endpoint = settings.endpoint._replace(hosts=(host,))
-            plan = plan._replace(settings=settings._replace(endpoint=endpoint))
-            return _Asked(line, plan, by, options)
+            # In a third of the time that ``_replace`` takes: it is most of what a line costs.
+            of_plan, of_settings = list(plan), list(plan.settings)
+            of_settings[0] = Endpoint._make(((host,), *plan.settings.endpoint[1:]))
+            of_plan[0] = Settings._make(of_settings)
+            return _Asked._make((line, ProbePlan._make(of_plan), by, options))
         settings = self._settings(self._read(line.arguments))
-        plan = targets.prepare(settings)
+        plan = targets.prepare(settings)._replace(room=self._room)
         by = scale(settings)
         if host is not None and _is_template(settings):
             self._templates[key] = _Template(plan, by, self.options)

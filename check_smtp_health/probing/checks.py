@@ -7,6 +7,7 @@ settings but how the outcome is judged.
 from __future__ import annotations
 
 from check_smtp_health.net import turns
+from check_smtp_health.net.turns import Ticket
 from check_smtp_health.probing import targets
 from check_smtp_health.stages.state import Room
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from check_smtp_health.config.settings import Settings
-    from check_smtp_health.net.turns import Ended, Ticket
+    from check_smtp_health.net.turns import Ended
     from check_smtp_health.probing.probe import ProbePlan
 
 ROOM_OF_EACH = 128 * 1024
@@ -24,13 +25,14 @@ ROOM_OF_EACH = 128 * 1024
 that one is kept as it would be of a target that is alone."""
 
 
-class _EqualRoom(Room):
+class EqualRoom(Room):
     """The room of targets that come and go: the same for each, whoever else there is."""
 
     __slots__ = ()
 
     @property
     def share(self) -> int:
+        """Bytes that each of them may use."""
         return ROOM_OF_EACH
 
 
@@ -45,7 +47,6 @@ def run(
 
     The value is the list of its reports, or what stopped it. ``report`` must not raise.
     """
-    room = _EqualRoom()
     groups: dict[object, list[int]] = {}
     for number, plan in enumerate(plans):
         groups.setdefault(asked(plan.settings), []).append(number)
@@ -55,10 +56,7 @@ def run(
         for number in numbers[group]:
             report(number, ended)
 
-    tickets = [
-        _ticket(plans[group[0]]._replace(room=room), any(map(_keeps_transcript(plans), group)))
-        for group in numbers
-    ]
+    tickets = [_ticket([plans[number] for number in group]) for group in numbers]
     turns.run(tickets, at_once, spread, report_all, signals)
 
 
@@ -82,17 +80,16 @@ def asked(settings: Settings) -> object:
     )
 
 
-def _keeps_transcript(plans: Sequence[ProbePlan]) -> Callable[[int], bool]:
-    return lambda number: plans[number].settings.judging.keeps_transcript
-
-
-def _ticket(plan: ProbePlan, keeps_transcript: bool) -> Ticket:  # noqa: FBT001
+def _ticket(equal: Sequence[ProbePlan]) -> Ticket:
+    """Return the one ticket of plans that ask the same."""
+    plan = equal[0]
     settings = plan.settings
-    if keeps_transcript != settings.judging.keeps_transcript:
-        judging = settings.judging._replace(keeps_transcript=keeps_transcript)
+    keeps_transcript = any(one.settings.judging.keeps_transcript for one in equal[1:])
+    if keeps_transcript and not settings.judging.keeps_transcript:
+        judging = settings.judging._replace(keeps_transcript=True)
         plan = plan._replace(settings=settings._replace(judging=judging))
-    roundtrip = settings.roundtrip
-    # While its session stands a check cannot wait for its mailbox: the message is on its way.
-    mailboxes = () if roundtrip is None else roundtrip.mailboxes
-    keys = tuple({one.host.dns_name.lower() for one in mailboxes})
-    return turns.Ticket(lambda: targets.begun(plan), targets.seconds(settings.endpoint), keys)
+    keys: tuple[str, ...] = ()
+    if settings.roundtrip is not None:
+        # While its session stands a check cannot wait for its mailbox: the message is on its way.
+        keys = tuple({one.host.dns_name.lower() for one in settings.roundtrip.mailboxes})
+    return Ticket._make((lambda: targets.begun(plan), targets.seconds(settings.endpoint), keys))
