@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
+    from check_smtp_health.net.operations import TimedProcedure
 
 _NO_MEMORY = "out of memory"
 
@@ -157,7 +158,7 @@ class _Run:
         return self._unknown(internal_error(error), self._trace(error))
 
     def _run(self) -> int:
-        from check_smtp_health import output, stages
+        from check_smtp_health import escaping, output, stages
         from check_smtp_health.config import build, getopt
 
         options = self._options = getopt.read(self._arguments)
@@ -172,19 +173,13 @@ class _Run:
             self._prepare_last_word()
             if options.fault is not None:
                 raise options.fault
-        if options.count("help"):
-            return _say(parser().format_help())
-        if options.count("version"):
-            return _say(f"{PROGRAM} {__version__}\n")
-        if options.count("explain"):
-            from check_smtp_health.judge import explain
-
-            return _say(explain.told(options.last("explain") or ""))
-        if options.count("print-definition"):
-            from check_smtp_health import definitions
-
-            return _say(definitions.read(options.last("print-definition") or ""))
+        answer = _answer(options)
+        if answer:
+            return _say(answer)
         form = output.find(options.last("output-format"))
+        is_watched = stdout.is_terminal()
+        if is_watched and form is output.TEXT:
+            escaping.keep_tags()
         passwords: tuple[str | None, str | None] = (None, None)
         key: str | None = None
         if options.count("authuser") or options.count("mailbox"):
@@ -207,6 +202,12 @@ class _Run:
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)
+        aside: list[TimedProcedure[None]] = []
+        if is_watched:
+            from check_smtp_health.probing import progress
+
+            plan, *aside = progress.watched(plan)
+            stdout.erase_first()
         # Before any server is asked: what is missing must be known first, and no stage be blurred.
         from check_smtp_health.judge.check import HealthCheck
         from check_smtp_health.judge.text import HealthSummary
@@ -218,7 +219,7 @@ class _Run:
             raise _Stopped
         signal.signal(signal.SIGALRM, _give_up)
         signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
-        check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
+        check = HealthCheck(settings, targets.probe_all(plan, SIGNALS, *aside))
         check.add(HealthSummary(check))
         check()
         stdout.write(
@@ -253,6 +254,26 @@ class _Run:
         except UsageFault:
             form = output.TEXT
         return form.unknown(problem, trace)
+
+
+def _answer(options: Options) -> str:
+    """Return the answer to a question that no server is asked; empty where there is none."""
+    if options.count("help"):
+        return parser().format_help()
+    if options.count("version"):
+        return f"{PROGRAM} {__version__}\n"
+    if options.count("explain"):
+        from check_smtp_health import escaping
+        from check_smtp_health.judge import explain
+
+        if stdout.is_terminal():
+            escaping.keep_tags()
+        return explain.told(options.last("explain") or "")
+    if options.count("print-definition"):
+        from check_smtp_health import definitions
+
+        return definitions.read(options.last("print-definition") or "")
+    return ""
 
 
 def parser() -> ArgumentParser:

@@ -44,6 +44,17 @@ class _Last:
 
     word = f"SMTP UNKNOWN - {PLACE}\n".encode()
     code = 3
+    before = b""
+
+
+def is_terminal() -> bool:
+    """Whether a person sees what is written, on a terminal whose cursor can be moved."""
+    return os.isatty(1) and os.isatty(2) and os.environ.get("TERM") != "dumb"
+
+
+def erase_first() -> None:
+    """Have the last word written over a line that may be half full."""
+    _Last.before = b"\r\x1b[K"
 
 
 def last_word(answer: str, code: int = 3) -> None:
@@ -59,7 +70,7 @@ def give_up(problem: str) -> int:
     import select
 
     if _Last.word and select.select((), (1,), (), 0)[1]:
-        os.write(1, _Last.word.replace(PLACE.encode(), problem.encode()))
+        os.write(1, _Last.before + _Last.word.replace(PLACE.encode(), problem.encode()))
     return _Last.code
 
 

@@ -76,20 +76,27 @@ def prepare(settings: Settings) -> ProbePlan:
     return ProbePlan(settings, stages.plan(settings), prepared, policies)
 
 
-def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
-    """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
+def probe_all(
+    plan: ProbePlan, signals: Sequence[Signals], *aside: TimedProcedure[None]
+) -> list[Report]:
+    """Probe every target under one deadline, which begins now; ``signals`` interrupt it.
+
+    What stands ``aside`` is served at the same time.
+    """
     endpoint = plan.settings.endpoint
     if not endpoint.controls:
-        return _probe_all(plan, signals)
+        return _probe_all(plan, signals, aside)
     watch = Watch(plan)
-    return watch.judged(_probe_all(watch.plan, signals, watch))
+    return watch.judged(_probe_all(watch.plan, signals, (*aside, watch.run()), watch))
 
 
 def _probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], watch: Watch | None = None
+    plan: ProbePlan,
+    signals: Sequence[Signals],
+    aside: Sequence[TimedProcedure[Any]],
+    watch: Watch | None = None,
 ) -> list[Report]:
     endpoint = plan.settings.endpoint
-    aside: list[TimedProcedure[Any]] = [] if watch is None else [watch.run()]
     deadline = driver.Deadline(_seconds(endpoint))
     if (
         endpoint.mx
