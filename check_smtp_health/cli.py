@@ -17,7 +17,6 @@ from check_smtp_health import __version__, stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
     from collections.abc import Callable
     from typing import Any, NoReturn
 
@@ -259,7 +258,11 @@ class _Run:
 def _answer(options: Options) -> str:
     """Return the answer to a question that no server is asked; empty where there is none."""
     if options.count("help"):
-        return parser().format_help()
+        from check_smtp_health import terminal
+        from check_smtp_health.config import manual
+
+        told = manual.short if options.flag("help") == "-h" else manual.full
+        return told(terminal.columns())
     if options.count("version"):
         return f"{PROGRAM} {__version__}\n"
     if options.count("explain"):
@@ -274,33 +277,6 @@ def _answer(options: Options) -> str:
 
         return definitions.read(options.last("print-definition") or "")
     return ""
-
-
-def parser() -> ArgumentParser:
-    """Return the options as an argparse parser: for help, man page and completions only."""
-    import argparse
-
-    from check_smtp_health.config.option_table import GROUPS
-
-    made = argparse.ArgumentParser(
-        prog=PROGRAM,
-        usage=f"{PROGRAM} -H HOST [options]",
-        description="Check that a mail server does its job, and say which stage fails if not.",
-        epilog="Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
-        add_help=False,
-        allow_abbrev=False,
-    )
-    for title, rows in GROUPS:
-        group = made.add_argument_group(title)
-        for option in rows:
-            text = option.help.replace("%", "%%") + (" (repeatable)" if option.repeatable else "")
-            if option.value:
-                action = "append" if option.repeatable else "store"
-                group.add_argument(*option.flags, action=action, metavar=option.value, help=text)
-            else:
-                action = "count" if option.repeatable else "store_true"
-                group.add_argument(*option.flags, action=action, help=text)
-    return made
 
 
 def causes() -> tuple[str, ...]:

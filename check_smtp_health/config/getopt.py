@@ -2,8 +2,7 @@
 
 Not argparse, which refuses what ``check_smtp`` users may type: a value that begins with a dash
 (``-w -5:``, ``-P -x``) and an optional one that is taken only if it is one of a few words. It
-also guesses abbreviations, and building it costs each check 2 ms. ``cli`` builds it from
-the table for ``--help``, and for whatever else needs a parser.
+also guesses abbreviations, and building it costs each check 2 ms.
 """
 
 from __future__ import annotations

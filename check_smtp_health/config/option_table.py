@@ -409,7 +409,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "asks no server",
             ),
             Option(("-V", "--version"), "", "print the version and exit with 3"),
-            Option(("-h", "--help"), "", "print this help and exit with 3"),
+            Option(
+                ("-h", "--help"),
+                "",
+                "-h: print the options that matter most, --help: all of them; exit with 3",
+            ),
         ),
     ),
 )
