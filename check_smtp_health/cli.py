@@ -145,11 +145,10 @@ class _Run:
         if isinstance(error, UsageFault):
             assert self._options is not None
             return self._unknown(self._options.told(error))
-        if isinstance(error, ModuleNotFoundError):
-            missing = error.name or error
-            return self._unknown(
-                f"the Python package {missing} is missing, try: pip install {missing}"
-            )
+        if isinstance(error, ModuleNotFoundError) and _library(error) != PROGRAM:
+            from check_smtp_health.config.remedies import missing
+
+            return self._unknown(f"this program {missing(_library(error))}")
         if isinstance(error, ImportError):
             return self._unknown(f"a Python package cannot be loaded: {_words(error)}")
         from check_smtp_health.escaping import internal_error
@@ -285,6 +284,12 @@ def causes() -> tuple[str, ...]:
     from check_smtp_health.judge.states import FAILURES
 
     return (*CAUSES, *FAILURES)
+
+
+def _library(error: ModuleNotFoundError) -> str:
+    """Return the library that a module which is not there belongs to."""
+    name = (error.name or "").partition(".")[0]
+    return "dnspython" if name == "dns" else name
 
 
 def _words(error: Exception) -> str:

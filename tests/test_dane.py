@@ -613,28 +613,31 @@ def test_no_record_matches_a_key_that_cannot_be_read() -> None:
         (
             "cryptography",
             ("--dane", "-S"),
-            "--dane: needs the package cryptography to read the "
-            "certificate: pip install 'check-smtp-health[tls]'",
+            "--dane: needs the library cryptography to read the "
+            "certificate: install python3-cryptography, or cryptography with pip",
         ),
         (
             "dns",
             ("--dane", "-S"),
-            "--dane: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--dane: needs the library dnspython: install python3-dnspython, or dnspython with pip",
         ),
         (
             "dns",
             ("--reverse", "--mta-sts"),
-            "--reverse: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--reverse: needs the library dnspython: "
+            "install python3-dnspython, or dnspython with pip",
         ),
         (
             "dns",
             ("--dnsbl", "bl.test"),
-            "--dnsbl: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--dnsbl: needs the library dnspython: "
+            "install python3-dnspython, or dnspython with pip",
         ),
         (
             "dns",
             ("--mta-sts",),
-            "--mta-sts: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--mta-sts: needs the library dnspython: "
+            "install python3-dnspython, or dnspython with pip",
         ),
     ],
 )

@@ -170,8 +170,8 @@ def test_without_scramp_its_mechanism_is_not_to_be_had(tmp_path: Path) -> None:
     done = plugin.run("-H", "127.0.0.1", "-U", USER, "-A", "scram-sha-256", environment=environment)
     assert (done.code, done.stdout, done.stderr) == (
         3,
-        "SMTP UNKNOWN - -A: SCRAM-SHA-256 needs the package scramp: "
-        "pip install 'check-smtp-health[scram]'\n",
+        "SMTP UNKNOWN - -A: SCRAM-SHA-256 needs the library scramp: "
+        "install python3-scramp, or scramp with pip\n",
         "",
     )
     offer = b"250-mx\r\n250 AUTH SCRAM-SHA-256 CRAM-MD5\r\n"
@@ -355,7 +355,7 @@ def test_a_package_that_is_missing_here_is_our_trouble(tmp_path: Path) -> None:
     assert (answer.code, answer.line) == (
         3,
         "SMTP UNKNOWN - auth: the server offers only NTLM SCRAM-SHA-256, and SCRAM-SHA-256 needs "
-        "the package scramp: pip install 'check-smtp-health[scram]'",
+        "the library scramp: install python3-scramp, or scramp with pip",
     )
 
 

@@ -296,7 +296,8 @@ def test_a_missing_package_is_named(port: int) -> None:
         )
     assert (done.code, done.stdout, done.stderr, server.connections) == (
         3,
-        "SMTP UNKNOWN - --mx: needs the package dnspython: pip install 'check-smtp-health[dns]'\n",
+        "SMTP UNKNOWN - --mx: needs the library dnspython: "
+        "install python3-dnspython, or dnspython with pip\n",
         "",
         0,
     )

@@ -587,8 +587,8 @@ def test_a_package_that_is_missing(tmp_path: Path) -> None:
     )
     assert (done.code, done.stdout) == (
         3,
-        "SMTP UNKNOWN - --dkim: needs the package cryptography: "
-        "pip install 'check-smtp-health[tls]'\n",
+        "SMTP UNKNOWN - --dkim: needs the library cryptography: "
+        "install python3-cryptography, or cryptography with pip\n",
     )
 
 

@@ -240,8 +240,8 @@ def test_nagiosplugin_is_not_installed() -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (
         3,
-        "SMTP UNKNOWN - the Python package nagiosplugin is missing, "
-        "try: pip install nagiosplugin\n",
+        "SMTP UNKNOWN - this program needs the library nagiosplugin: "
+        "install python3-nagiosplugin, or nagiosplugin with pip\n",
         "",
     )
 

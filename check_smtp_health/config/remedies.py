@@ -125,3 +125,11 @@ def stray(word: str, name: str, typed: str, value: str) -> str:
     if name == "certificate":
         return f"{typed} takes one value, use {typed} {value},{word}"
     return f"{typed} takes one value, {quoted(word)} is one too many"
+
+
+def missing(library: str, purpose: str = "") -> str:
+    """Return what to say of a library that is not here and that a run needs: how to get it.
+
+    Distributions name the package by the library; on the package index nobody vouches for ours.
+    """
+    return f"needs the library {library}{purpose}: install python3-{library}, or {library} with pip"

@@ -66,9 +66,9 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> tupl
     try:
         import cryptography.hazmat.primitives.serialization  # noqa: F401
     except ImportError as error:
-        raise UsageFault(
-            "dkim", "needs the package cryptography: pip install 'check-smtp-health[tls]'"
-        ) from error
+        from check_smtp_health.config.remedies import missing
+
+        raise UsageFault("dkim", missing("cryptography")) from error
     return tuple(
         Topic(domain, (servers, domain, tuple(several))) for domain, several in selectors.items()
     )

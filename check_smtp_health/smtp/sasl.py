@@ -33,7 +33,7 @@ class Mechanism(NamedTuple):
     ``responses`` are needed before a server's 235 counts: an earlier yes proves nothing.
     ``is_clear`` says that the password is sent in plain text; ``is_slow`` that computing takes as
     long as the server likes; ``takes_token`` that the password is an access token, so that the
-    mechanism must be asked for by name. ``package`` is what it needs, with its extra.
+    mechanism must be asked for by name. ``package`` is the library that it needs.
     ``heeds_challenges`` says that it depends on what the server's challenges are: those of others
     are prompts, or the reason of a refusal, whatever they say.
     """
@@ -44,7 +44,7 @@ class Mechanism(NamedTuple):
     is_clear: bool = False
     is_slow: bool = False
     takes_token: bool = False
-    package: tuple[str, str] | None = None
+    package: str | None = None
     heeds_challenges: bool = False
 
 
@@ -124,7 +124,7 @@ MECHANISMS = (
     Mechanism(
         *("SCRAM-SHA-256", scram_sha_256, 3),
         is_slow=True,
-        package=("scramp", "scram"),
+        package="scramp",
         heeds_challenges=True,
     ),
     Mechanism("CRAM-MD5", cram_md5, 1, heeds_challenges=True),

@@ -60,9 +60,9 @@ def servers(settings: Settings) -> Servers:
     try:
         from check_smtp_health.net import dns
     except ImportError as error:
-        raise UsageFault(
-            option, "needs the package dnspython: pip install 'check-smtp-health[dns]'"
-        ) from error
+        from check_smtp_health.config.remedies import missing
+
+        raise UsageFault(option, missing("dnspython")) from error
     try:
         return dns.servers(settings.endpoint.nameservers, settings.endpoint.source)
     except LocalFault as fault:

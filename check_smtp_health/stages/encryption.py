@@ -78,7 +78,7 @@ def need_reader_of(options: TlsOptions) -> None:
         UsageFault: the extra ``tls`` is missing.
     """
     if not options.verify and options.judge_expiry:
-        _need_reader("no-verify", " (or --ignore-certificate-expiration)")
+        _need_reader("no-verify", ", or use --ignore-certificate-expiration")
 
 
 def _need_reader(option: str, instead: str) -> None:
@@ -86,11 +86,10 @@ def _need_reader(option: str, instead: str) -> None:
     try:
         import cryptography.x509  # noqa: F401
     except ImportError as error:
-        raise UsageFault(
-            option,
-            "needs the package cryptography to read the certificate: "
-            f"pip install 'check-smtp-health[tls]'{instead}",
-        ) from error
+        from check_smtp_health.config.remedies import missing
+
+        need = missing("cryptography", " to read the certificate")
+        raise UsageFault(option, f"{need}{instead}") from error
 
 
 def tls_options(settings: Settings) -> TlsOptions:

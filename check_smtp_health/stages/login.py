@@ -81,8 +81,9 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
 def _lacking(mechanism: Mechanism) -> str:
     """Return what has to be installed for a mechanism that is not usable."""
     assert mechanism.package is not None
-    package, extra = mechanism.package
-    return f"{mechanism.name} needs the package {package}: pip install 'check-smtp-health[{extra}]'"
+    from check_smtp_health.config.remedies import missing
+
+    return f"{mechanism.name} {missing(mechanism.package)}"
 
 
 def _is_usable(mechanism: Mechanism) -> bool:
@@ -90,7 +91,7 @@ def _is_usable(mechanism: Mechanism) -> bool:
     if mechanism.package is None:
         return True
     try:
-        __import__(mechanism.package[0])
+        __import__(mechanism.package)
     except ImportError:
         return False
     return True
