@@ -175,7 +175,8 @@ class TimedOut(PeerFault):
     def __init__(self, seconds: float, unfinished: bytes = b"") -> None:
         """Take what had come of an answer when the time was over, if anything had."""
         adjective = "complete " if unfinished else ""
-        super().__init__(f"no {adjective}answer within {round(seconds, 3):g} s", unfinished)
+        shown = max(round(seconds, 3), 0.001)  # no time at all is none
+        super().__init__(f"no {adjective}answer within {shown:g} s", unfinished)
         self.seconds = seconds
 
 

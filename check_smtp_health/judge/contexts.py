@@ -60,7 +60,7 @@ class _SecondsContext(_RangeContext):
         if violated is None:
             return Result(Ok, None, metric)
         state, limit = violated
-        text = f"{duration(metric.value)} (limit {limit.text} s"
+        text = f"{duration(metric.value)} ({_beyond(limit, metric.value, ' s')}"
         if metric.name == TIME:
             report = resource.report
             failed = any(seen.failure is not None for seen in session(report))
@@ -171,8 +171,18 @@ class _HealthyContext(_RangeContext):
         violated = self.violated(metric.value)
         if violated is not None:
             state, limit = violated
-            return Result(state, f"{text} (limit {limit.text})", metric)
+            return Result(state, f"{text} ({_beyond(limit, metric.value)})", metric)
         return Result(Ok if least is None or metric.value == metric.max else Warn, text, metric)
+
+
+def _beyond(limit: Range, value: float, unit: str = "") -> str:
+    """Return how a value violates a limit, as a person says it."""
+    first, _, last = limit.text.lstrip("@").rpartition(":")
+    if not limit.is_inverted:
+        return f"below {first}{unit}" if value < limit.start else f"limit {last}{unit}"
+    if not last:
+        return f"not below {first}{unit}"
+    return f"between {first or '0'} and {last}{unit}" if first != "~" else f"not above {last}{unit}"
 
 
 def describe(seen: Observation) -> str:
