@@ -197,6 +197,10 @@ class _Run:
             keeps_transcript=form.has_transcript,
             causes=causes() if options.count("state") else (),
         )
+        if options.count("state"):
+            from check_smtp_health.judge import occasions
+
+            occasions.need_possible(settings)
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)

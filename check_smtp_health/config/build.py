@@ -5,6 +5,8 @@ Reads and sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence
 
 from __future__ import annotations
 
+import itertools
+
 from check_smtp_health.config import parsers, thresholds
 from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.config.settings import (
@@ -83,6 +85,7 @@ def build(  # noqa: PLR0913
     """
     endpoint = _endpoint(options)
     tls = _tls(options, endpoint)
+    _need_effect(options, endpoint)
     transaction = _transaction(options)
     return Settings(
         endpoint=endpoint,
@@ -123,6 +126,23 @@ def _endpoint(options: Options) -> Endpoint:
         controls=_controls(options, hosts, port),
         expect_mx=_expect_mx(options),
     )
+
+
+def _need_effect(options: Options, endpoint: Endpoint) -> None:
+    """See to it that there is a port to connect to, and something to ask name servers about.
+
+    Raises:
+        UsageFault: one is given for nothing.
+    """
+    if options.count("port") and all(host.kind == "socket" for host in endpoint.hosts):
+        raise UsageFault("port", "has no effect on a Unix socket")
+    if not endpoint.nameservers:
+        return
+    hosts = [*endpoint.hosts, *(control.host for control in endpoint.controls)]
+    others = ("mailbox", *POLICIES)
+    if any(host.kind == "name" for host in hosts) or any(map(options.count, others)):
+        return
+    raise UsageFault("nameserver", "has no effect, for nothing is looked up")
 
 
 def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Control, ...]:
@@ -203,6 +223,11 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
     _need_tls(options, mode)
+    if options.count("no-verify") and not options.count("mta-sts"):
+        for name in _POLICY_TLS:
+            if options.count(name):
+                flag = options.flag("no-verify")
+                raise UsageFault(name, f"cannot be combined with {flag}")
     if options.count("key") and not options.count("cert"):
         raise UsageFault("key", "needs --cert FILE")
     return Tls(
@@ -265,12 +290,18 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         flag = options.flag("lmtp")
         raise UsageFault("ehlo", f"cannot be combined with {flag}, which greets with LHLO")
     verb = "EHLO" if needs_extensions or options.count("ehlo") else "HELO"
+    require = tuple(parsers.keyword("require", word) for word in options.all("require"))
+    forbid = tuple(parsers.keyword("forbid", word) for word in options.all("forbid"))
+    for one, other in itertools.product(require, forbid):
+        if one.name == other.name and other.parameter in (None, one.parameter):
+            flag = options.flag("require")
+            raise UsageFault("forbid", f"{other} cannot be combined with {flag} {one}")
     return Greeting(
         verb="LHLO" if options.count("lmtp") else verb,
         expect=expect,
         fqdn=parsers.fqdn(options.last("fqdn"), nodename),
-        require=tuple(parsers.keyword("require", word) for word in options.all("require")),
-        forbid=tuple(parsers.keyword("forbid", word) for word in options.all("forbid")),
+        require=require,
+        forbid=forbid,
         needs_extensions=needs_extensions,
     )
 
@@ -301,6 +332,7 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
 
 def _transaction(options: Options) -> Transaction:
     reverse_path, size = options.last("from"), options.last("size")
+    _need_one_answer(options)
     return Transaction(
         reverse_path=None if reverse_path is None else parsers.mailbox("from", reverse_path),
         size=None if size is None else parsers.size(size),
@@ -309,6 +341,21 @@ def _transaction(options: Options) -> Transaction:
         no_rcpt=tuple(parsers.mailbox("no-rcpt", one) for one in options.all("no-rcpt")),
         commands=_commands(options),
     )
+
+
+def _need_one_answer(options: Options) -> None:
+    """See to it that of each address only one answer is right.
+
+    Raises:
+        UsageFault: one is given to two options.
+    """
+    known: dict[tuple[str, str], str] = {}
+    for name in ("rcpt", "no-relay", "no-rcpt"):
+        for given in options.all(name):
+            local, _, domain = given.strip("<>").rpartition("@")
+            first = known.setdefault((local, domain.lower()), name)
+            if first != name:
+                raise UsageFault(name, f"{quoted(given)} is given to {options.flag(first)} as well")
 
 
 def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
