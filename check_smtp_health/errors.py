@@ -200,7 +200,7 @@ class Unasked(Violation):
     """More than one reply came to one command; ``first`` is the one before what was ``said``."""
 
     def __init__(self, first: bytes, said: bytes) -> None:
-        super().__init__("more than the one reply that was due", said, reason="more replies")
+        super().__init__("unexpected extra reply", said, reason="more replies")
         self.first = first
 
 

@@ -56,13 +56,13 @@ class Insecure(PeerFault):
 
 
 class Injected(Violation):
-    """Plaintext came where TLS was due; ``where`` completes "plaintext ...".
+    """Plaintext came where TLS was due; ``where`` completes "unexpected plaintext ...".
 
     Taken for the server's it would be somebody else's word (CVE-2021-22947, NO STARTTLS).
     """
 
     def __init__(self, where: str, said: bytes = b"") -> None:
-        super().__init__(f"plaintext {where}, injected", said)
+        super().__init__(f"unexpected plaintext {where}", said)
 
 
 class Refused(PeerFault):

@@ -50,7 +50,7 @@ FINE = (
     "DANE 3 1 1"
 )
 
-NO_CHAIN = "dane: TLSA records of usage 2 need Python 3.10, which can tell the whole chain"
+NO_CHAIN = "dane: TLSA records of usage 2 need Python 3.10, which can read the whole chain"
 """What comes of a record that names an authority where Python is older."""
 
 
@@ -368,8 +368,8 @@ def test_no_password_is_shown_to_whom_another_one_vouches_for(world: World, tmp_
     )
 
 
-ROBBED = "dane: the MX set of dom.test is not DNSSEC-secure, so that no TLSA record counts"
-FORGED = "dane: the addresses of mx.test are not DNSSEC-secure, so that no TLSA record counts"
+ROBBED = "dane: the MX set of dom.test is not DNSSEC-secure, so no TLSA record counts"
+FORGED = "dane: the addresses of mx.test are not DNSSEC-secure, so no TLSA record counts"
 
 
 @pytest.mark.parametrize(

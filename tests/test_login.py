@@ -144,12 +144,16 @@ def test_a_long_password_waits_for_the_challenge(tmp_path: Path) -> None:
         (
             0o644,
             "x\n",
-            "--authpass-file: 'password' can be read by everyone, chmod o-r it",
+            "--authpass-file: 'password' can be read by everyone, run chmod o-r on it",
         ),
         (0o600, "\nx\n", "--authpass-file: the first line of 'password' is empty"),
         (0o600, "", "--authpass-file: the first line of 'password' is empty"),
         *(
-            (0o600, f"a{evil}b", "-U: the password holds a control character, such as a line break")
+            (
+                0o600,
+                f"a{evil}b",
+                "-U: the password contains a control character, such as a line break",
+            )
             for evil in "\0\t\r\x1b\x7f\x85"
         ),
     ],
@@ -328,7 +332,7 @@ def test_what_would_help(
         (
             b"250-AUTH Ntlm\r\n250 AUTH=NTLM GSSAPI\r\n",
             (),
-            "the server offers only NTLM GSSAPI, none of which this plugin can do",
+            "the server offers only NTLM GSSAPI, none of which this plugin supports",
         ),
         (
             b"250 AUTH XOAUTH2 OAUTHBEARER\r\n",

@@ -153,7 +153,9 @@ def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Con
     targets = set(map(parsers.identity, hosts))
     for one, control in zip(given, controls):
         if parsers.identity(control.host) in targets:
-            raise UsageFault("control", f"{quoted(one)} is probed itself, name a host elsewhere")
+            raise UsageFault(
+                "control", f"{quoted(one)} is a target of this run, name a host elsewhere"
+            )
     return controls
 
 
@@ -430,7 +432,7 @@ def _mailbox_password(given: str | None) -> Secret:
 def _secret(option: str, given: str) -> Secret:
     """Return a password that no protocol can take for the end of a line, and of a command."""
     if has_controls(given):
-        raise UsageFault(option, "the password holds a control character, such as a line break")
+        raise UsageFault(option, "the password contains a control character, such as a line break")
     return Secret(given)
 
 
@@ -461,7 +463,7 @@ def _policies(options: Options, dnsbl_key: str | None) -> Policies:
     if keyed and not dnsbl_key:
         raise UsageFault("dnsbl", f"{quoted(keyed[0])} needs a key, use --dnsbl-key-file FILE")
     if keyed and dnsbl_key and not parsers.is_label(dnsbl_key):
-        raise UsageFault("dnsbl", "the key is not a label of DNS: letters, digits and hyphens")
+        raise UsageFault("dnsbl", "the key is not a DNS label: letters, digits and hyphens")
     return Policies(
         {name: options.all(name) for name in POLICIES if options.count(name)},
         dnsbl_key=Secret(dnsbl_key) if keyed and dnsbl_key else None,

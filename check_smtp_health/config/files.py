@@ -24,7 +24,9 @@ def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> byte
             mode = os.fstat(file.fileno()).st_mode
             _need_regular(option, path, mode)
             if is_secret and mode & stat.S_IROTH:
-                raise UsageFault(option, f"{quoted(path)} can be read by everyone, chmod o-r it")
+                raise UsageFault(
+                    option, f"{quoted(path)} can be read by everyone, run chmod o-r on it"
+                )
             return file.read(limit)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error

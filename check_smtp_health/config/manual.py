@@ -87,7 +87,7 @@ def short(columns: int) -> str:
     options = [option for name in MATTER for option in OPTIONS if option.name == name]
     return _joined(
         *_head(width),
-        f"the options that matter most:\n{_options(map(_brief, options), width)}",
+        f"the most important options:\n{_options(map(_brief, options), width)}",
         f"examples:\n{_examples(EXAMPLES[:FIRST], width)}",
         f"All options and more examples: check_smtp_health --help\n{EXIT_CODES}",
     )

@@ -143,7 +143,13 @@ def need_names(option: str, hosts: Iterable[Host]) -> None:
     """
     for one in hosts:
         if one.kind != "name":
-            raise UsageFault(option, f"{quoted(one.given)} is not a name that DNS knows")
+            raise UsageFault(option, not_a_domain(one))
+
+
+def not_a_domain(given: Host) -> str:
+    """Return what to say of a host without name where a name is needed."""
+    what = "an IP address" if given.kind == "address" else "the path of a socket"
+    return f"{quoted(given.given)} is {what}, a domain is needed"
 
 
 def to_ascii(name: str) -> str:
@@ -394,7 +400,7 @@ def proxy(given: str) -> str:
 def tls_min(given: str) -> str:
     """Return the lowest TLS version."""
     if given not in ("1.0", "1.1", "1.2", "1.3"):
-        raise UsageFault("tls-min", f"{quoted(given)} is none of 1.0, 1.1, 1.2 and 1.3")
+        raise UsageFault("tls-min", f"{quoted(given)} is not one of 1.0, 1.1, 1.2, 1.3")
     return given
 
 

@@ -58,7 +58,7 @@ def read(environment: Mapping[str, str], option: str) -> Proxy | None:
         return None
     scheme, _, rest = given.rpartition("://")
     if scheme.lower() not in ("", "http"):
-        raise UsageFault(option, f"{PROXY} does not name a proxy of http://")
+        raise UsageFault(option, f"{PROXY} is not the address of an http:// proxy")
     match = re.fullmatch(_AUTHORITY, rest.partition("/")[0])
     try:
         host = parsers.host(match[2]) if match else None

@@ -32,7 +32,7 @@ def matches(pattern: Pattern[bytes], texts: Sequence[bytes]) -> bool | None:
     try:
         child = os.fork()
     except OSError as error:
-        raise LocalFault("no further process can be started here") from error
+        raise LocalFault("this host cannot start another process") from error
     if child == 0:
         _answer(pattern, texts)
     _, status = os.waitpid(child, 0)

@@ -120,7 +120,7 @@ def _read(question: bytes, data: bytes) -> Answer:
         own_kind, own_class, ttl, length = struct.unpack_from("!HHIH", data, at)
         at += 10
         if at + length > len(data):
-            raise ValueError("a record without end")
+            raise ValueError("an incomplete record")
         if own_kind == dns.rdatatype.OPT:
             rcode |= ttl >> 24 << 4  # RFC 6891 section 6.1.3
         elif number < answers and own_class == dns.rdataclass.IN:

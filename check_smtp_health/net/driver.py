@@ -435,7 +435,7 @@ class _Driver:
         try:
             thread.start()
         except RuntimeError as error:
-            raise LocalFault("no further thread can be started here") from error
+            raise LocalFault("this host cannot start another thread") from error
 
     def _call(self, task: _Task, turn: int, operation: Call) -> None:
         """Run in a thread of its own; the moment is taken here, before the loop wakes up."""

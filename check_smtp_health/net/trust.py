@@ -86,7 +86,7 @@ class Trust:
         ``unchecked`` is why a certificate was rejected: that is left unchecked then.
 
         Raises:
-            UnusableFile: one is unreadable, or holds no certificate or no key.
+            UnusableFile: one is unreadable, or contains no certificate or no key.
             Untrusted: the ``anchor`` is malformed.
         """
         self._options = options
@@ -200,10 +200,10 @@ def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> No
         is_there = keyfile is None or (os.path.exists(keyfile) and os.access(keyfile, os.R_OK))
         path = certfile if is_there or keyfile is None else keyfile
         field = "keyfile" if path == keyfile else "certfile"
-        raise _unusable(field, path, error, "certificate and key that fit") from error
+        raise _unusable(field, path, error, "matching certificate and key") from error
 
 
 def _unusable(field: str, path: str, error: Exception, wanted: str) -> UnusableFile:
     if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
-        return UnusableFile(field, f"{quoted(path)} holds no {wanted}")
+        return UnusableFile(field, f"{quoted(path)} contains no {wanted}")
     return UnusableFile(field, f"cannot read {quoted(path)}: {error.strerror}")

@@ -62,7 +62,7 @@ def check(dane: Policy | None, state: ProbeState) -> Procedure[PolicyResult | No
                 continue
             if fault.reason != "tls too old":
                 raise
-            problem = "nobody can be shown the other certificate where there is only TLS 1.3"
+            problem = "with TLS 1.3 only, there is no way to ask for the other certificate"
             return PolicyResult(NAME, (Finding("local", problem),))
     findings = [finding for one in seen for finding in one.findings]
     if missing and seen:
@@ -95,7 +95,7 @@ def _seen(kind: Key, dane: Policy | None, state: ProbeState) -> Procedure[Seen]:
     except HandshakeFailed:
         raise
     except (PeerFault, LocalFault) as fault:
-        problem = f"the {kind} certificate could not be looked at: {fault.sentence}"
+        problem = f"the {kind} certificate could not be checked: {fault.sentence}"
         return Seen(kind, (Finding("unanswered", problem.removesuffix(": "), fault.said),))
     records = (yield from _records(kind, dane, state, tls)) if dane is not None else None
     facts = tls.facts()

@@ -64,7 +64,7 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     """
     walk = yield from _walked(servers, domain)
     findings = [
-        Finding("unauthorised", f"{name} has several DMARC records, so that none counts")
+        Finding("unauthorised", f"{name} has several DMARC records, so none counts")
         for name in walk.several
         if name == domain
     ]
@@ -78,7 +78,7 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     said = walk.records[where]
     fields, twice = tags(said), repeated(said)
     if twice:
-        problem = f"DMARC of {where} has {printable(twice)}= twice, so that it is void"
+        problem = f"DMARC of {where} has {printable(twice)}= twice, so it is invalid"
         return Published("", (Finding("unauthorised", problem, said),), ())
     policy, more = _policy(fields, where, is_above=where != domain)
     findings += more
@@ -119,7 +119,7 @@ def _policy(
             findings.append(Finding("misconfigured", problem, said))
             policy = "none"
         else:
-            problem = f"DMARC of {where} has no valid p, so that it does not count"
+            problem = f"DMARC of {where} has no valid p, so it does not count"
             return "", [Finding("unauthorised", problem, said)]
     for tag in ("sp", "np"):
         value = fields.get(tag, "").lower()
@@ -131,7 +131,7 @@ def _policy(
     if policy == "none":
         findings.append(Finding("noted", f"DMARC of {where} has policy none"))
     if fields.get("t", "").lower() == "y":
-        findings.append(Finding("noted", f"DMARC of {where} is in testing (t=y)"))
+        findings.append(Finding("noted", f"DMARC of {where} is in test mode (t=y)"))
     removed = [tag for tag in _REMOVED if tag in fields]
     if removed:
         problem = f"DMARC of {where} has {', '.join(removed)}, without meaning since RFC 9989"

@@ -233,7 +233,7 @@ class Response:
             body = bytes(self._data[self._at : end]) if len(self._data) >= end else None
         if body is None:
             if is_over:
-                raise Violation("the response breaks off")
+                raise Violation("the response is incomplete")
             return None
         media_type = (head.getheader("Content-Type") or "").partition(";")[0]
         return Page(media_type.strip().lower(), body)
@@ -266,7 +266,7 @@ class Response:
                 return False
             size = re.fullmatch(_CHUNK, self._data[self._at : end])
             if size is None:
-                raise Violation("the response breaks off")
+                raise Violation("the response is incomplete")
             begin, length = end + 1, int(size[1], 16)
             if not length:
                 return True

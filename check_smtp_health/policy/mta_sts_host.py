@@ -114,5 +114,5 @@ def _finding(fault: PeerFault) -> Finding:
 
 
 def _unanswered(fault: SessionFault) -> Finding:
-    problem = f"its certificate could not be looked at as senders do: {fault.sentence}"
+    problem = f"its certificate could not be checked as senders do: {fault.sentence}"
     return Finding("unanswered", problem.removesuffix(": "), fault.said)

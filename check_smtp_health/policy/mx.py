@@ -71,11 +71,11 @@ def find(servers: Servers, domain: Host, expected: Sequence[Host] = ()) -> Proce
     rows = sorted((one.preference, _text(one.exchange)) for one in records.values)
     named = [(preference, name) for preference, name in rows if name]
     if not named:
-        raise Unresolvable("the domain takes no mail (null MX)", reason="null mx")
+        raise Unresolvable("the domain accepts no mail (null MX)", reason="null mx")
     findings = list(_surprises([name for _, name in named], expected))
     if len(named) < len(rows):
         # RFC 7505 section 3: a null MX is to be the only one.
-        findings.append(Finding("misconfigured", "a null MX stands beside others"))
+        findings.append(Finding("misconfigured", "a null MX is not the only MX record"))
     hosts = []
     for name in dict.fromkeys(name for _, name in named):
         host = _host(name)

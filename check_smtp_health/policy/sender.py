@@ -173,7 +173,7 @@ def _findings(domain: str, whole: spf.Outcome, strangers: Sequence[spf.Outcome])
         findings.append(Finding("misconfigured", problem))
     elif whole.result == "neutral":
         what = f"'{printable(whole.term)}'" if whole.term else "no 'all'"
-        problem = f"SPF of {domain} says nothing of others ({what})"
+        problem = f"SPF of {domain} says nothing about other senders ({what})"
         findings.append(Finding("misconfigured", problem))
     if any(uses_ptr(one.text) for one in whole.visited):
         findings.append(Finding("noted", f"SPF of {domain} uses ptr, which is slow and unreliable"))

@@ -433,7 +433,7 @@ class Imap(ImapSession):
         ]
         yield from self._remove(folder, query, stale)
         if stale:
-            self._note(folder, f"{len(stale)} stale deleted")
+            self._note(folder, f"leftovers deleted: {len(stale)}")
 
     def _seek_stale(self, found: dict[int, FoundMessage], query: MessageQuery) -> Procedure[None]:
         for mark in query.recipient_marks:

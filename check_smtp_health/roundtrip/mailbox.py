@@ -212,11 +212,11 @@ class Reader(ABC):
             Injected: plaintext came where TLS was due, somebody else's (NO STARTTLS).
         """
         if unread:
-            raise Injected("behind the reply", unread[:256])
+            raise Injected("after STARTTLS", unread[:256])
         try:
             self.tls = yield StartTls(self.access.trust, self._name)
         except NotTls as fault:
-            raise Injected("in place of the handshake") from fault
+            raise Injected("instead of the TLS handshake") from fault
 
     @property
     def _name(self) -> str:

@@ -145,7 +145,7 @@ class Pop3(Reader):
         yield from self._ask(b"QUIT", "QUIT refused")
         yield from self.drop()
         if stale:
-            self.notes.append(f"{self.home}: {len(stale)} stale deleted")
+            self.notes.append(f"{self.home}: leftovers deleted: {len(stale)}")
         if not self._has_top:
             self.notes = [f"{self.home}: read whole, because the server does not offer TOP"]
 

@@ -270,7 +270,7 @@ class ResponseParser:
             return
         # Of many digits a number is not made in no time.
         if len(literal[1]) > DIGITS or int(literal[1]) > REPLY_LIMIT:
-            raise Violation("a literal without bounds", line[:SAID_LIMIT])
+            raise Violation("a literal that is too long", line[:SAID_LIMIT])
         self._pieces.append(line[: literal.start()])
         self._missing = int(literal[1])
         if not self._missing:

@@ -99,7 +99,7 @@ def scram_sha_256(user: str, password: str) -> Exchange:
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
     except (ScramException, ValueError):
-        raise Violation("the server's side of it is wrong") from None
+        raise Violation("the server's SCRAM message is wrong") from None
     yield b""
 
 

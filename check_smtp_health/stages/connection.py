@@ -171,7 +171,7 @@ def banner(state: ProbeState) -> StageRun:
         reply = yield from _first_reply(state)
     except TimedOut as fault:
         if settings.endpoint.port == SUBMISSIONS_PORT and not (settings.tls.mode or fault.said):
-            fault.problem += f" (port {SUBMISSIONS_PORT} awaits TLS, try --ssl)"
+            fault.problem += f" (port {SUBMISSIONS_PORT} expects TLS, try --ssl)"
         raise
     except Unasked as fault:
         if settings.endpoint.proxy:

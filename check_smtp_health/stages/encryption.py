@@ -130,13 +130,13 @@ def starttls(state: ProbeState) -> StageRun:
     try:
         reply = yield from ask(state, "STARTTLS")
     except Violation as fault:
-        raise Injected("behind the reply", fault.said) from fault
+        raise Injected("after STARTTLS", fault.said) from fault
     except Rejected as fault:
         # 421 behind a 220: the farewell that a server may send at any time is plaintext, too.
-        raise Injected("behind the reply", fault.said) from fault
+        raise Injected("after STARTTLS", fault.said) from fault
     require_code(reply, 220)
     if state.connection.session.unread:
-        raise Injected("behind the reply", state.connection.session.unread)
+        raise Injected("after STARTTLS", state.connection.session.unread)
 
 
 def handshake(state: ProbeState) -> StageRun:
@@ -147,7 +147,7 @@ def handshake(state: ProbeState) -> StageRun:
     except NotTls as fault:
         if state.settings.tls.mode == "implicit":
             raise HandshakeFailed(f"{fault.problem}, try -S") from fault
-        raise Injected("in place of the handshake") from fault
+        raise Injected("instead of the TLS handshake") from fault
     except HandshakeFailed as fault:
         if fault.reason == "name unknown":
             other = "another --sni" if state.target.server_name else "--sni NAME"

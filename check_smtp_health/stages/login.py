@@ -71,7 +71,7 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     if asked.is_clear and not settings.login.may_show_password:
         raise UsageFault(
             "authtype",
-            f"{name} without TLS would show the password, use -S, --ssl or --auth-insecure",
+            f"{name} without TLS would expose the password, use -S, --ssl or --auth-insecure",
         )
     if not _is_usable(asked):
         raise UsageFault("authtype", _lacking(asked))
@@ -147,7 +147,7 @@ def _chosen(state: ProbeState, login: Login) -> Mechanism:
         raise _none_of(state, login, offered)
     if mechanism.is_clear and not login.may_show_password:
         raise LocalFault(
-            f"{mechanism.name} without TLS would show the password, "
+            f"{mechanism.name} without TLS would expose the password, "
             "use -S, --ssl or --auth-insecure"
         )
     return mechanism
@@ -171,7 +171,7 @@ def _none_of(state: ProbeState, login: Login, offered: Sequence[str]) -> Session
                 f"(-A {one.name}, with the token as password)",
                 reason="mechanism",
             )
-    return NotOffered(f"{only}, none of which this plugin can do", reason="mechanism")
+    return NotOffered(f"{only}, none of which this plugin supports", reason="mechanism")
 
 
 def _hint(state: ProbeState, mechanism: Mechanism, reply: Reply) -> str:
@@ -240,7 +240,7 @@ def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Pr
         responses += 1
     if reply.code == 235 and responses < mechanism.responses:
         # A server that accepts anybody does not prove that the password is right.
-        raise Violation("a yes before the login was complete", reply.raw)
+        raise Violation("success before the login was complete", reply.raw)
     return reply
 
 

@@ -46,7 +46,7 @@ _RELAY = _Test(
 _UNKNOWN = _Test(
     ("user", "recipient", "login"),
     "backscatter",
-    "which is to be unknown (its bounces go to strangers)",
+    "which should be unknown (its bounces go to strangers)",
     "unknown recipient refused",
 )
 
