@@ -51,7 +51,7 @@ UNKNOWN = 3
 class _Stopped(BaseException):
     """A signal came while no server was being asked; ``by`` is the name of the first.
 
-    It is kept, for what Python was about may have swallowed the exception (a weakref's callback).
+    It is kept here, because Python may have swallowed the exception (in a weakref's callback).
     """
 
     by = ""
@@ -114,7 +114,9 @@ class _Run:
         """Run, print the answer, whatever happens, and return the exit code."""
         try:
             if sys.stdout is None:
-                return UNKNOWN  # nobody reads it, and what has its number now is something else
+                return (
+                    UNKNOWN  # nobody reads it, and file descriptor 1 may be something else by now
+                )
             sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
             _on_signals(_stop)
             # Whoever started us may have blocked them.
@@ -239,7 +241,7 @@ class _Run:
         return "".join(lines).replace("|", "\\x7c")
 
     def _unknown(self, problem: str, trace: str = "") -> int:
-        """Print the answer of a run that came to nothing, in the format that was asked for."""
+        """Print the answer of a run that could not be made, in the format that was asked for."""
         return _say(self._in_format(problem, trace))
 
     def _prepare_last_word(self) -> None:

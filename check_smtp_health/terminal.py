@@ -15,7 +15,7 @@ USUAL_COLUMNS = 80
 """Columns of a terminal that does not know its width."""
 
 LEAST_COLUMNS = 20
-"""A narrower window is none: nothing could be read in it, however it is cut."""
+"""A narrower window is ignored: nothing could be read in it, however it is cut."""
 
 _COLOURS = {"OK": "32", "WARNING": "33", "CRITICAL": "31", "UNKNOWN": "35"}
 

@@ -129,7 +129,7 @@ def _endpoint(options: Options) -> Endpoint:
 
 
 def _need_effect(options: Options, endpoint: Endpoint) -> None:
-    """See to it that there is a port to connect to, and something to ask name servers about.
+    """Check that there is a port to connect to, and something to ask name servers about.
 
     Raises:
         UsageFault: one is given for nothing.
@@ -160,7 +160,7 @@ def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Con
 
 
 def _once(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:
-    """Return the values without those that only spell an earlier one in a different way."""
+    """Return the values without those that repeat an earlier one in a different spelling."""
     known: dict[object, _T] = {}
     for one in given:
         known.setdefault(identity(one), one)
@@ -247,7 +247,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
 
 
 def _need_tls(options: Options, mode: str) -> None:
-    """See to it that each option about TLS is about a connection of this run.
+    """Check that each option about TLS concerns a connection of this run.
 
     Raises:
         UsageFault: one is not. ``--sni`` without a name is a switch of check_smtp's.
@@ -346,7 +346,7 @@ def _transaction(options: Options) -> Transaction:
 
 
 def _need_one_answer(options: Options) -> None:
-    """See to it that of each address only one answer is right.
+    """Check that each address has only one right answer.
 
     Raises:
         UsageFault: one is given to two options.
@@ -362,7 +362,7 @@ def _need_one_answer(options: Options) -> None:
 
 def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     lines = [parsers.line(one) for one in options.all("command")]
-    # An engine passes a missing macro as an empty text, which no reply could lack.
+    # An engine passes a missing macro as an empty text, which every reply contains.
     texts = [parsers.response(text) if text else None for text in options.all("response")]
     if len(texts) > len(lines):
         raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} has no matching -C")
@@ -418,7 +418,7 @@ def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, .
 
 def _takes_replies(options: Options) -> bool:
     if options.count("reply") and options.count("require-auth-results"):
-        # What is said of an answer is said of whoever wrote it.
+        # The results in an answer are those of its author's domain, not of ours.
         raise UsageFault("require-auth-results", "cannot be combined with --reply")
     return bool(options.count("reply"))
 
@@ -430,7 +430,7 @@ def _mailbox_password(given: str | None) -> Secret:
 
 
 def _secret(option: str, given: str) -> Secret:
-    """Return a password that no protocol can take for the end of a line, and of a command."""
+    """Return a password without control characters, which could end a line and a command."""
     if has_controls(given):
         raise UsageFault(option, "the password contains a control character, such as a line break")
     return Secret(given)

@@ -1,4 +1,4 @@
-"""Files that the user names: regular ones, so that nobody can keep us waiting while they are read.
+"""Files that the user names; only regular ones, because reading others may never end.
 
 Opening a FIFO waits for somebody to write, and reading a device may never end.
 """
@@ -34,7 +34,7 @@ def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> byte
 
 
 def need_regular(option: str, path: str) -> None:
-    """See to it that a file which somebody else is going to open is none to wait for.
+    """Check that a file which a library is going to open is a regular one.
 
     Raises:
         UsageFault: it is no regular file. One that is not there is for whoever opens it to tell.

@@ -24,7 +24,7 @@ _TEXTS = ("command", "response", "expect", "fqdn", "authuser")
 """Options whose values are often several words, and then need quotes."""
 
 _NOT_BEHIND = ("warning", "critical", "timeout", "certificate", "port", "proxy")
-"""Options behind which a number is rather a second value than a host."""
+"""Options after which a number is more likely a second value than a host."""
 
 
 class Given(NamedTuple):
@@ -75,7 +75,7 @@ class Options:
     def told(self, fault: UsageFault) -> str:
         """Return a fault as the user is to read it, with the flag as it was typed.
 
-        Of values that must not be repeated, nothing is: a password may stand in the wrong place.
+        Hidden values are never repeated: a password may stand in the wrong place.
         """
         problem = fault.problem
         if "spamhaus" in problem.lower():
@@ -91,7 +91,7 @@ class Options:
         return f"{flag}: {problem}"
 
     def take_host_from_sni(self) -> None:
-        """Take for the host what ``--sni`` took: check_smtp's has no value, and HOST may follow."""
+        """Take the value of ``--sni`` as HOST: check_smtp's ``--sni`` has no value."""
         taken = self._given["sni"].pop()
         self.add("sni", Given(taken.flag, ""))
         self.add("hostname", Given("HOST", taken.value))
@@ -145,14 +145,14 @@ def read(arguments: list[str]) -> Options:
 
 
 class _Word(NamedTuple):
-    """A word that is no option, and the name of the one that it stands behind."""
+    """A word that is not an option, and the name of the option before it."""
 
     text: str
     behind: str
 
 
 def _place(words: list[_Word], options: Options) -> None:
-    """Take one word for HOST where there is none yet; any other is a fault."""
+    """Take one word as HOST if none was given; any other word is a fault."""
     problem = ""
     if len(words) > 1 or words[0].behind in _NOT_BEHIND:
         from check_smtp_health.config import remedies
@@ -162,7 +162,7 @@ def _place(words: list[_Word], options: Options) -> None:
                 value = options.last(behind) or ""
                 problem = problem or remedies.stray(text, behind, options.flag(behind), value)
     if not (problem or options.count("hostname")):
-        # A word behind a text may be a part of it, so another is rather the host.
+        # A word after a text may be a part of that text, so prefer another one as the host.
         host = next((word for word in words if word.behind not in _TEXTS), words[0])
         words.remove(host)
         options.add("hostname", Given("HOST", host.text))
@@ -171,7 +171,7 @@ def _place(words: list[_Word], options: Options) -> None:
 
 
 def _superfluous(words: list[_Word], options: Options) -> str:
-    """Return what is wrong with stray words; they may be the rest of a password."""
+    """Return what is wrong with stray words, which may be the rest of a password."""
     if options.count("authpass"):
         return f"one word too many, put the value of {options.flag('authpass')} in quotes"
     word = next((word for word in words if word.behind in _TEXTS), words[0])
@@ -221,7 +221,7 @@ def find(flag: str) -> Option:
 
 
 def _abbreviated(flag: str) -> Option:
-    """Return the option of check_smtp's that begins so, as its getopt_long does."""
+    """Return the option of check_smtp that begins like this, as its getopt_long does."""
     if flag.startswith("--") and len(flag) > 2:
         fitting = [name for name in ABBREVIATED if name.startswith(flag[2:])]
         if len(fitting) == 1 and fitting[0] not in WRITTEN_OUT:

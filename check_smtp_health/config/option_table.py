@@ -432,7 +432,7 @@ ABBREVIATED = (
 """The long options of check_smtp, which getopt_long lets its users abbreviate."""
 
 WRITTEN_OUT = ("starttls",)
-"""Of these, what protects: half of it is rather a slip, of which the user should hear."""
+"""Those that protect: half of one is probably a slip, and the user should hear of it."""
 
 OPTIONS = tuple(option for _, options in GROUPS for option in options)
 """All rows."""

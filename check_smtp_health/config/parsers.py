@@ -23,7 +23,7 @@ TIMEOUT_LEAST = 0.001
 """Seconds of the shortest deadline; below it no server could answer."""
 
 TIMEOUT_LIMIT = 86400.0
-"""Seconds of the longest deadline: a day, so that a typing error does not mean for ever."""
+"""Seconds of the longest deadline: a day, so that a typing error does not last for ever."""
 
 FQDN_LIMIT = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
@@ -81,7 +81,7 @@ class Keyword(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A server elsewhere, by which our own network is told from a target's."""
+    """A server elsewhere that shows whether our own network works."""
 
     host: Host
     port: int
@@ -125,7 +125,7 @@ def mx_host(given: str) -> Host:
 
 
 def identity(given: Host) -> str:
-    """Return what two spellings of the same host have in common."""
+    """Return a key that is the same for all spellings of a host."""
     if given.kind == "name":
         return given.dns_name.lower()
     if ":" not in given.ascii or given.kind == "socket":
@@ -136,7 +136,7 @@ def identity(given: Host) -> str:
 
 
 def need_names(option: str, hosts: Iterable[Host]) -> None:
-    """See to it that each host has a name.
+    """Check that each host has a name.
 
     Raises:
         UsageFault: one is an address or a socket.
@@ -242,7 +242,7 @@ def states(given: Iterable[str], names: Sequence[str]) -> dict[str, State]:
 
 
 def _nearest(given: str, names: Sequence[str]) -> str:
-    """Return which of the names may have been meant, as the end of a sentence."""
+    """Return the name that may have been meant, as the end of a sentence."""
     import difflib
 
     # The two tables spell their names differently: timed_out, disk-full.

@@ -1,6 +1,6 @@
-"""What would be right where something typed is wrong, for the mistakes that people make.
+"""Suggestions for wrong usage, for the mistakes that people make.
 
-A remedy is a sentence's end, empty where nothing is certain. Loaded only where something is wrong.
+A suggestion is the end of a sentence, empty if none is certain. Loaded only on wrong usage.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MEANT = {
     "--user": "--authuser",
     "--username": "--authuser",
 }
-"""Flags of other programs, and which of ours does the same: letters alone lead elsewhere."""
+"""Flags of other programs, and which of ours does the same: by spelling alone others are nearer."""
 
 LIKENESS = 0.8
 """Share of letters that two flags must have in common for one to be a slip for the other."""
@@ -58,7 +58,7 @@ _TLS_SCHEMES = ("https", "smtps", "ssl", "submissions", "tls")
 
 
 def flag(typed: str) -> str:
-    """Return which option may be meant by a flag that is none."""
+    """Return which option may be meant by an unknown flag."""
     meant = _MEANT.get(typed)
     if meant is None and typed.startswith("--"):
         import difflib
@@ -69,7 +69,7 @@ def flag(typed: str) -> str:
 
 
 def host(given: str) -> str:
-    """Return what is wrong with a host that somebody typed in the form of something else."""
+    """Return what is wrong with a host that was typed as a URL, a mail address or a list."""
     url = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/]*@)?([^/@]+).*", given)
     if url is not None:
         tls = " --ssl" if url[1].lower() in _TLS_SCHEMES else ""
@@ -94,7 +94,7 @@ def _with_port(authority: str) -> str:
 
 
 def number(given: str, units: Mapping[str, float]) -> str:
-    """Return how to write numbers that have a unit, or a comma for their point."""
+    """Return how to write numbers that have a unit, or a decimal comma."""
 
     def plain(found: re.Match[str]) -> str:
         unit = units.get(found[2].lower())
@@ -102,7 +102,7 @@ def number(given: str, units: Mapping[str, float]) -> str:
             return found[0]
         return f"{float(found[1].replace(',', '.')) * unit:.6f}".rstrip("0").rstrip(".")
 
-    # A comma between two ranges, or two limits, is none of a number.
+    # A comma between two ranges, or two limits, is not a decimal comma.
     point = r"[0-9]+,[0-9]+" if re.fullmatch(r"[0-9]+,[0-9]+[A-Za-z]*", given) else r"[0-9]+"
     right = re.sub(rf"({point}(?:\.[0-9]+)?|\.[0-9]+) ?([A-Za-z\u00b5]*)", plain, given)
     is_right = right != given and re.fullmatch(r"[@~]?[0-9.:,]+", right) and len(given) <= 80
@@ -130,6 +130,6 @@ def stray(word: str, name: str, typed: str, value: str) -> str:
 def missing(library: str, purpose: str = "") -> str:
     """Return what to say of a library that is not here and that a run needs: how to get it.
 
-    Distributions name the package by the library; on the package index nobody vouches for ours.
+    Distributions name the package after the library. Our own name on a package index is not ours.
     """
     return f"needs the library {library}{purpose}: install python3-{library}, or {library} with pip"

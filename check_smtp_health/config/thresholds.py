@@ -46,7 +46,7 @@ _INFINITE = float("inf")
 
 
 class Range(NamedTuple):
-    """What is fine, ends included, or, inverted, what is not; ``text`` is its plainest form.
+    """What is fine, both ends included; inverted: what is not. ``text`` is its shortest form.
 
     Of days that a certificate has left, ``share`` is the part of its lifetime that they need be at
     most: ``applied_to`` a lifetime, it is a range like any other.
@@ -200,7 +200,7 @@ def parse(option: str, text: str) -> Range:
     if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):
         from check_smtp_health.config import remedies
 
-        # What bash makes of an unquoted ~:5 is worth a word.
+        # bash replaces an unquoted ~:5, which deserves a hint.
         is_home = text.startswith("/") and ":" in text
         hint = " (quote '~:N' in the shell)" if is_home else remedies.number(text, remedies.SECONDS)
         raise UsageFault(option, f"{quoted(text)} is not a threshold range{hint}")

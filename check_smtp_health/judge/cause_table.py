@@ -695,7 +695,7 @@ SAYS_NOTHING = (
     "requested retry server size sorry taken temporarily that the this to too try unable "
     "unavailable unknown user was with you your"
 )
-"""Words that tell no more than a code does. Behind others there may be another cause."""
+"""Words that say no more than a code does. Other words may stand for another cause."""
 
 KINDS = (
     Silent("unreachable", "refused", "refused"),
@@ -757,7 +757,7 @@ KINDS = (
     ),
     Silent("unauthenticated", "", "unauthenticated"),
 )
-"""What has no reply that tells more."""
+"""Causes of failures without a reply that says more."""
 
 LISTS = (
     ("spamhaus", "spamhaus.org"),
@@ -765,7 +765,7 @@ LISTS = (
     ("barracuda", "barracudacentral.org"),
     ("hostkarma", "hostkarma.junkemailfilter.com"),
 )
-"""Lists that replies call by name, and the zone that the name stands for."""
+"""Blocklists that replies name, and the zone that each name stands for."""
 
 ADVICE: dict[Kind, str] = {
     "unresolvable": "Look at the name, and at the resolver of the monitoring host.",
@@ -804,4 +804,4 @@ ADVICE: dict[Kind, str] = {
     "local": "The line says what the monitoring host lacks.",
     "interrupted": "Raise the engine's own time limit, or lower -t.",
 }
-"""What to do about a kind of failure or finding whose cause nobody knows."""
+"""What to do about a kind of failure or finding whose cause is unknown."""

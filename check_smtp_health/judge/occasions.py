@@ -61,7 +61,7 @@ _REASONS: Mapping[Reason, Condition] = {
 
 
 def need_possible(settings: Settings) -> None:
-    """See to it that whatever ``--state`` names can happen in this run.
+    """Check that whatever ``--state`` names can happen in this run.
 
     Raises:
         UsageFault: something cannot.

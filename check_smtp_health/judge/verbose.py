@@ -1,4 +1,4 @@
-"""What ``-v`` adds: a row for each stage, causes, what is published; transcript, TLS facts."""
+"""What ``-v`` adds: a row per stage, causes, DNS checks; transcript, TLS details."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def lines(
 def _fitting(check: HealthCheck, glyphs: Glyphs, columns: int) -> Chart:
     """Return a chart whose bars take what the rest of each row leaves of a window.
 
-    Reasons take what bars of the usual width leave, and are cut there: each of them stands in a
-    line of its own, too.
+    Reasons get the room beside bars of the usual width, and are cut there: each has a line of its
+    own, too.
     """
     from check_smtp_health.terminal import width
 
@@ -132,7 +132,7 @@ def _stage_line(seen: Observation, report: Report, results: Sequence[Result], ch
 
 
 def _advice(target: MailServer, problems: Sequence[Result]) -> Iterator[str]:
-    """Give what to do about each problem: by its cause, or where nobody knows it by its kind."""
+    """Give advice on each problem: by its cause, or by its kind if the cause is unknown."""
     for result in problems:
         diagnosis = target.diagnosis(result.metric)
         if diagnosis is not None:
@@ -178,7 +178,7 @@ def _differing(report: Report, usual: Certificate | None) -> Iterator[str]:
 
 
 def _way(report: Report) -> Iterator[str]:
-    """Give what is known of the message's way."""
+    """Give the lines about the message's route."""
     delivery = report.delivery
     if delivery is None:
         return

@@ -266,7 +266,7 @@ class TlsTransport:
             return True
 
     def close(self) -> None:
-        """Say goodbye as far as that can be done at once, and close the connection."""
+        """Send close_notify if that can be done at once, and close the connection."""
         if self._is_up:
             try:
                 self._tls.unwrap()

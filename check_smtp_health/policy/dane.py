@@ -1,4 +1,4 @@
-"""Whether TLSA records vouch for the certificate that a server shows (RFC 7672, RFC 6698)."""
+"""Whether TLSA records match the certificate that a server shows (RFC 7672, RFC 6698)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
     """Return whom to ask.
 
     Raises:
-        UsageFault: there is no TLS, no name to ask about, or no resolver whose word counts.
+        UsageFault: there is no TLS, no name to ask about, or no resolver that can be trusted.
     """
     tls = settings.tls
     if not tls.mode:

@@ -1,4 +1,4 @@
-"""What a domain asks receivers to do with mail that is not authenticated: DMARC (RFC 9989)."""
+"""What a domain asks receivers to do with unauthenticated mail: DMARC (RFC 9989)."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     """Find the record that applies to a domain, and say what is wrong with it.
 
     Raises:
-        DnsUnanswered: nobody tells.
+        DnsUnanswered: no name server answers.
     """
     walk = yield from _walked(servers, domain)
     findings = [
@@ -82,7 +82,7 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
         return Published("", (Finding("unauthorised", problem, said),), ())
     policy, more = _policy(fields, where, is_above=where != domain)
     findings += more
-    if not policy or where == walk.suffix:  # whose reports are nothing to the domain
+    if not policy or where == walk.suffix:  # whose reports are not about this domain
         return Published(policy, tuple(findings), (f"DMARC of {where}: {printable(said)}",))
     destinations: dict[str, None] = {}
     for tag in ("rua", "ruf"):

@@ -1,4 +1,4 @@
-"""Whether a domain's MTA-STS policy can be had, and covers its MX set (RFC 8461); TLSRPT."""
+"""Whether a domain's MTA-STS policy can be fetched and covers its MX set (RFC 8461); TLSRPT."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def look_up(
         NoPolicy: there is none.
         Insecure: DNSSEC does not vouch for them, or for the host.
         NotValidating: nobody could tell whether it does.
-        DnsUnanswered: nobody tells.
+        DnsUnanswered: no name server answers.
     """
     owner = _owner(port, host)
     own, *addresses = yield from together(
@@ -139,7 +139,7 @@ def _names(servers: Servers, host: str, addresses: Sequence[Records]) -> Procedu
 
     Raises:
         Insecure: DNSSEC is broken there.
-        DnsUnanswered: nobody tells.
+        DnsUnanswered: no name server answers.
     """
     found = [one for one in addresses if one.values]
     aliases = [one.canonical for one in found if plain_name(one.canonical) != plain_name(host)]

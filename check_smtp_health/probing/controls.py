@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from check_smtp_health.stages.state import ProbeState
 
 OTHER_PORTS = (465, 587)
-"""Where a mail server may answer although it does not on the port of the run."""
+"""Ports on which a mail server may answer although the run's port is silent."""
 
 NAMED = 3
 """Controls that a status line names."""
@@ -76,7 +76,7 @@ class Controls:
                 if (yield from self._is_answered(found)):
                     self._is_port_open = True
         except SessionFault:
-            return  # whoever cannot be asked gives no answer
+            return  # a control that cannot be asked counts as silent
 
     def _ask_port(self, state: ProbeState, port: int) -> Procedure[None]:
         found = tuple(_at(address, port) for address in state.connection.addresses)

@@ -161,7 +161,7 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 
 
 def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:
-    """Say of a policy that does not vouch for the server what it was not told for that."""
+    """Add to a policy that does not vouch for the server which stage was left out."""
     if not result.findings:
         return result
     first, *others = result.findings
@@ -204,7 +204,7 @@ class _Walk:
         return self._transcript.exchanges
 
     def skip(self, seconds: float) -> None:
-        """Leave out what is no part of the session: its axis begins so much later."""
+        """Leave out seconds that are not part of the session, by moving its beginning."""
         if self._origin is not None:
             self._origin += seconds
         self.ended += seconds
@@ -275,7 +275,7 @@ class _Walk:
             return value
 
     def _overheard(self, operation: Within) -> TimedProcedure[Any]:
-        """Have procedures served, and take what each has said and heard into the transcript."""
+        """Have procedures served, and add what each sends and receives to the transcript."""
         room = self._transcript.room // max(1, len(operation.procedures))
         heard = [_Transcript(room, self._transcript.origin) for _ in operation.procedures]
         procedures = [one.overhear(each) for one, each in zip(heard, operation.procedures)]

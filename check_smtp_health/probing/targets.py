@@ -114,7 +114,7 @@ def _probe_all(
 
 
 def _seconds(endpoint: Endpoint) -> float:
-    """Return the seconds for all sessions: of hundreds the answer takes a part of the time, too."""
+    """Return the seconds for all sessions: with hundreds, writing the answer takes time as well."""
     for_answer = len(endpoint.hosts) // ANSWERED_AT_ONCE * 0.1
     return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
 
@@ -168,7 +168,7 @@ class Watch:
         yield from self._controls.ask(self._states, half / max(left, half))
 
     def judged(self, reports: list[Report]) -> list[Report]:
-        """Return the reports with what the controls say of each."""
+        """Return the reports with what the controls say about each."""
         return reports if self._controls is None else list(map(self._controls.judged, reports))
 
 

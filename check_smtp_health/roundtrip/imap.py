@@ -420,7 +420,7 @@ class Imap(ImapSession):
                 self._note(folder, "the server keeps what is deleted there")
 
     def _remove_stale(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
-        """Delete earlier messages that nobody waits for any more."""
+        """Delete earlier messages that no run waits for any more."""
         newest = self._copies()[0].message
         if self._selected is not folder:
             yield from self._enter(folder)

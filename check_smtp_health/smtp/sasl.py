@@ -49,12 +49,12 @@ class Mechanism(NamedTuple):
 
 
 def plain(user: str, password: str) -> Exchange:
-    """RFC 4616: all at once, in clear."""
+    """RFC 4616: all at once, in plain text."""
     yield octets(f"\0{user}\0{password}")
 
 
 def login(user: str, password: str) -> Exchange:
-    """Never standardised (draft-murchison-sasl-login): user, then password, in clear."""
+    """Never standardised (draft-murchison-sasl-login): user, then password, in plain text."""
     yield None
     yield octets(user)
     yield octets(password)
@@ -119,7 +119,7 @@ def _need(iterations: int) -> None:
         raise Violation(f"less than {ITERATIONS_LEAST} iterations")
 
 
-# THE MECHANISM TABLE, those first that show least to whoever listens.
+# THE MECHANISM TABLE; first those that reveal least to an eavesdropper.
 MECHANISMS = (
     Mechanism(
         *("SCRAM-SHA-256", scram_sha_256, 3),

@@ -1,4 +1,4 @@
-"""From a name to a server that has spoken, and the farewell."""
+"""From a name to a server that has sent its banner; and QUIT."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""STARTTLS, the handshake, and what is to be said of the certificate."""
+"""STARTTLS, the handshake, and what the status line says about the certificate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REMEDIES: dict[Why, str] = {
     "unknown issuer": ", try --ca-file or --no-verify",
     "wrong name": ", try --sni or --no-verify",
 }
-"""What would help the one who runs the check; for the rest it is the server's turn."""
+"""What the user of the check can do; for other reasons the server must be changed."""
 
 _PROBLEMS: dict[Why, str] = {
     "bad authority": "issuer is not an authority",
@@ -48,7 +48,7 @@ _PROBLEMS: dict[Why, str] = {
     "weak key": "has a key that is too small",
     "wrong purpose": "is not a certificate for servers",
 }
-"""Reasons that say too little, in other words."""
+"""Reasons in words that say more."""
 
 _OPTIONS = {"ca_file": "ca-file", "ca_path": "ca-path", "certfile": "cert", "keyfile": "key"}
 
@@ -72,7 +72,7 @@ def trust(settings: Settings) -> Trust:
 
 
 def need_reader_of(options: TlsOptions) -> None:
-    """See to it that the dates of certificates can be read where they are not verified.
+    """Check that the dates of certificates can be read where they are not verified.
 
     Raises:
         UsageFault: the extra ``tls`` is missing.
@@ -232,7 +232,7 @@ def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsha
             yield from listen(again)
         yield from ask(again, "QUIT")
     except SessionFault:
-        pass  # leaving politely is all that was left to do
+        pass  # nothing was left to do but to close the connection
     return agreed
 
 

@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954): one attempt, with the best mechanism that both sides have."""
+"""AUTH (RFC 4954): one attempt, with the best mechanism that both sides support."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ACCOUNTS = (
     (rb"app(?:lication)?[ -]?(?:specific )?password", "an application-specific password is needed"),
     (rb"web browser", "the account wants a login in a web browser first"),
 )
-"""What large providers say of an account, whatever the mechanism, and what that means."""
+"""What large providers say about an account, whatever the mechanism, and what that means."""
 
 _UNKNOWN_OR_WEAK = (504, 534)
 """RFC 4954 sections 4 and 6: the mechanism is none that the server knows, or too weak for it."""
@@ -131,8 +131,8 @@ def _chosen(state: ProbeState, login: Login) -> Mechanism:
     """Return the mechanism to log in by.
 
     Raises:
-        NotOffered: there is none that both sides can do.
-        LocalFault: it is for us to do something about that.
+        NotOffered: there is none that both sides support.
+        LocalFault: something is missing on this host.
     """
     settings, session = state.settings, state.connection.session
     if not session.offers("AUTH"):
@@ -154,7 +154,7 @@ def _chosen(state: ProbeState, login: Login) -> Mechanism:
 
 
 def _none_of(state: ProbeState, login: Login, offered: Sequence[str]) -> SessionFault:
-    """Return the fault where nothing can be done with what is offered, and what would help."""
+    """Return the fault for a server whose mechanisms are all unusable, and what would help."""
     words = printable(state.mask.applied(" ".join(offered)))
     if login.mechanism is not None:
         problem = f"{login.mechanism} is not offered, only {words}"
@@ -239,7 +239,7 @@ def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Pr
         reply = yield from _respond(state, b"", sasl.encode(response))
         responses += 1
     if reply.code == 235 and responses < mechanism.responses:
-        # A server that accepts anybody does not prove that the password is right.
+        # A server that accepts everybody does not prove that the password is right.
         raise Violation("success before the login was complete", reply.raw)
     return reply
 
