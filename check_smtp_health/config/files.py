@@ -16,7 +16,7 @@ def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> byte
     """Return at most ``limit`` bytes of a file; a secret one must not be readable by everyone.
 
     Raises:
-        UsageFault: it cannot be read, is no regular file, or is no secret; ``option`` is to blame.
+        UsageFault: it cannot be read, is not a regular file, or is not secret.
     """
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
@@ -37,7 +37,7 @@ def need_regular(option: str, path: str) -> None:
     """Check that a file which a library is going to open is a regular one.
 
     Raises:
-        UsageFault: it is no regular file. One that is not there is for whoever opens it to tell.
+        UsageFault: it is not a regular file. A missing one is reported by whoever opens it.
     """
     try:
         mode = os.stat(path).st_mode

@@ -75,7 +75,7 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     ``option`` is the one to blame.
 
     Raises:
-        UsageFault: it is none, or holds a password.
+        UsageFault: it is not one, or contains a password.
     """
     scheme, _, rest = given.partition("://")
     scheme = scheme.lower()

@@ -1,4 +1,4 @@
-"""The ranges that times, days and counts are held against. Reads and sends nothing."""
+"""The ranges that times, days and counts are compared with. Reads and sends nothing."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def limits(options: Options, stages: tuple[str, ...], *, has_tls: bool) -> Limit
     ``stages`` are the names of all stages, which may name a range.
 
     Raises:
-        UsageFault: one is no range, is given twice or judges something unknown.
+        UsageFault: one is not a range, is given twice or is for something unknown.
     """
     return Limits(
         _ranges(options, "warning", stages, has_tls=has_tls),
@@ -194,7 +194,7 @@ def parse(option: str, text: str) -> Range:
     """Return the range that a text stands for.
 
     Raises:
-        UsageFault: it is none; ``option`` is to blame.
+        UsageFault: it is not a range; ``option`` is to blame.
     """
     match = re.fullmatch(_RANGE, text[:RANGE_LIMIT])
     if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):

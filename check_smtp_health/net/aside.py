@@ -1,4 +1,4 @@
-"""Computing whose end nobody can foretell, in a process of its own that the kernel ends.
+"""Computations that may never end, in a process of their own that the kernel ends.
 
 Python holds on to its interpreter while it matches an expression: in a thread that would stop the
 whole run. Loaded only by runs that need it.

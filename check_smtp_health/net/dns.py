@@ -1,4 +1,4 @@
-"""Questions to name servers, as procedures. Loaded only by runs that ask some.
+"""Queries to name servers, as procedures. Loaded only by runs that need them.
 
 The package dnspython (extra ``dns``) makes the questions; ``dns_answer`` reads what comes back.
 """

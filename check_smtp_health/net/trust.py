@@ -1,4 +1,4 @@
-"""What TLS trusts, shows and insists on: the context that options ask for, with its files read.
+"""What TLS trusts, presents and requires: the context that options ask for, with its files read.
 
 Loaded only by runs that use TLS.
 """
@@ -153,7 +153,7 @@ def _set_version(context: ssl.SSLContext, options: TlsOptions) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         minimum = min(minimum, ssl.TLSVersion.TLSv1_2)
     with warnings.catch_warnings():
-        # The versions before 1.2 are deprecated, which is for the admin to say.
+        # The versions before 1.2 are deprecated; whether to use them is the admin's decision.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = minimum
 

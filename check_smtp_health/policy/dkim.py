@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from check_smtp_health.policy import Topic
 
 BITS_LEAST, BITS_GOOD = 1024, 2048
-"""Bits of a key of RSA: fewer than the first do not count, the second are due (RFC 8301)."""
+"""Bits of an RSA key: fewer than the first do not count, the second are due (RFC 8301)."""
 
 ED25519_OCTETS = 32
 ED25519_BITS = 256
@@ -152,7 +152,7 @@ def _rsa_bits(data: bytes) -> int:
     """Return the bits of a key; some leave the wrapping out, and receivers take it all the same.
 
     Raises:
-        ValueError: it is not one of RSA.
+        ValueError: it is not an RSA key.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey

@@ -114,7 +114,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> List
     """Return the lists that the option names.
 
     Raises:
-        UsageFault: one is no list, or has no address to look up.
+        UsageFault: one is not a list, or has no address to look up.
     """
     key = settings.policies.dnsbl_key
     revealed = "" if key is None else key.reveal()

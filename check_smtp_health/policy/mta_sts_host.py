@@ -1,4 +1,4 @@
-"""Whether an MX host would pass as senders that go by MTA-STS judge it (RFC 8461 section 4.1).
+"""Whether an MX host would pass by the rules of senders that use MTA-STS (RFC 8461 section 4.1).
 
 They verify its certificate by the authorities, for its own name, whatever else a run goes by: TLSA
 records that vouch for it, ``--no-verify``, another ``--sni``. Where the session's handshake was

@@ -206,7 +206,7 @@ def _need_macros(word: str, text: str) -> list[str]:
 
 
 def _need_domain(word: str, text: str) -> None:
-    """See to it that a text is a domain-spec (section 7.1)."""
+    """Check that a text is a domain-spec (section 7.1)."""
     letters = _need_macros(word, text)
     if {"c", "r", "t"} & set(letters):
         raise Malformed(f"'{printable(word)}' has a macro that is for explanations only")

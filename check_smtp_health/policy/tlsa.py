@@ -110,7 +110,7 @@ def look_up(
 
 
 def need_validation(servers: Servers, answers: Sequence[Answer]) -> Procedure[None]:
-    """See to it that the name servers validate at all, as one secure answer shows.
+    """Check that the name servers validate at all, as one secure answer shows.
 
     Where there is none, they are asked about the root, which is signed.
 
@@ -119,7 +119,7 @@ def need_validation(servers: Servers, answers: Sequence[Answer]) -> Procedure[No
     """
     if any(not isinstance(one, PeerFault) and one.is_secure for one in answers):
         return
-    # The root is known to every resolver: none that works takes long.
+    # Every resolver knows the root, so a working one answers at once.
     (root,) = yield from together([ask(servers, ".", "SOA", rounds=ROUNDS[:1])])
     if not isinstance(root, PeerFault) and not root.is_secure:
         hosts = ", ".join(address.host for address in servers.addresses)
@@ -156,7 +156,7 @@ def _names(servers: Servers, host: str, addresses: Sequence[Records]) -> Procedu
 def _explained(servers: Servers, fault: PeerFault, name: str, kind: str) -> Procedure[PeerFault]:
     """Return the fault, or what DNSSEC has to do with it.
 
-    A resolver that validates withholds what is forged; asked not to, it tells.
+    A resolver that validates withholds forged records, unless asked not to.
     """
     if isinstance(fault, DnsFailed):
         (unchecked,) = yield from together([ask(servers, name, kind, unchecked=True)])

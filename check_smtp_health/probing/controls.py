@@ -1,4 +1,4 @@
-"""The controls: is it the target that does not answer, or does nobody answer us?
+"""The controls: does only the target not answer, or does nobody answer us?
 
 Loaded, and asked, once resolving or connecting to a target has failed without an answer, or has
 taken half of the time; every control once, whatever the number of targets. At the same time the
@@ -113,7 +113,7 @@ class Controls:
         return found
 
     def _is_answered(self, found: tuple[Address, ...], *, refusals: bool = True) -> Procedure[bool]:
-        """Whether there is a connection to one of the addresses, or at least a refusal."""
+        """Whether one of the addresses accepts a connection, or at least refuses it."""
         for address, share in addresses.with_shares(found):
             try:
                 yield Connect(address, self._settings.endpoint.source, share)

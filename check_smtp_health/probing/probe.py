@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-# The server is there and well-behaved, but did not give what was wanted.
+# The server behaves correctly, but refused or lacks what was wanted.
 _CLEAN = (Rejected, NotOffered, LocalFault)
 
 VOUCHING_SHARE = 0.5
@@ -75,7 +75,7 @@ VOUCHING_SHARE = 0.5
 
 
 class ProbePlan(NamedTuple):
-    """What is done with each target, and what was made ready for it."""
+    """What is done with each target, and what was prepared for it."""
 
     settings: Settings
     stages: Plan
@@ -250,7 +250,7 @@ class _Walk:
     def _served(
         self, procedure: Procedure[_T], clock: _Clock, limit: float | None
     ) -> TimedProcedure[_T]:
-        """Pass the operations on, note their moments, and return what the procedure returns."""
+        """Pass the operations on, note their times, and return what the procedure returns."""
         try:
             operation = next(procedure)
             while True:

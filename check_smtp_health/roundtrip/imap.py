@@ -1,4 +1,4 @@
-"""An account over IMAP (RFC 3501, RFC 9051): is the message there, and out with it.
+"""An account over IMAP (RFC 3501, RFC 9051): finds the message and deletes it.
 
 The server's search is a shortcut only: where it finds nothing, the newest headers are fetched and
 compared here. A message is touched by its UID alone, and only where its header has been seen.

@@ -98,7 +98,7 @@ class ReplyParser:
         """Return the next complete reply, or None while one is still incomplete.
 
         Raises:
-            Violation: what came is no reply, differs in codes, or passes a limit.
+            Violation: what came is not a reply, has different codes, or exceeds a limit.
         """
         while self._buffer:
             data = self._buffer

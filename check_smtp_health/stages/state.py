@@ -249,7 +249,7 @@ class ProbeState:
     def kept(self, said: bytes) -> bytes:
         """Return what is kept of a server's words, to be shown: all, where there is room for it.
 
-        Secrets are masked before: half of one would not be known as such.
+        Secrets are masked first: half of one would not be recognised.
         """
         if len(said) > LEAST_WORDS:
             if self._mask is not None or self.prepared.secrets:
