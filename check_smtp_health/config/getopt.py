@@ -23,6 +23,9 @@ _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 _TEXTS = ("command", "response", "expect", "fqdn", "authuser")
 """Options whose values are often several words, and then need quotes."""
 
+_DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+"""What editors and web pages make of the dashes of an option."""
+
 _NOT_BEHIND = ("warning", "critical", "timeout", "certificate", "port", "proxy")
 """Options after which a number is more likely a second value than a host."""
 
@@ -85,6 +88,11 @@ class Options:
         if not fault.option:
             return problem
         flag = self.flag(fault.option)
+        value = self.last(fault.option) or ""
+        if quoted(value) in problem:
+            from check_smtp_health.config import remedies
+
+            problem += remedies.spelling(flag, value)
         if any(one.is_hidden for one in self._given.get(fault.option, ())):
             flag += " of --extra-opts"
             problem = re.sub("'.*'", "'***'", problem)
@@ -132,7 +140,10 @@ def read(arguments: list[str]) -> Options:
             if argument.startswith("--"):
                 last = _read_long(argument, rest, options)
             elif argument.startswith("-") and argument != "-":
+                _need_short(argument)
                 last = _read_cluster(argument[1:], rest, options)
+            elif argument[:1] in _DASHES:
+                raise UsageFault("", f"{quoted(argument)} begins with a dash that is not '-'")
             else:
                 words.append(_Word(argument, last))
         except UsageFault as fault:
@@ -142,6 +153,17 @@ def read(arguments: list[str]) -> Options:
     elif not options.count("hostname") and options.last("sni"):
         options.take_host_from_sni()
     return options
+
+
+def _need_short(argument: str) -> None:
+    """Check that an argument with one dash is not a long option; ``-help`` works as it is.
+
+    Raises:
+        UsageFault: it is one.
+    """
+    flag = f"-{argument.partition('=')[0]}"
+    if flag in _BY_FLAG and len(flag) > 3 and flag != "--help":
+        raise UsageFault("", f"unknown option {quoted(flag[1:])}, did you mean {flag}?")
 
 
 class _Word(NamedTuple):
@@ -176,6 +198,8 @@ def _superfluous(words: list[_Word], options: Options) -> str:
         return f"one word too many, put the value of {options.flag('authpass')} in quotes"
     word = next((word for word in words if word.behind in _TEXTS), words[0])
     remedy = "repeat -H for several hosts"
+    if word.text.isdigit() and not options.count("port"):
+        remedy = f"use -p {word.text}"
     if word.behind in _TEXTS:
         remedy = f"put the value of {options.flag(word.behind)} in quotes"
     return f"unexpected argument {quoted(word.text)}, {remedy}"

@@ -50,6 +50,9 @@ LABEL_LIMIT = 63
 PATH_LIMIT = 107
 """Bytes of a Unix socket's path (sun_path of unix(7), its NUL left out)."""
 
+_REPEAT = {"from": "use one of them"}
+_REPEAT.update((name, f"repeat --{name}") for name in ("rcpt", "no-relay", "no-rcpt"))
+
 AUTH_METHODS = ("spf", "dkim", "dmarc")
 
 STATES: tuple[State, ...] = ("ok", "warning", "critical", "unknown")
@@ -105,12 +108,12 @@ def host(given: str) -> Host:
     name, colon, port = given.rpartition(":")
     if colon and is_digits(port) and is_name(name):
         raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
-    text = given if given.isascii() else to_ascii(given)
+    text = given if given.isascii() else _international(given)
     if not is_name(text):
         from check_smtp_health.config import remedies
 
         problem = f"{quoted(given)} is not a host name, IP address or socket path"
-        raise UsageFault("hostname", remedies.host(given) or problem)
+        raise UsageFault("hostname", remedies.host(given, PORTS, is_name) or problem)
     return Host(given if given.isprintable() else text, text, "name")
 
 
@@ -152,6 +155,16 @@ def not_a_domain(given: Host) -> str:
     return f"{quoted(given.given)} is {what}, a domain is needed"
 
 
+def _international(given: str) -> str:
+    """Return an international name as DNS has it, empty if it has quotes or dashes of an editor."""
+    import unicodedata
+
+    is_typed = not any(
+        unicodedata.category(one) in ("Pi", "Pf", "Pd") for one in given if one != "-"
+    )
+    return to_ascii(given) if is_typed else ""
+
+
 def to_ascii(name: str) -> str:
     """Return the name as DNS has it (IDNA), empty where it has none."""
     try:
@@ -184,7 +197,11 @@ def port(given: str | None) -> int | None:
     if given.lower() in PORTS:
         return PORTS[given.lower()]
     if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
-        raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535)")
+        from check_smtp_health.config import remedies
+
+        meant = remedies.FORMER_PORTS.get(given.lower())
+        remedy = f", did you mean {meant}?" if meant else ""
+        raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535){remedy}")
     return int(given)
 
 
@@ -230,7 +247,9 @@ def states(given: Iterable[str], names: Sequence[str]) -> dict[str, State]:
     for part in [part for one in given for part in one.split(",")]:
         name, equals, word = part.partition("=")
         if not (equals and name):
-            raise UsageFault("state", f"{quoted(part)} is not NAME=STATE")
+            name, colon, word = part.partition(":")
+            remedy = f", write {name}={word}" if colon and name in names else ""
+            raise UsageFault("state", f"{quoted(part)} is not NAME=STATE{remedy}")
         if name not in names:
             raise UsageFault(
                 "state", f"{quoted(name)} is not a cause or kind of failure{_nearest(name, names)}"
@@ -286,6 +305,8 @@ def mailbox(option: str, given: str) -> str:
         and not set(bare) & set('<> "')
         and len(address.encode("utf-8")) <= PATH_OCTETS
     )
+    if re.fullmatch(r"[^@, ]+@[^@, ]+(?:, ?[^@, ]+@[^@, ]+)+", given):
+        raise UsageFault(option, f"{quoted(given)} is more than one address, {_REPEAT[option]}")
     if not is_path or (option != "from" and not address):
         raise UsageFault(option, f"{quoted(given)} is not a mail address")
     return address
@@ -334,7 +355,10 @@ def keyword(option: str, given: str) -> Keyword:
     """Return the EHLO keyword of ``--require`` or ``--forbid``."""
     match = re.fullmatch(_KEYWORD, given)
     if match is None:
-        raise UsageFault(option, f"{quoted(given)} is not an EHLO keyword")
+        words = given.split()
+        is_login = len(words) == 2 and words[0].upper() == "AUTH"
+        remedy = f", write AUTH={words[1].upper()}" if is_login else ""
+        raise UsageFault(option, f"{quoted(given)} is not an EHLO keyword{remedy}")
     return Keyword(match["name"].upper(), match["parameter"])
 
 
@@ -387,7 +411,10 @@ def state(option: str, given: str) -> State:
     for word in STATES:
         if word == given.lower():
             return word
-    raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(STATES)})")
+    from check_smtp_health.config import remedies
+
+    remedy = remedies.state(given, STATES)
+    raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(STATES)}){remedy}")
 
 
 def proxy(given: str) -> str:

@@ -139,8 +139,9 @@ def _given(options: Options, option: Threshold, keys: tuple[str, ...]) -> dict[s
             from check_smtp_health.config import remedies
 
             both = f"{ranges[label].text} and {limit.text}"
-            written = (remedies.number(one, remedies.SECONDS) for one in options.all(option))
-            remedy = next((f"{one} (a point, no comma)" for one in written if one), "")
+            flag = options.flag(option)
+            written = (remedies.two_values(flag, one) for one in options.all(option))
+            remedy = next(filter(None, written), "")
             raise UsageFault(option, f"{label} has two ranges, {both}{remedy}")
         ranges[label] = limit
     return ranges
