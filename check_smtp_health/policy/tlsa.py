@@ -84,8 +84,7 @@ def look_up(
         if not isinstance(own, PeerFault) and own.values and not own.is_secure:
             raise Insecure(f"the TLSA records at {printable(owner)} are not DNSSEC-secure")
         raise Insecure(
-            f"the addresses of {printable(host)} are not DNSSEC-secure, so that no TLSA record "
-            "counts"
+            f"the addresses of {printable(host)} are not DNSSEC-secure, so no TLSA record counts"
         )
     loose = ""
     for name in names:

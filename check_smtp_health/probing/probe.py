@@ -165,7 +165,7 @@ def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:
     if not result.findings:
         return result
     first, *others = result.findings
-    first = first._replace(problem=f"{first.problem}, so that {stage.name} was not tried")
+    first = first._replace(problem=f"{first.problem}, so {stage.name} was not tried")
     return result._replace(findings=(first, *others))
 
 
