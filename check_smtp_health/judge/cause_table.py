@@ -781,9 +781,11 @@ ADVICE: dict[Kind, str] = {
     "transient": "The server may take it later; --tempfail STATE sets this state.",
     "not_offered": "Check the server's configuration, or ask for less.",
     "forbidden": "Turn the keyword off in the server's configuration, or allow it.",
-    "open_relay": "Anybody can send spam by this server, unless it trusts the monitoring host.",
-    "backscatter": "Bounces of such mail go to strangers: have the server know its users.",
-    "unproven": "The line says why: ask from where, and as whom, an attempt would get that far.",
+    "open_relay": "Anybody can send spam through this server, "
+    "unless it trusts the monitoring host.",
+    "backscatter": "Bounces of such mail go to strangers: make the server reject unknown users.",
+    "unproven": "The line says why: "
+    "run the check from a host, and with a sender, that gets that far.",
     "unmatched": "Check that it is the right server.",
     "undelivered": "Look for the reply in the mail server's log and queue; "
     "--delivery-timeout gives more time.",
