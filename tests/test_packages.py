@@ -230,7 +230,7 @@ def test_a_package_index_can_show_the_readme(built: Path) -> None:
 
 NEEDED = (
     *("nagiosplugin", "cryptography", "cffi", "pycparser", "typing_extensions"),
-    *("scramp", "asn1crypto"),
+    *("scramp", "asn1crypto", "dnspython"),
 )
 """What the plugin and its extras are installed with."""
 
@@ -258,7 +258,7 @@ def test_virtual_environment(built: Path, tmp_path: Path) -> None:
         ("python3 ", f"{sys.executable} "),
         ("/opt", str(tmp_path)),
         ("/usr/lib/nagios/plugins", str(plugins)),
-        ("'.[tls,scram]'", f"'check-smtp-health[tls,scram] @ file://{built / WHEEL}'"),
+        ("'.[dns,tls,scram]'", f"'check-smtp-health[dns,tls,scram] @ file://{built / WHEEL}'"),
     ):
         assert there in script
         script = script.replace(there, here)
