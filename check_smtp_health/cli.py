@@ -17,12 +17,12 @@ from check_smtp_health import __version__, stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
     from collections.abc import Callable
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.net.operations import TimedProcedure
 
 _NO_MEMORY = "out of memory"
 
@@ -52,7 +52,7 @@ UNKNOWN = 3
 class _Stopped(BaseException):
     """A signal came while no server was being asked; ``by`` is the name of the first.
 
-    It is kept, for what Python was about may have swallowed the exception (a weakref's callback).
+    It is kept here, because Python may have swallowed the exception (in a weakref's callback).
     """
 
     by = ""
@@ -115,7 +115,9 @@ class _Run:
         """Run, print the answer, whatever happens, and return the exit code."""
         try:
             if sys.stdout is None:
-                return UNKNOWN  # nobody reads it, and what has its number now is something else
+                return (
+                    UNKNOWN  # nobody reads it, and file descriptor 1 may be something else by now
+                )
             sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
             _on_signals(_stop)
             # Whoever started us may have blocked them.
@@ -156,18 +158,9 @@ class _Run:
             self._prepare_last_word()
             if options.fault is not None:
                 raise options.fault
-        if options.count("help"):
-            return _say(parser().format_help())
-        if options.count("version"):
-            return _say(f"{PROGRAM} {__version__}\n")
-        if options.count("explain"):
-            from check_smtp_health.judge import explain
-
-            return _say(explain.told(options.last("explain") or ""))
-        if options.count("print-definition"):
-            from check_smtp_health import definitions
-
-            return _say(definitions.read(options.last("print-definition") or ""))
+        answer = _answer(options)
+        if answer:
+            return _say(answer)
         if options.count("checks"):
             return self._sweep(options)
         return self._check(options)
@@ -189,9 +182,12 @@ class _Run:
 
     def _check(self, options: Options) -> int:
         """Run the one check that the options ask for."""
-        from check_smtp_health import output
+        from check_smtp_health import escaping, output
 
         form = output.find(options.last("output-format"))
+        is_watched = stdout.is_terminal()
+        if is_watched and form is output.TEXT and not options.count("output-to"):
+            escaping.keep_tags()
         settings = _settings(options, keeps_transcript=form.has_transcript)
         receiver = None
         if form.is_for_engines or any(map(options.count, output.OPTIONS)):
@@ -201,6 +197,12 @@ class _Run:
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)
+        aside: list[TimedProcedure[None]] = []
+        if is_watched:
+            from check_smtp_health.probing import progress
+
+            plan, *aside = progress.watched(plan)
+            stdout.erase_first()
         # Before any server is asked: what is missing must be known first, and no stage be blurred.
         from check_smtp_health.judge.check import HealthCheck
         from check_smtp_health.judge.text import HealthSummary
@@ -208,7 +210,7 @@ class _Run:
         _be_served_by_driver(settings.longest + GRACE)
         if receiver is not None:
             receiver.begin()
-        check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
+        check = HealthCheck(settings, targets.probe_all(plan, SIGNALS, *aside))
         check.add(HealthSummary(check))
         check()
         verbose = settings.judging.verbose
@@ -230,7 +232,7 @@ class _Run:
         return "".join(lines).replace("|", "\\x7c")
 
     def _unknown(self, problem: str, trace: str = "") -> int:
-        """Print the answer of a run that came to nothing, in the format that was asked for."""
+        """Print the answer of a run that could not be made, in the format that was asked for."""
         return _say(self._in_format(problem, trace))
 
     def _prepare_last_word(self) -> None:
@@ -275,7 +277,7 @@ def _settings(options: Options, *, keeps_transcript: bool) -> Settings:
         from check_smtp_health.config import credentials
 
         key = credentials.dnsbl_key(options, os.environ)
-    return build.build(
+    settings = build.build(
         options,
         stages.NAMES,
         os.uname().nodename,
@@ -284,6 +286,11 @@ def _settings(options: Options, *, keeps_transcript: bool) -> Settings:
         keeps_transcript=keeps_transcript,
         causes=causes() if options.count("state") else (),
     )
+    if options.count("state"):
+        from check_smtp_health.judge import occasions
+
+        occasions.need_possible(settings)
+    return settings
 
 
 def _be_served_by_driver(limit: float) -> None:
@@ -322,9 +329,10 @@ def _problem(error: Exception, options: Options | None) -> str:
     if isinstance(error, UsageFault):
         assert options is not None
         return options.told(error)
-    if isinstance(error, ModuleNotFoundError):
-        missing = error.name or error
-        return f"the Python package {missing} is missing, try: pip install {missing}"
+    if isinstance(error, ModuleNotFoundError) and _library(error) != PROGRAM:
+        from check_smtp_health.config.remedies import missing
+
+        return f"this program {missing(_library(error))}"
     if isinstance(error, ImportError):
         return f"a Python package cannot be loaded: {_words(error)}"
     if isinstance(error, Interrupted):
@@ -334,31 +342,28 @@ def _problem(error: Exception, options: Options | None) -> str:
     return internal_error(error)
 
 
-def parser() -> ArgumentParser:
-    """Return the options as an argparse parser: for help, man page and completions only."""
-    import argparse
+def _answer(options: Options) -> str:
+    """Return the answer to a question that no server is asked; empty where there is none."""
+    if options.count("help"):
+        from check_smtp_health import terminal
+        from check_smtp_health.config import manual
 
-    from check_smtp_health.config.option_table import GROUPS
+        told = manual.short if options.flag("help") == "-h" else manual.full
+        return told(terminal.columns())
+    if options.count("version"):
+        return f"{PROGRAM} {__version__}\n"
+    if options.count("explain"):
+        from check_smtp_health import escaping
+        from check_smtp_health.judge import explain
 
-    made = argparse.ArgumentParser(
-        prog=PROGRAM,
-        usage=f"{PROGRAM} -H HOST [options]",
-        description="Check that a mail server does its job, and say which stage fails if not.",
-        epilog="Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
-        add_help=False,
-        allow_abbrev=False,
-    )
-    for title, rows in GROUPS:
-        group = made.add_argument_group(title)
-        for option in rows:
-            text = option.help.replace("%", "%%") + (" (repeatable)" if option.repeatable else "")
-            if option.value:
-                action = "append" if option.repeatable else "store"
-                group.add_argument(*option.flags, action=action, metavar=option.value, help=text)
-            else:
-                action = "count" if option.repeatable else "store_true"
-                group.add_argument(*option.flags, action=action, help=text)
-    return made
+        if stdout.is_terminal():
+            escaping.keep_tags()
+        return explain.told(options.last("explain") or "")
+    if options.count("print-definition"):
+        from check_smtp_health import definitions
+
+        return definitions.read(options.last("print-definition") or "")
+    return ""
 
 
 def causes() -> tuple[str, ...]:
@@ -367,6 +372,12 @@ def causes() -> tuple[str, ...]:
     from check_smtp_health.judge.states import FAILURES
 
     return (*CAUSES, *FAILURES)
+
+
+def _library(error: ModuleNotFoundError) -> str:
+    """Return the library that a module which is not there belongs to."""
+    name = (error.name or "").partition(".")[0]
+    return "dnspython" if name == "dns" else name
 
 
 def _words(error: Exception) -> str:

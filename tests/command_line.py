@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from check_smtp_health import cli, definitions, output, stages
 from check_smtp_health.config import build, credentials, getopt, ini
 from check_smtp_health.errors import UsageFault
+from check_smtp_health.judge import occasions
 from check_smtp_health.output.single import Single
 from check_smtp_health.probing import targets
 
@@ -58,6 +59,7 @@ def _prepare(options: getopt.Options) -> None:
     settings = build.build(
         options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes()
     )
+    occasions.need_possible(settings)
     if form.is_for_engines or any(map(options.count, output.OPTIONS)):
         Single(options, form, settings.endpoint.hosts)
     targets.prepare(settings)

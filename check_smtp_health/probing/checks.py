@@ -6,6 +6,7 @@ settings but how the outcome is judged.
 
 from __future__ import annotations
 
+from check_smtp_health.config.settings import Secret
 from check_smtp_health.net import turns
 from check_smtp_health.net.turns import Ticket
 from check_smtp_health.probing import targets
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from signal import Signals
+    from typing import Any
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.turns import Ended
@@ -62,22 +64,24 @@ def run(
 
 def asked(settings: Settings) -> object:
     """Return what checks with these settings ask: equal values ask the same."""
-    login, roundtrip, policies = settings.login, settings.roundtrip, settings.policies
-    secrets = (
-        None if login is None else login.password.reveal(),
-        None if roundtrip is None or roundtrip.password is None else roundtrip.password.reveal(),
-        None if policies.dnsbl_key is None else policies.dnsbl_key.reveal(),
-    )
     return (
         settings.endpoint,
         settings.greeting,
         settings.tls,
-        login and login._replace(password=None),  # type: ignore[arg-type]
+        _comparable(settings.login),
         settings.transaction,
-        roundtrip and roundtrip._replace(password=None),
-        tuple(policies.given.items()),
-        secrets,
+        _comparable(settings.roundtrip),
+        _comparable(settings.policies),
     )
+
+
+def _comparable(value: Any) -> Any:
+    """Return a value that equals that of another check where both mean the same."""
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, dict):
+        return tuple(value.items())
+    return tuple(map(_comparable, value)) if isinstance(value, tuple) else value
 
 
 def _ticket(equal: Sequence[ProbePlan]) -> Ticket:

@@ -78,11 +78,17 @@ def prepare(settings: Settings) -> ProbePlan:
     return ProbePlan(settings, stages.plan(settings), prepared, policies)
 
 
-def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
-    """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
+def probe_all(
+    plan: ProbePlan, signals: Sequence[Signals], *aside: TimedProcedure[None]
+) -> list[Report]:
+    """Probe every target under one deadline, which begins now; ``signals`` interrupt it.
+
+    What stands ``aside`` is served at the same time.
+    """
     sessions, reports = begun(plan)
     deadline = driver.Deadline(seconds(plan.settings.endpoint))
-    return reports(driver.run(sessions, deadline, signals))
+    found: list[Any] = driver.run([*sessions, *aside], deadline, signals)
+    return reports(found[: len(sessions)])
 
 
 def begun(plan: ProbePlan) -> Begun:
@@ -115,7 +121,7 @@ def _begun(plan: ProbePlan, watch: Watch | None = None) -> Begun:
 
 
 def seconds(endpoint: Endpoint) -> float:
-    """Return the seconds for all sessions: of hundreds the answer takes a part of the time, too."""
+    """Return the seconds for all sessions: with hundreds, writing the answer takes time as well."""
     for_answer = len(endpoint.hosts) // ANSWERED_AT_ONCE * 0.1
     return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
 
@@ -169,7 +175,7 @@ class Watch:
         yield from self._controls.ask(self._states, half / max(left, half))
 
     def judged(self, reports: list[Report]) -> list[Report]:
-        """Return the reports with what the controls say of each."""
+        """Return the reports with what the controls say about each."""
         return reports if self._controls is None else list(map(self._controls.judged, reports))
 
 
