@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
+    from check_smtp_health.config.settings import OAuth
 
 _NO_MEMORY = "out of memory"
 
@@ -191,6 +192,11 @@ class _Run:
             from check_smtp_health.config import credentials
 
             passwords = credentials.read(options, os.environ)
+        oauth: tuple[OAuth | None, OAuth | None] = (None, None)
+        if options.count("oauth") or options.count("mailbox-oauth"):
+            from check_smtp_health.config import oauth as clients
+
+            oauth = clients.read(options)
         if options.count("dnsbl"):
             from check_smtp_health.config import credentials
 
@@ -201,6 +207,7 @@ class _Run:
             os.uname().nodename,
             *passwords,
             dnsbl_key=key,
+            oauth=oauth,
             keeps_transcript=form.has_transcript,
             causes=causes() if options.count("state") else (),
         )

@@ -186,8 +186,9 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-A", "--authtype"),
                 "MECH",
-                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: PLAIN "
-                "or LOGIN in TLS, else the strongest that both sides have)",
+                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL, "
+                "SCRAM-SHA-1 or SCRAM-SHA-256 (default: PLAIN or LOGIN in TLS, else the strongest "
+                "that both sides have)",
             ),
             Option(("-U", "--authuser"), "USER", "user to log in as"),
             Option(
@@ -200,6 +201,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("--authpass-file",),
                 "FILE",
                 "file whose first line is the password; not readable by everyone",
+            ),
+            Option(
+                ("--oauth",),
+                "FILE",
+                "get an access token first, as the section [oauth] of this INI file says, and log "
+                "in with that; it is for the mailbox, too",
             ),
             Option(
                 ("--auth-insecure",),
@@ -254,7 +261,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("--mailbox",),
                 "URL",
                 "look for that message and delete it: imap://, imaps://, pop3:// or pop3s:// "
-                "USER@HOST[:PORT][/FOLDER]; the first folder of an account is where it belongs",
+                "USER[;AUTH=MECH]@HOST[:PORT][/FOLDER]; the first folder of an account is where it "
+                "belongs",
                 repeatable=True,
             ),
             Option(
@@ -262,6 +270,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "FILE",
                 "file whose first line is the mailbox's password; or the environment variable "
                 "CHECK_SMTP_HEALTH_MAILBOXPASS",
+            ),
+            Option(
+                ("--mailbox-oauth",),
+                "FILE",
+                "the same as --oauth, for the mailbox alone",
             ),
             Option(
                 ("--reply",),

@@ -50,10 +50,13 @@ AGENT = "User-Agent: check_smtp_health"
 
 
 class Client(NamedTuple):
-    """What every request of a run has in common; ``servers`` know the addresses of hosts."""
+    """What every request of a run has in common.
+
+    ``servers`` know the addresses of hosts, where that is not left to the system's resolver.
+    """
 
     trust: Trust
-    servers: Servers
+    servers: Servers | None
     endpoint: Endpoint
     proxy: Proxy | None = None
 
@@ -87,7 +90,7 @@ class Form(NamedTuple):
     body: bytes
 
 
-def prepare(option: str, trust: Trust, servers: Servers, endpoint: Endpoint) -> Client:
+def prepare(option: str, trust: Trust, servers: Servers | None, endpoint: Endpoint) -> Client:
     """Return what requests need; ``option`` is what they are for.
 
     Raises:
