@@ -324,7 +324,9 @@ def _need_user_name(user: str) -> None:
 
 def _login_by_certificate(options: Options, tls: Tls, user: str | None) -> Login:
     """Return a login in which TLS says who we are; ``user`` is for whom, if not for ourselves."""
-    for name in ("authpass", "authpass-file", "oauth", "auth-insecure"):
+    in_vain = ["authpass", "authpass-file", "oauth"]
+    in_vain += [] if options.count("mailbox") else ["auth-insecure"]
+    for name in in_vain:
         if options.count(name):
             raise UsageFault(name, f"has no effect with {parsers.CERTIFICATE_MECHANISM}")
     if not tls.mode or tls.certfile is None:
