@@ -1,4 +1,4 @@
-"""What can be wrong with an access token's options and files: each is told before anybody is asked."""
+"""What can be wrong with an access token's options and files, told before anybody is asked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ODD = ("client_secret_file = odd",)
 
 
 def problem(folder: Path, lines: tuple[str, ...], *arguments: str) -> str:
-    """Return what is wrong with a command line whose FILE has these lines; nothing if it is right."""
+    """Return what is wrong with a command line whose FILE has these lines."""
     file = folder / "FILE"
     file.write_text("\n".join(("[oauth]", *lines)))
     file.chmod(0o600)
@@ -124,8 +124,8 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_file(tmp_path: Path, lines: tuple[str, ...], said: str) -> None:
     for option in ("--oauth", "--mailbox-oauth"):
-        given = (*HOST, "-U", "me", option, "FILE")
-        given = given if option == "--oauth" else (*HOST, option, "FILE", *BOX)
+        more = ("-U", "me") if option == "--oauth" else BOX
+        given = (*HOST, option, "FILE", *more)
         expected = f"{option}: {said}" if said else ""
         assert problem(tmp_path, lines, *given) == expected
 

@@ -35,7 +35,7 @@ installed applications have none, or one that is no secret (RFC 8252 section 8.5
 
 _KEY = "[a-z][a-z_]{0,38}"
 
-_URL = r"(?i:https)://([^/?#@\\]*)([/?][!-~]*)?"
+_URL = r"(?i:https)://([^/?#@\\]*)([/?][!\"$-~]*)?"
 """No fragment (RFC 6749 section 3.2), no user, nothing but visible ASCII."""
 
 _PLACE = r"(\[[^\]]*\]|[^:\[\]]+)(?::([0-9]{1,5}))?"
