@@ -20,6 +20,7 @@ from tests.servers import mailbox, postfix, tokens
 from tests.servers.authority import Authority
 from tests.servers.mailbox import PASSWORD, USER, Mailboxes
 from tests.servers.postfix import Postfix
+from tests.servers.scripted import Expect, Handshake, ScriptedServer, Swallow
 from tests.servers.tokens import CLIENT_SECRET, REFRESH_TOKEN, SCOPE, TokenServer
 from tests.servers.tokens import Answer as Given
 
@@ -59,12 +60,15 @@ class Site:
         self.giver = giver
         self.authority = authority
 
-    def run(self, *arguments: str, given: dict[str, str] | None = None) -> plugin.Outcome:
+    def run(
+        self, *arguments: str, given: dict[str, str] | None = None, prefix: tuple[str, ...] = ()
+    ) -> plugin.Outcome:
         """Check, and see that no output has a secret in any form."""
         done = plugin.run(
             *("-H", "127.0.0.1", "-p", str(self.server.port), "-F", "client.example"),
             *("-S", "--sni", "localhost", "--ca-file", self.authority.path, *arguments),
             environment=given,
+            prefix=prefix,
         )
         assert done.stderr == ""
         secrets = [CLIENT_SECRET, REFRESH_TOKEN, "a-rotated-refresh-token", *self.giver.given]
@@ -472,3 +476,76 @@ def test_an_endpoint_that_nobody_vouches_for(site: Site, tmp_path: Path) -> None
         2,
         "token: localhost: certificate unknown issuer, try --ca-file (after # s)",
     )
+
+
+@pytest.mark.parametrize("scheme", ["imap", "pop3"])
+def test_a_long_token_waits_for_the_challenge(site: Site, tmp_path: Path, scheme: str) -> None:
+    site.giver.length = 2000
+    file = site.written(tmp_path / "oauth.ini")
+    done = site.run(
+        *("-U", USER, "--oauth", file, *TRIP, "-vv", "--mailbox", site.boxes.url(scheme))
+    )
+    assert (done.code, len(site.giver.given[0]) > 5000) == (0, True)
+    assert "C: AUTH XOAUTH2\n" in done.stdout
+
+
+def test_an_interrupted_run_asks_no_server(site: Site, tmp_path: Path) -> None:
+    site.giver.before = lambda _: time.sleep(3)
+    file = site.written(tmp_path / "oauth.ini")
+    done = site.run(
+        "-H", "127.0.0.2", "-U", USER, "--oauth", file, prefix=("timeout", "--preserve-status", "1")
+    )
+    said = "token: interrupted by SIGTERM (after # s)"
+    assert done.stdout.count("token: interrupted") == 2
+    assert (done.code, said in done.line, "connect" in done.stdout) == (3, True, False)
+
+
+def test_by_a_proxy(site: Site, tmp_path: Path) -> None:
+    file = site.written(tmp_path / "oauth.ini")
+    port = site.giver.url.partition("localhost:")[2].partition("/")[0]
+    proxy = ScriptedServer((Swallow(), b"HTTP/1.1 407 Who are you?\r\n\r\n"))
+    with proxy.running():
+        url = f"http://me:pr0xy-secret@127.0.0.1:{proxy.port}"
+        given = {"https_proxy": url}
+        done = site.run("-U", USER, "--oauth", file, "-vvv", given=given)
+    assert "pr0xy" not in done.stdout
+    assert proxy.received[0].startswith(b"CONNECT localhost:%s HTTP/1.1\r\n" % port.encode())
+    said = f"token: the proxy 127.0.0.1:{proxy.port}: the answer is 407 (after # s)"
+    assert site.said(done) == (3, said)
+
+
+def test_all_that_a_server_may_say_of_a_token(site: Site, tmp_path: Path) -> None:
+    """The token is known before the server says its first word, and hidden in all of them."""
+    site.giver.answer = giving(access_token=(token := "eyJ0eX+/=.h0stile-t0ken~of-us"))
+    response = f"user={USER}\1auth=Bearer {token}\1\1".encode()
+    echoes = [
+        token,
+        quote(token, ""),
+        quote_plus(token).lower(),
+        json.dumps(token).replace("/", "\\/"),
+        token.encode().hex(),
+        *(base64.b64encode(one).decode() for one in (response, b"x" + response, token.encode())),
+        CLIENT_SECRET,
+        base64.b64encode(f"{tokens.CLIENT}:{CLIENT_SECRET}".encode()).decode(),
+        quote_plus(CLIENT_SECRET),
+    ]
+    refused = json.dumps({"status": token, "scope": "mail " + token, "schemes": "bearer"})
+    said = " ".join(echoes).encode()
+    script = (
+        *(Handshake(site.authority.serving("localhost")), b"220 mx " + said + b"\r\n"),
+        *(Expect(b"EHLO"), b"250-mx " + said + b"\r\n250 AUTH XOAUTH2\r\n"),
+        *(Expect(b"AUTH XOAUTH2"), b"334 " + base64.b64encode(refused.encode()) + b"\r\n"),
+        *(Expect(b"\r\n"), b"535 5.7.8 " + said + b"\r\n", Expect(b"QUIT"), b"221 bye\r\n"),
+    )
+    file = site.written(tmp_path / "oauth.ini")
+    for more in (("-vvv",), ("--output-format", "json")):
+        with ScriptedServer(script).running() as server:
+            done = plugin.run(
+                *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "--ssl"),
+                *("--sni", "localhost", "--ca-file", site.authority.path, *more),
+                *("-U", USER, "--oauth", file, "-v"),
+            )
+        assert (done.code, done.stderr, server.faults) == (2, "", [])
+        low = done.stdout.lower()
+        assert [one for one in (*echoes, "h0stile") if one.lower() in low] == []
+    assert "(status ***, scope mail ***)" in done.stdout
