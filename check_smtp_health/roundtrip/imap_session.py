@@ -158,7 +158,8 @@ class ImapSession(Reader):
         login: Authentication | None = None
         if mechanism is not None:
             login = Authentication(mechanism, user, password)
-            asked = self._ask(b"AUTHENTICATE " + mechanism.name.encode(), "", login=login)
+            line = b"AUTHENTICATE " + mechanism.name.encode()
+            asked = self._ask(line, refusal(mechanism.name), login=login)
         else:
             try:
                 line = b"LOGIN %s " % quoted(user)
