@@ -75,9 +75,10 @@ def _stage_line(
     seen: Observation, report: Report, results: Sequence[Result], glyphs: Glyphs
 ) -> str:
     state = worst(result.state for result in of_stage(results, seen))
-    whole = max(sum((other.began, other.seconds)) for other in report.observations)
+    first = min(other.began for other in report.observations)  # a token comes before the session
+    whole = max(sum((other.began, other.seconds)) for other in report.observations) - first
     scale = BAR_WIDTH / whole if whole else 0.0
-    left = min(int(seen.began * scale), BAR_WIDTH - 1)
+    left = min(int((seen.began - first) * scale), BAR_WIDTH - 1)
     length = max(1, round(seen.seconds * scale))
     chart = (glyphs.filler * left + glyphs.bar * length)[:BAR_WIDTH]
     chart += glyphs.filler * (BAR_WIDTH - len(chart))

@@ -77,13 +77,19 @@ def _ending_before(plan: ProbePlan, end: str) -> ProbePlan:
 
 
 def _told(reports: list[Report], got: Report) -> list[Report]:
-    """Return the reports, with what came of the tokens in that of every target."""
+    """Return the reports, with what came of the tokens in that of every target.
+
+    On the time axis of a session that was before its beginning.
+    """
+    seconds = sum(seen.seconds for seen in got.observations)
+    before = tuple(seen._replace(began=seen.began - seconds) for seen in got.observations)
+    said = tuple(one._replace(moment=one.moment - seconds) for one in got.transcript)
     targets = [one for one in reports if not one.is_domain] or reports[:1]
     first = targets[0]
     return [
         one._replace(
-            observations=(*got.observations, *one.observations),
-            transcript=(*got.transcript, *one.transcript) if one is first else one.transcript,
+            observations=(*before, *one.observations),
+            transcript=(*said, *one.transcript) if one is first else one.transcript,
         )
         if any(one is target for target in targets)
         else one
