@@ -1,4 +1,4 @@
-"""Why a server said no, where its reply leaves no doubt: a wrong cause is worse than none.
+"""Why a server refused, if its reply leaves no doubt: a wrong cause is worse than none.
 
 How a reply is read
 -------------------
@@ -25,10 +25,8 @@ Loaded on a failure only.
 
 from __future__ import annotations
 
-from check_smtp_health.config.parsers import TOKEN_MECHANISMS
 from check_smtp_health.judge.cause_table import CAUSES, KINDS, LISTS, ROWS, SAYS_NOTHING, STATUSES
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.stages import TOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +118,7 @@ def diagnose(
 ) -> Diagnosis | None:
     """Return the cause of a failure or finding of a stage, or, without one, of a policy."""
     stage = "" if seen is None else seen.stage
-    if stage == TOKEN:
+    if stage == "token":
         return None  # causes and advice are about mail servers
     said = problem.said.decode("utf-8", "replace")
     code = int(said[:3]) if said[:3].isascii() and said[:3].isdigit() else 0
@@ -134,6 +132,8 @@ def diagnose(
 
 def _is_by_token(stage: str, settings: Settings) -> bool:
     """Whether the login of that stage is by an access token."""
+    from check_smtp_health.config.parsers import TOKEN_MECHANISMS
+
     roundtrip = settings.roundtrip
     if stage == "delivery" and roundtrip is not None:
         return roundtrip.oauth is not None or all(

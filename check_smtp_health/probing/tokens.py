@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.driver import Deadline
     from check_smtp_health.report import Report
 
-    Probing = Callable[[ProbePlan, Deadline, Sequence[Signals]], list[Report]]
+    Probing = Callable[[ProbePlan], list[Report]]
 
 LOGIN, MESSAGE = "auth", "data"
 """The first stage that needs the token for AUTH, and the first in vain without the mailbox's."""
@@ -39,8 +39,7 @@ def probe_all(
     if got.failure is not None and got.failure.kind == "interrupted":
         labels = [bracketed(host.given) if endpoint.has_several else "" for host in endpoint.hosts]
         return [got._replace(host=host, label=label) for host, label in zip(endpoint.hosts, labels)]
-    reports = probing(_with_tokens(plan), deadline, signals)
-    return _told(reports, got)
+    return _told(probing(_with_tokens(plan)), got)
 
 
 def _with_tokens(plan: ProbePlan) -> ProbePlan:
