@@ -29,7 +29,7 @@ WHY = base64.b64encode(b'{"status":"invalid_token","scope":"mail.send"}')
 
 GREETED = (BANNER, EHLO, b"250-mx.example\r\n250 AUTH PLAIN XOAUTH2 OAUTHBEARER\r\n")
 ASKED = (*GREETED, Expect(b"AUTH OAUTHBEARER " + OAUTHBEARER + b"\r\n"))
-YES_AFTER_NO = "a yes after the reason of a refusal (status invalid_token, scope mail.send)"
+YES_AFTER_NO = "success after the reason of a refusal (status invalid_token, scope mail.send)"
 
 
 def test_config_and_sasl_mean_the_same() -> None:

@@ -181,7 +181,7 @@ class ImapSession(Reader):
             fault.problem = refusal(name, others, "" if login is None else login.why)
             raise
         if login is not None and login.why:
-            raise Violation(f"a yes after the reason of a refusal ({login.why})", self.last)
+            raise Violation(f"success after the reason of a refusal ({login.why})", self.last)
         yield from self._learn(reply)
 
     def _mechanism(self, offered: list[str]) -> Mechanism | None:

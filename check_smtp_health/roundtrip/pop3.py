@@ -205,7 +205,7 @@ class Pop3(Reader):
             fault.problem = refusal(mechanism.name, self._others(fault, mechanisms), login.why)
             raise
         if login.why:
-            raise Violation(f"a yes after the reason of a refusal ({login.why})", self.last)
+            raise Violation(f"success after the reason of a refusal ({login.why})", self.last)
 
     def _mechanism(self, offered: list[str], *, has_user: bool) -> Mechanism | None:
         """Return the mechanism to log in by, None for the commands USER and PASS.

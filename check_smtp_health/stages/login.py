@@ -132,7 +132,7 @@ def _login(state: ProbeState) -> StageRun:
             raise Rejected(problem, reply.raw, reply.code)
         require_code(reply, 235)
         if why:
-            raise Violation(f"a yes after the reason of a refusal ({why})", reply.raw)
+            raise Violation(f"success after the reason of a refusal ({why})", reply.raw)
     except PeerFault as fault:
         fault.subject = mechanism.name
         raise
