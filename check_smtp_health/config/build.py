@@ -57,6 +57,7 @@ _AFTER_BANNER = (
 
 _NEED_MAILBOX = (
     *("mailbox-pass-file", "reply", "clean", "delivery-timeout", "require-auth-results"),
+    "verify-message",
 )
 
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
@@ -343,6 +344,7 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
         password=_mailbox_password(password),
         clean=_clean(options, mailboxes),
         takes_replies=_takes_replies(options),
+        verifies=bool(options.count("verify-message")),
     )
 
 
@@ -368,9 +370,10 @@ def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, .
 
 
 def _takes_replies(options: Options) -> bool:
-    if options.count("reply") and options.count("require-auth-results"):
-        # What is said of an answer is said of whoever wrote it.
-        raise UsageFault("require-auth-results", "cannot be combined with --reply")
+    for option in ("require-auth-results", "verify-message") if options.count("reply") else ():
+        if options.count(option):
+            # What is said of an answer is said of whoever wrote it.
+            raise UsageFault(option, "cannot be combined with --reply")
     return bool(options.count("reply"))
 
 

@@ -118,6 +118,8 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     elif delivery is not None:
         yield Close()
         yield from walk.through(delivery, since=ended)
+    if state.delivery is not None and any(one.scope == "message" for one in plan.policies):
+        policies = yield from _of_message(plan, state, policies)
     tls = state.connection.tls.facts() if state.connection.tls is not None else None
     address = state.connection.address
     report = Report(
@@ -158,6 +160,20 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 
     results = yield from together(result(policy, state, state.settings) for policy in policies)
     return tuple(one for one in results if one is not None)
+
+
+def _of_message(
+    plan: ProbePlan, state: ProbeState, known: tuple[PolicyResult, ...]
+) -> TimedProcedure[tuple[PolicyResult, ...]]:
+    """Have the message judged that has come; for that there is as much time as for the session."""
+    from check_smtp_health.policy import of_message
+
+    judging = untimed(of_message(plan.policies, state, known))
+    outcome = yield Within(plan.settings.endpoint.timeout, [judging])
+    (found,) = outcome.value
+    if isinstance(found, SessionFault):
+        raise found
+    return tuple(found)
 
 
 def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:

@@ -1,0 +1,389 @@
+"""The message that came, verified: signed well and badly, changed, forwarded, hostile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from tests import plugin
+from tests.plugin import Outcome
+from tests.servers.inbox import Inbox
+from tests.servers.mail_signer import key, split
+from tests.servers.name_server import SILENCE, Answer, NameServer, records
+from tests.servers.scripted import Expect, Message, ScriptedServer
+
+SENDING = (
+    b"220 mx.b.test ESMTP\r\n",
+    Expect(b"HELO"),
+    b"250 mx.b.test\r\n",
+    Expect(b"MAIL FROM:<monitor@a.test>\r\n"),
+    b"250 ok\r\n",
+    Expect(b"RCPT TO:<box@b.test>\r\n"),
+    b"250 ok\r\n",
+    Expect(b"DATA\r\n"),
+    b"354 go\r\n",
+    Message(),
+    b"250 ok\r\n",
+    Expect(b"QUIT"),
+    b"221 bye\r\n",
+)
+
+Zone = Mapping[tuple[str, str], Answer]
+Change = Callable[[bytes], bytes]
+
+
+def text(*strings: str) -> Answer:
+    """Answer with a TXT record each."""
+    return records(*(f"TXT {split(one)}" for one in strings))
+
+
+GOOD: Zone = {
+    ("a.test", "TXT"): text("v=spf1 ip4:192.0.2.0/28 -all"),
+    ("_dmarc.a.test", "TXT"): text("v=DMARC1; p=reject"),
+    ("s1._domainkey.a.test", "TXT"): text(key("good").record),
+    ("e1._domainkey.a.test", "TXT"): text(key("ed", 0).record),
+}
+
+OUT = "out.a.test (out.a.test [192.0.2.9])"
+
+
+def trace(client: str = OUT, path: str = "monitor@a.test", more: str = "") -> bytes:
+    """Return what the receiving server writes on top."""
+    return (
+        f"Return-Path: <{path}>\r\n{more}"
+        f"Received: from {client}\r\n\tby mx.b.test (Postfix) with ESMTPS id 1\r\n"
+        f"\tfor <box@b.test>; {formatdate()}\r\n"
+    ).encode()
+
+
+def signed(message: bytes) -> bytes:
+    return key("good").signed(message, "a.test")
+
+
+def received(message: bytes) -> bytes:
+    return trace() + signed(message)
+
+
+def run(zone: Zone, change: Change, *arguments: str, scheme: str = "imap") -> Outcome:
+    capabilities = "IMAP4rev1 AUTH=PLAIN UIDPLUS" if scheme == "imap" else "USER,TOP,UIDL"
+    with (
+        NameServer(dict(zone)).running() as names,
+        ScriptedServer(SENDING).running() as smtp,
+        Inbox(smtp, scheme, capabilities, changed=change).running() as inbox,
+    ):
+        done = plugin.run(
+            *plugin.at(smtp.port),
+            *("-f", "monitor@a.test", "--rcpt", "box@b.test", "--deliver", "--auth-insecure"),
+            *("--mailbox", f"{scheme}://me@127.0.0.1:{inbox.port}", "--verify-message"),
+            *("--nameserver", names.nameserver, "-t", "5", "--delivery-timeout", "5", *arguments),
+            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret"},
+        )
+    assert (smtp.faults, done.stderr) == ([], "")
+    assert inbox.is_deleted
+    return done
+
+
+def answer(zone: Zone, change: Change, *arguments: str, **others: str) -> tuple[int, str]:
+    """Return the exit code, and what the status line says of the message."""
+    done = run(zone, change, *arguments, **others)
+    line = done.line.replace(", cause: unauthenticated", "")
+    said = line.partition(" - 127.0.0.1:")[2].partition(" ")[2]
+    begin = r"answered in # s \(slowest: \w+ # s\), (.*), 1 recipient accepted"
+    return done.code, re.sub(begin, r"\1", said.replace(", delivered to INBOX after # s", ""))
+
+
+@pytest.mark.parametrize("scheme", ["imap", "pop3"])
+def test_all_is_well(scheme: str) -> None:
+    done = run(GOOD, received, "-v", scheme=scheme)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("verify-message")]
+    assert (done.code, lines) == (
+        0,
+        [
+            "verify-message [OK] DKIM signature s1._domainkey.a.test holds",
+            "verify-message [OK] SPF of a.test (the envelope sender) authorises 192.0.2.9",
+            "verify-message [OK] DMARC of a.test (reject): aligned are DKIM of a.test and SPF of "
+            "a.test",
+        ],
+    )
+    assert ", DKIM, SPF, DMARC verified" in done.line
+
+
+NOBODY = b"-- \r\nBrought to you by a list\r\n"
+
+RSA_NAME = "s1._domainkey.a.test"
+NOT_SPF = "verify-message: SPF of a.test (the envelope sender) does not authorise"
+NEITHER = (
+    "also verify-message: neither DKIM nor SPF is aligned with From a.test, DMARC fails (reject)"
+)
+
+
+def with_key(record: str | None, **others: Answer) -> Zone:
+    """Return the zone with another key, or none, and with other answers of a.test."""
+    zone = {**GOOD, ("s1._domainkey.a.test", "TXT"): text(record or "")}
+    if record is None:
+        del zone["s1._domainkey.a.test", "TXT"]
+    zone.update({(f"{name}.test", "TXT"): said for name, said in others.items()})
+    return zone
+
+
+def published(**records: str) -> Zone:
+    """Return the zone with other records: of ``a`` SPF, of ``_dmarc`` DMARC."""
+    names = {"spf": "a.test", "dmarc": "_dmarc.a.test"}
+    return {**GOOD, **{(names.get(name, name), "TXT"): text(one) for name, one in records.items()}}
+
+
+def as_signed(**options: Any) -> Change:
+    """Return what a signer makes of a message, by these options of dkimpy."""
+    return lambda message: trace() + key("good").signed(message, "a.test", **options)
+
+
+def edited(before: bytes, after: bytes) -> Change:
+    """Return what somebody makes of the message once it has been signed and received."""
+
+    def change(message: bytes) -> bytes:
+        whole = received(message)
+        assert before in whole
+        return whole.replace(before, after, 1)
+
+    return change
+
+
+def doubly(message: bytes) -> bytes:
+    return trace() + key("ed", 0).signed(signed(message), "a.test", "e1")
+
+
+ROWS: dict[str, tuple[Zone, Change, int, str]] = {
+    "Ed25519 beside RSA": (GOOD, doubly, 0, "DKIM, SPF, DMARC verified"),
+    "not signed": (
+        GOOD,
+        lambda message: trace() + message,
+        1,
+        "verify-message: the message has no DKIM signature",
+    ),
+    "no key": (
+        with_key(None),
+        received,
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: there is no key at {RSA_NAME}",
+    ),
+    "a key that is revoked": (
+        with_key("v=DKIM1; p="),
+        received,
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the key at {RSA_NAME} is revoked",
+    ),
+    "another key": (
+        with_key(key("other").record),
+        received,
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: it was made with another key than the one "
+        "that is published",
+    ),
+    "a key of another kind": (
+        with_key(key("ed", 0).record),
+        received,
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the key at {RSA_NAME} is for another "
+        "algorithm than rsa-sha256",
+    ),
+    "a key not for subdomains": (
+        with_key(key("good").record + "; t=s"),
+        as_signed(identity=b"me@x.a.test"),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the key at {RSA_NAME} is not for subdomains "
+        "(t=s)",
+    ),
+    "two records, one of which fits": (
+        {**GOOD, ("s1._domainkey.a.test", "TXT"): text(key("other").record, key("good").record)},
+        received,
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "a footer": (
+        GOOD,
+        lambda message: received(message) + NOBODY,
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
+        "another",
+    ),
+    "a footer that was allowed": (
+        GOOD,
+        lambda message: as_signed(length=True)(message) + NOBODY,
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "a body that was cut": (
+        GOOD,
+        lambda message: as_signed(length=True)(message)[:-20],
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
+        "another",
+    ),
+    "another subject": (
+        GOOD,
+        edited(b"Subject: ", b"Subject: [list] "),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way: the key is right",
+    ),
+    "another subject, and a footer": (
+        GOOD,
+        lambda message: edited(b"Subject: ", b"Subject: [list] ")(message) + NOBODY,
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way, and the body, too: the key is right",
+    ),
+    "another From": (
+        GOOD,
+        edited(b"From: <monitor@a.test>", b"From: <monitor@c.test>"),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way: the key is right, also verify-message: c.test has no DMARC record that applies",
+    ),
+    "SPF of another address": (
+        published(spf="v=spf1 ip4:192.0.2.7 -all"),
+        received,
+        1,
+        f"{NOT_SPF} 192.0.2.9: fail by '-all' of a.test",
+    ),
+    "no SPF": (
+        published(spf="another"),
+        received,
+        1,
+        "verify-message: SPF for 192.0.2.9: none, a.test has no SPF record",
+    ),
+    "neither": (
+        {**published(spf="v=spf1 ~all"), ("s1._domainkey.a.test", "TXT"): text("p=")},
+        received,
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the key at {RSA_NAME} is revoked, also "
+        f"{NOT_SPF} 192.0.2.9: softfail by '~all' of a.test, {NEITHER}",
+    ),
+    "forwarded": (
+        GOOD,
+        lambda message: trace("f.test (f.test [198.51.100.1])") + signed(message),
+        1,
+        f"{NOT_SPF} 198.51.100.1: fail by '-all' of a.test",
+    ),
+    "forwarded by SRS": (
+        {**GOOD, ("f.test", "TXT"): text("v=spf1 ip4:198.51.100.1 -all")},
+        lambda message: (
+            trace("f.test (f.test [198.51.100.1])", "SRS0=x=y=a.test=me@f.test") + signed(message)
+        ),
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "signed by somebody else": (
+        {**GOOD, ("s1._domainkey.c.test", "TXT"): text(key("good").record)},
+        lambda message: (
+            trace("f.test (f.test [198.51.100.1])", "me@c.test")
+            + key("good").signed(message, "c.test")
+        ),
+        1,
+        "verify-message: SPF for 198.51.100.1: none, c.test has no SPF record, " + NEITHER,
+    ),
+    "signed by the domain above": (
+        {
+            **published(dmarc="v=DMARC1; p=reject; adkim=r"),
+            ("x.a.test", "TXT"): text("v=spf1 ip4:192.0.2.9 -all"),
+        },
+        lambda message: trace(path="me@x.a.test") + signed(message),
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "strict, and only the domain below": (
+        {
+            **published(dmarc="v=DMARC1; p=reject; aspf=s; adkim=s"),
+            ("x.a.test", "TXT"): text("v=spf1 ip4:192.0.2.9 -all"),
+            ("s1._domainkey.x.a.test", "TXT"): text(key("good").record),
+        },
+        lambda message: trace(path="me@x.a.test") + key("good").signed(message, "x.a.test"),
+        1,
+        NEITHER.removeprefix("also "),
+    ),
+    "the null reverse-path": (
+        {**GOOD, ("out.a.test", "TXT"): text("v=spf1 ip4:192.0.2.9 -all")},
+        lambda message: trace(path="") + signed(message),
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "no DMARC": (
+        published(dmarc="another"),
+        received,
+        1,
+        "verify-message: a.test has no DMARC record that applies",
+    ),
+    "nobody knows where it came from": (
+        GOOD,
+        lambda message: trace("out (localhost [127.0.0.1])") + signed(message),
+        0,
+        "DKIM, DMARC verified, also verify-message: SPF was not evaluated: no Received field of "
+        "the receiving server names a public address",
+    ),
+    "nobody knows, and no signature": (
+        GOOD,
+        lambda message: trace("out (localhost [127.0.0.1])") + message,
+        1,
+        "verify-message: the message has no DKIM signature, also verify-message: whether DMARC of "
+        "a.test passes is not known, also verify-message: SPF was not evaluated: no Received "
+        "field of the receiving server names a public address",
+    ),
+    "several authors": (
+        GOOD,
+        edited(b"From: <monitor@a.test>", b"From: <monitor@a.test>, <x@c.test>"),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way: the key is right, also verify-message: From names several domains, so that DMARC "
+        "does not apply",
+    ),
+    "a receiver of another opinion": (
+        GOOD,
+        lambda message: (
+            trace(more="Authentication-Results: mx.b.test; dkim=fail; spf=pass\r\n")
+            + signed(message)
+        ),
+        0,
+        "DKIM, SPF, DMARC verified, also verify-message: the receiving server says dkim=fail, but "
+        "here it passes",
+    ),
+    "a signature that is expired": (
+        GOOD,
+        lambda message: trace() + signed(message).replace(b" t=", b" x=1000000000; t=", 1),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: had expired when the message came (x=)",
+    ),
+    "a signature by SHA-1": (
+        GOOD,
+        as_signed(signature_algorithm=b"rsa-sha1"),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: is by rsa-sha1, which does not count",
+    ),
+}
+
+
+def test_a_name_server_that_is_silent() -> None:
+    zone = {**GOOD, ("s1._domainkey.a.test", "TXT"): SILENCE}
+    assert answer(zone, received, "-t", "1") == (
+        3,
+        f"verify-message: DKIM signature {RSA_NAME}: TXT of {RSA_NAME}: no answer within 1 s",
+    )
+
+
+def test_an_answer_cannot_be_verified() -> None:
+    done = plugin.run(
+        *("-H", "mx.test", "--rcpt", "a@x", "--deliver", "--mailbox", "imap://me@x"),
+        *("--reply", "--verify-message"),
+        environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret"},
+    )
+    said = "SMTP UNKNOWN - --verify-message: cannot be combined with --reply\n"
+    assert (done.code, done.stdout, done.stderr) == (3, said, "")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_verdicts(name: str) -> None:
+    zone, change, code, said = ROWS[name]
+    assert answer(zone, change) == (code, said)
