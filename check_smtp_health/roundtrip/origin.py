@@ -88,8 +88,10 @@ def of(read: Fields) -> Origin:
                 continue
             if doubtful:
                 break
-            problem = f"the Received field of {printable(one.by, 80)} names no address"
-            return Origin(None, problem=problem)
+            where = (
+                f"the Received field of {printable(one.by, 80)}" if one.by else "a Received field"
+            )
+            return Origin(None, problem=f"{where} names no address")
         if any(one.address in network for network in INSIDE):
             continue
         doubtful.append(one)
@@ -137,7 +139,8 @@ def _handovers(read: Fields) -> Iterator[_Handover]:
         words = "".join(text for text, is_comment in texts if not is_comment).split()[1:]
         comments = [text for text, is_comment in texts if is_comment]
         said = [*filter(None, map(_HELO.search, comments))]
-        helo = said[0][1] if said else (*words, "")[0].strip("[]")
+        first = (*words, "")[0].strip("[]")
+        helo = said[0][1] if said else first
         names = [match[1] for match in map(_NAME.match, comments) if match]
         envelope = _ENVELOPE.search(value)
         yield _Handover(
@@ -145,7 +148,7 @@ def _handovers(read: Fields) -> Iterator[_Handover]:
             trace.by,
             helo,
             _address(words, comments),
-            any(header.is_of_one_site(name, trace.by) for name in (helo, *names[:1])),
+            any(header.is_of_one_site(name, trace.by) for name in (first, helo, *names[:1])),
             envelope[1] if envelope else None,
         )
 
