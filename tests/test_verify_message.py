@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,26 +70,37 @@ def received(message: bytes) -> bytes:
     return trace() + signed(message)
 
 
-def run(zone: Zone, change: Change, *arguments: str, scheme: str = "imap") -> Outcome:
+def run(
+    zone: Zone,
+    change: Change,
+    *arguments: str,
+    scheme: str = "imap",
+    password: str = "s3cret",
+    prefix: tuple[str, ...] = (),
+    refusal: Sequence[str] = (),
+) -> Outcome:
     capabilities = "IMAP4rev1 AUTH=PLAIN UIDPLUS" if scheme == "imap" else "USER,TOP,UIDL"
     with (
         NameServer(dict(zone)).running() as names,
         ScriptedServer(SENDING).running() as smtp,
-        Inbox(smtp, scheme, capabilities, changed=change).running() as inbox,
+        Inbox(
+            smtp, scheme, capabilities, changed=change, withheld=list(refusal)
+        ).running() as inbox,
     ):
         done = plugin.run(
             *plugin.at(smtp.port),
             *("-f", "monitor@a.test", "--rcpt", "box@b.test", "--deliver", "--auth-insecure"),
             *("--mailbox", f"{scheme}://me@127.0.0.1:{inbox.port}", "--verify-message"),
             *("--nameserver", names.nameserver, "-t", "5", "--delivery-timeout", "5", *arguments),
-            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret"},
+            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": password},
+            prefix=prefix,
         )
     assert (smtp.faults, done.stderr) == ([], "")
     assert inbox.is_deleted
     return done
 
 
-def answer(zone: Zone, change: Change, *arguments: str, **others: str) -> tuple[int, str]:
+def answer(zone: Zone, change: Change, *arguments: str, **others: Any) -> tuple[int, str]:
     """Return the exit code, and what the status line says of the message."""
     done = run(zone, change, *arguments, **others)
     line = done.line.replace(", cause: unauthenticated", "")
@@ -387,3 +400,201 @@ def test_an_answer_cannot_be_verified() -> None:
 def test_verdicts(name: str) -> None:
     zone, change, code, said = ROWS[name]
     assert answer(zone, change) == (code, said)
+
+
+# What somebody else may have made of the message, to harm whoever reads it.
+
+
+def below(fields: bytes) -> Change:
+    """Put fields below ours."""
+    return lambda message: (
+        trace() + signed(message).replace(b"\r\n\r\n", b"\r\n" + fields + b"\r\n", 1)
+    )
+
+
+def with_body(body: bytes) -> Change:
+    """Return a message with that body, which its signature is not for."""
+    return lambda message: received(message).partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + body
+
+
+SIGNATURE = b"DKIM-Signature: v=1; a=rsa-sha256; d=x%d.test; s=s; h=from; bh=YQ==; b=YQ==\r\n"
+
+HOSTILE: dict[str, tuple[Change, int, str]] = {
+    "10,000 signatures": (
+        below(b"".join(SIGNATURE % number for number in range(10_000))),
+        3,
+        "verify-message: the message was not verified: its header has more than 64 KiB",
+    ),
+    "500 signatures": (
+        below(b"".join(SIGNATURE % number for number in range(500))),
+        1,
+        ", also ".join(
+            f"verify-message: DKIM signature s._domainkey.x{number}.test: there is no key at "
+            f"s._domainkey.x{number}.test"
+            for number in range(9)
+        )
+        + ", also verify-message: of 501 DKIM signatures only the first 10 were verified",
+    ),
+    "3,000 signatures that are none": (
+        below(b"DKIM-Signature:;\r\n" * 3000),
+        1,
+        ", also ".join(
+            f"verify-message: DKIM signature {number}: names no key that can be looked up"
+            for number in range(2, 11)
+        )
+        + ", also verify-message: of 3001 DKIM signatures only the first 10 were verified",
+    ),
+    "a header without end": (
+        below(b"X: y\r\n" * 20_000),
+        3,
+        "verify-message: the message was not verified: its header has more than 64 KiB",
+    ),
+    "2 MiB": (
+        with_body(b"x" * 70 + b"\r\n" + (b"y" * 70 + b"\r\n") * 30_000),
+        3,
+        "verify-message: the message was not verified: it has more than 1024 KiB",
+    ),
+    "blanks without end": (
+        with_body(b" " * 1_000_000),
+        3,
+        f"verify-message: DKIM signature {RSA_NAME}: to verify it takes too long",
+    ),
+    "lines without end": (
+        with_body(b"\n" * 1_000_000),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
+        "another",
+    ),
+    "a tag without end": (
+        lambda message: (
+            trace() + signed(message).replace(b" b=", b" b" + b"\r\n " * 3000 + b"=", 1)
+        ),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way: the key is right",
+    ),
+    "bytes of no charset": (
+        below(b"".join(b"X-%d: \xff\xfe\x80\x00\x1b[31m\r\n" % number for number in range(500))),
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "lines that are no fields": (
+        below(b"no field\r\n: nothing\r\n\xff: y\r\n"),
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "9,000 authors": (
+        below(b"From: " + b"<a@b>,\r\n " * 6_000 + b"<c@d>\r\n"),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way: the key is right, also verify-message: From names several domains, so that DMARC "
+        "does not apply",
+    ),
+    "an author in comments without end": (
+        below(b"From: " + b"(" * 50_000 + b"\r\n"),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way: the key is right",
+    ),
+    "an author in quotes without end": (
+        below(b"From: " + b'"\\' * 25_000 + b"\r\n"),
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
+        "way: the key is right",
+    ),
+    "a hop in comments without end": (
+        lambda message: trace("a (" + "(" * 50_000) + signed(message),
+        0,
+        "DKIM, DMARC verified, also verify-message: SPF was not evaluated: a Received field names "
+        "no address",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_messages(name: str, tmp_path: Path) -> None:
+    change, code, said = HOSTILE[name]
+    peak = tmp_path / "peak"
+    done = answer(GOOD, change, prefix=plugin.measuring(peak))
+    assert done == (code, said)
+    assert int(peak.read_text()) < 64 * 1024
+
+
+def test_secrets_are_masked() -> None:
+    """They are in what we look up and show: whoever has the password may put it anywhere."""
+    secret = "sesame-open-sesame"
+
+    def change(message: bytes) -> bytes:
+        field = SIGNATURE.replace(b"x%d", secret.encode()).replace(b"rsa-sha256", b"%s")
+        fields = (
+            field % b"rsa-sha256",
+            field % secret.encode(),
+            b"X: " + secret.encode() + b"\r\n",
+        )
+        client = f"{secret}.test ({secret}.test [192.0.2.9])"
+        return trace(client, f"me@{secret}.test") + b"".join(fields) + signed(message)
+
+    for arguments in ((), ("-vvv",), ("--output-format", "json")):
+        done = run(GOOD, change, *arguments, password=secret)
+        assert done.code == 1
+        assert secret not in done.stdout
+        assert "s._domainkey.***.test" in done.stdout
+
+
+def test_the_json_object_has_all() -> None:
+    done = run(GOOD, lambda message: received(message) + NOBODY, "--output-format", "json")
+    ((target,), code) = json.loads(done.stdout)["targets"], done.code
+    verdict = target["verdicts"][0]
+    assert (code, verdict["name"], verdict["held"]) == (1, "verify-message", "")
+    assert [(one["kind"], one["problem"]) for one in verdict["findings"]] == [
+        (
+            "unauthenticated",
+            f"DKIM signature {RSA_NAME}: the body was changed on the way: its hash is another",
+        )
+    ]
+    assert verdict["notes"] == [
+        "SPF of a.test (the envelope sender) authorises 192.0.2.9",
+        "DMARC of a.test (reject): aligned are SPF of a.test",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [
+        ("dns", "dnspython"),
+        ("dkim", "dkimpy"),
+        ("nacl", "PyNaCl"),
+        ("cryptography", "cryptography"),
+    ],
+)
+def test_a_package_that_is_missing(tmp_path: Path, module: str, package: str) -> None:
+    (tmp_path / f"{module}.py").write_text("raise ImportError('not here')")
+    done = plugin.run(
+        *("-H", "127.0.0.1", "-p", "1", "--rcpt", "a@x", "--deliver", "--auth-insecure"),
+        *("--mailbox", "imap://me@x", "--verify-message"),
+        environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret", "PYTHONPATH": str(tmp_path)},
+    )
+    extra = "dns" if module == "dns" else "dkim"
+    said = (
+        f"SMTP UNKNOWN - --verify-message: needs the package {package}: "
+        f"pip install 'check-smtp-health[{extra}]'\n"
+    )
+    assert (done.code, done.stdout, done.stderr) == (3, said, "")
+
+
+REFUSED = "verify-message: the message was not verified: "
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reply", "said"),
+    [
+        ("imap", "NO not today", "UID FETCH refused"),
+        ("imap", "", "connection closed by the server"),
+        ("pop3", "-ERR not today", "RETR refused"),
+        ("pop3", "", "connection closed by the server"),
+    ],
+)
+def test_a_message_that_is_not_handed_out(scheme: str, reply: str, said: str) -> None:
+    """It has been seen, and is deleted: only what it is like is not known."""
+    done = answer(GOOD, received, scheme=scheme, refusal=[reply])
+    assert done == (3, REFUSED + said)

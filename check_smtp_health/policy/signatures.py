@@ -213,7 +213,7 @@ def _computed(
     """Return the problems of each signature with each key, in JSON; None if it takes too long."""
 
     def compute() -> bytes:
-        whole = re.sub(rb"\r?\n", b"\r\n", body)
+        whole = body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         found = {
             number: [problem(head, whole, number, key.encode("latin-1")) for key in keys]
             for number, keys in tried.items()

@@ -45,13 +45,12 @@ INSIDE = tuple(
 """Networks that nobody is in to whom mail comes from elsewhere (RFC 6890). Those for documentation
 are left out: what they stand for in an example is public."""
 
-_PIECES = re.compile(r"\\.|[()]|[^\\()]+", re.DOTALL)
+_PIECES = re.compile(r'\\.|["()]|[^\\"()]+', re.DOTALL)
 _BRACKETED = re.compile(r"(?<!=)\[(?:IPv6:)?([0-9A-F:.]{2,45})(?:%[^\]]{0,40})?\]", re.IGNORECASE)
 _BARE = re.compile(r"\s*([0-9A-F:.]{2,45})\s*\Z", re.IGNORECASE)
 _HELO = re.compile(r"\bhelo[= ]\[?([^\s\])]+)", re.IGNORECASE)
 _NAME = re.compile(r"\s*([^\s\[\]]+)\s*\[")
 _ENVELOPE = re.compile(r"\benvelope-from\s*<([^<>\s]*)>", re.IGNORECASE)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 class Origin(NamedTuple):
@@ -116,7 +115,7 @@ def authors(read: Fields) -> tuple[str, ...]:
     """Return the domains of the authors, as DNS has them, each once."""
     domains: dict[str, None] = {}
     for value in header.values(read, "From"):
-        pieces = _pieces(_QUOTED.sub("", value), ())
+        pieces = _pieces(value, ())
         text = "".join(text for text, is_comment in pieces if not is_comment)
         marked = re.findall(r"<([^<>]*)>", text) or [text]
         for one in marked:
@@ -154,10 +153,16 @@ def _handovers(read: Fields) -> Iterator[_Handover]:
 
 
 def _pieces(value: str, ends: tuple[str, ...]) -> list[tuple[str, bool]]:
-    """Return the texts in and outside of comments, up to one of these words outside of them."""
+    """Return the texts in and outside of comments, up to one of these words outside of them.
+
+    What is quoted is left out: a name, in which there may be anything.
+    """
     found: list[tuple[list[str], bool]] = []
-    depth = 0
+    depth, is_quoted = 0, False
     for piece in _PIECES.findall(value):
+        if not depth and (piece == '"' or is_quoted):
+            is_quoted ^= piece == '"'
+            continue
         depth += (piece == "(") - (piece == ")" and depth > 0)
         if piece == "(" and depth == 1:
             found.append(([], True))

@@ -26,8 +26,9 @@ class Inbox:
     that is empty ends the connection instead, and the last one lasts where ``lasts`` is so.
     ``search`` replaces the reply to a search by header; the message ``comes_after`` some seconds.
     ``delay`` is the least number of seconds between two logins, counted from the last one
-    (``late`` is what is said to those who come too early). What lies in it is the message as it was
-    ``changed`` on its way.
+    (``late`` is what is said to those who come too early). What lies in it is the message as it
+    was ``changed`` on its way; ``withheld`` are replies, as in ``refusals``, to whoever wants it
+    whole.
     """
 
     smtp: ScriptedServer
@@ -44,6 +45,7 @@ class Inbox:
     drops_fields: bool = False
     foreign: bytes = b""
     changed: Callable[[bytes], bytes] = bytes
+    withheld: list[str] = field(default_factory=list)
     address: str = "127.0.0.1"
     port: int = 0
     commands: list[str] = field(default_factory=list)
@@ -97,7 +99,7 @@ class Inbox:
 
     def refusal(self, command: str) -> str | None:
         """Return what comes instead of what was asked for, None where it is granted."""
-        said = self.refusals.get(command, [])
+        said = self.withheld if command == "whole" else self.refusals.get(command, [])
         if not said:
             return None
         return said[0] if self.lasts else said.pop(0)
@@ -137,7 +139,7 @@ class _Imap(_Session):
             if verb == "AUTHENTICATE":
                 self.say("+ ")
                 self.line()
-            said = self.inbox.refusal(verb)
+            said = self.inbox.refusal("whole" if "BODY.PEEK[]" in command else verb)
             if said == "":
                 return
             if said is not None:
@@ -197,7 +199,7 @@ class _Pop3(_Session):
             command = self.line()
             self.inbox.commands.append(command)
             verb = command.split()[0]
-            said = self.inbox.refusal(verb)
+            said = self.inbox.refusal("whole" if verb == "RETR" else verb)
             if said == "":
                 return
             if said is not None:
