@@ -9,11 +9,13 @@ FUZZ_LONGEST ?= 60
 RANDOM_SERVERS ?= 1000
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+# What the tests need does for the demo, too; without it, seconds must be enough.
+DEMO = $(if $(wildcard $(READY)),$(VENV),$(VENV)-demo)
 
 .PHONY: help demo test faults lint format fuzz audit bench contrib picture screenshots package clean
 
 help:
-	@echo 'make demo              check an embedded mail server, and two broken ones'
+	@echo 'make demo              check small built-in mail servers, healthy and broken ones'
 	@echo 'make demo HOST=name    check that host'
 	@echo 'make test              all tests, against real servers where they can be had'
 	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
@@ -28,8 +30,8 @@ help:
 	@echo 'make package           source archive, wheel, single file and .deb, in $(DIST)'
 	@echo 'make clean             remove what the others made'
 
-demo: $(READY)
-	@$(BIN)/python -m tests.demo $(HOST)
+demo: $(DEMO)/.demo
+	@$(DEMO)/bin/python -m tests.demo $(HOST)
 
 test: $(READY)
 	@tests/servers/install
@@ -90,7 +92,7 @@ package: $(READY)
 	@ls $(DIST)
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(VENV)-audit $(VENV)-demo .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
 # Finding an editable install by a finder, and not by a path, would cost each start of Python 20 ms.
 $(READY): setup.cfg pyproject.toml tests/constraints.txt tests/covered.pth tests/install-scramp
@@ -99,4 +101,13 @@ $(READY): setup.cfg pyproject.toml tests/constraints.txt tests/covered.pth tests
 		--config-settings editable_mode=compat --editable '.[test]'
 	@cp tests/covered.pth "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	@tests/install-scramp $(BIN)/python
+	@touch $@
+
+$(VENV)-demo/.demo: tests/demo.txt tests/constraints.txt
+	@echo 'installing what the demo needs into $(VENV)-demo'
+	@$(PYTHON) -m venv $(VENV)-demo
+	@$(VENV)-demo/bin/pip install --quiet --disable-pip-version-check --requirement tests/demo.txt
+	@touch $@
+
+$(VENV)/.demo: $(READY)
 	@touch $@

@@ -28,4 +28,4 @@ The rooms, from the top floor down. Imports go down only: ``[tool.importlinter]`
     The leaves.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -21,12 +21,22 @@ def pytest_configure() -> None:
     forking.begin()
 
 
+ID_LIMIT = 60
+"""Characters of a parameter in the name of a test."""
+
 LONGEST = (
     *("test_packages.py", "test_catalogue.py", "test_delivery.py", "test_docs.py"),
     *("test_zones.py", "test_outage.py", "test_startup.py", "test_random_server.py"),
     "test_dane_as_postfix.py",
 )
 """Files that take longest, in this order: begun last, they would leave a worker without work."""
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test by the beginning of what is long: a log with ids of 10,000 lines is no use."""
+    if isinstance(val, (str, bytes)) and len(val) > ID_LIMIT:
+        return ascii(val[:ID_LIMIT])
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -39,6 +39,8 @@ from tests.servers.scripted import (
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+REFERENCE = (ROOT / "docs" / "reference.md").read_text()
+ENGINES = (ROOT / "docs" / "engines.md").read_text()
 NAGIOS = (ROOT / "contrib" / "nagios-commands.cfg").read_text()
 ICINGA = (ROOT / "contrib" / "icinga2-commands.conf").read_text()
 
@@ -192,6 +194,7 @@ def nagios_line(check: str, definitions: str) -> str:
     for number, argument in enumerate(arguments, 1):
         assert f"$ARG{number}$" in line
         line = line.replace(f"$ARG{number}$", argument)
+    line = re.sub(r"\$ARG\d\$", "", line)
     assert "$" not in line
     return line
 

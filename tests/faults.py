@@ -199,10 +199,10 @@ Results = Mapping[Behaviour, tuple[Result, Union[Answer, None]]]
 
 RIGHT = "yes"
 WRONG = {
-    "looks well": "looked well to it",
-    "looks ill": "are well and did not look so",
-    "another state": "had another state",
-    "had to be killed": "were too much for its deadline",
+    "looks well": "passed as OK",
+    "looks ill": "are fine but were reported as a problem",
+    "another state": "got another state",
+    "had to be killed": "outlasted its deadline",
 }
 """How check_smtp can be wrong, and how that is said of several rows."""
 
@@ -227,7 +227,7 @@ def total(results: Results) -> str:
     asked = right + sum(count[one] for one in WRONG)
     others = [f"{count[one]} {words}" for one, words in WRONG.items()]
     return (
-        f"check_smtp judged {right} of {asked} rightly. Of the others, {', '.join(others[:-1])}, "
+        f"check_smtp got {right} of {asked} right. Of the others, {', '.join(others[:-1])}, "
         f"and {others[-1]}. It has no option to ask about the remaining {len(results) - asked}."
     )
 
@@ -246,6 +246,8 @@ def document(results: Results) -> str:
 HEAD = """\
 # Faults: what servers and networks do wrong, and what is said of it
 
+What do this plugin and `check_smtp` say of servers and networks that are broken?
+
 `make faults` has both programs meet {rows} servers and networks, most of them broken, and writes
 this file; a test does so again and compares. Each has 1 s (`-t 1`; in some rows more), and is told
 `-F me.example`; with TLS check_smtp_health also gets `--sni mail.example.org`. `#` is a time or a
@@ -253,8 +255,8 @@ date, the port is always 25, and a long line is cut.
 
 **{total}**
 
-That is held against the [states](../README.md#states) of check_smtp_health, which gives them in all
-rows. Where check_smtp has no option that asks the same, the row does not count.
+Right means the [state](reference.md#states) that check_smtp_health gives, in every row. Where
+check_smtp has no option that asks the same, the row does not count.
 """
 
 

@@ -1,8 +1,9 @@
-"""Starts covered runs from a process that has coverage loaded, which costs twice what a run costs.
+"""Starts covered runs from a process that has coverage and the plugin loaded.
 
-For each run that process forks. What it forks has arguments, environment, folder and standard files
-of its own, starts coverage as ``covered.pth`` does, and goes through the console script to the end
-of the interpreter. Nothing of the plugin is loaded before.
+Loading them costs several times what most runs cost. For each run that process forks. What it forks
+has arguments, environment, folder and standard files of its own, starts coverage as ``covered.pth``
+does, and goes through the console script to the end of the interpreter. What a run loads, and in
+which order, is seen by those that are not covered: they begin with an interpreter of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import functools
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -82,8 +84,8 @@ _LOCK = threading.Lock()
 def _channel(_process: int) -> socket.socket:
     """Start the process that forks, one for each process of ours; return the way to it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    environment = {**os.environ}
-    environment.pop("COVERAGE_PROCESS_START", None)
+    environment = {**os.environ, "COVERED": os.environ["COVERAGE_PROCESS_START"]}
+    del environment["COVERAGE_PROCESS_START"]
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.forking"],
@@ -136,10 +138,17 @@ def main() -> None:
 
 
 def _warm_up() -> None:
-    """Load coverage, and have it look once at what each of its starts looks at anew."""
-    coverage = importlib.import_module("coverage").Coverage(data_file=None, config_file=False)
+    """Load coverage and the plugin, and note which lines are executed by that."""
+    coverage = importlib.import_module("coverage").Coverage(
+        config_file=os.environ["COVERED"], data_suffix=True
+    )
     coverage.start()
+    package = importlib.import_module("check_smtp_health")
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     coverage.stop()
+    coverage.save()
 
 
 def _watch(

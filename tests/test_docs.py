@@ -12,6 +12,7 @@ import pytest
 from check_smtp_health.config import option_table
 from tests import documented, needs
 from tests.documented import (
+    ENGINES,
     ICINGA,
     NAGIOS,
     README,
@@ -32,9 +33,24 @@ MULTIPLE = re.MULTILINE | re.DOTALL
 OTHERS = {"README.md", "causes.md", "faults.md", "install.md", "performance.md"}
 """The index, and what other tests hold to be true."""
 
+TOPICS = {"reference.md", "engines.md", "graphs.md", "certificates.md"}
+"""Pages to look something up in, which need not have a definition for each engine."""
+
 FILES = sorted((ROOT / "docs").glob("*.md"))
-TASKS = {f"docs/{path.name}": path.read_text() for path in FILES if path.name not in OTHERS}
-PAGES = {"README.md": README, **TASKS}
+TASKS = {
+    f"docs/{path.name}": path.read_text() for path in FILES if path.name not in OTHERS | TOPICS
+}
+PAGES = {
+    "README.md": README,
+    **{f"docs/{name}": (ROOT / "docs" / name).read_text() for name in sorted(TOPICS)},
+    **TASKS,
+}
+DEFINING = {
+    "README.md": README,
+    "docs/engines.md": ENGINES.partition("## More than one machine")[0],
+    **TASKS,
+}
+"""Pages whose definitions make up one configuration; tests/engines/test_zones.py has the rest."""
 
 LINES = [(page, line) for page, text in PAGES.items() for line in documented.shell_lines(text)]
 SAMPLES = [(page, *sample) for page, text in PAGES.items() for sample in documented.samples(text)]
@@ -53,7 +69,7 @@ object Host "mx.example.org" {
 	vars.mail_server = true
 }
 """
-"""What an Icinga has that the services of a page are put into."""
+"""The Icinga configuration into which the services of a page are put."""
 
 BESIDE = """
 define host {
@@ -73,7 +89,7 @@ define service {
   register            0
 }
 """
-"""Likewise a Nagios."""
+"""The same for Nagios."""
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +158,7 @@ def test_every_option_exists(page: str) -> None:
         for flag in ([word] if word.startswith("--") else [f"-{letter}" for letter in word[1:]])
     }
     assert flags - {flag for option in option_table.OPTIONS for flag in option.flags} == set()
-    assert {"-H", "-S"} <= flags
+    assert flags
 
 
 @pytest.mark.parametrize(("page", "check"), CHECKS)
@@ -155,7 +171,8 @@ def test_nagios_service(page: str, check: str, world: World) -> None:
 def test_commands_and_variables_that_are_named_exist(page: str) -> None:
     text = PAGES[page]
     defined = re.findall(r"^  command_name +(.*)$", NAGIOS, re.MULTILINE)
-    assert set(re.findall(r"\bcheck_(?!smtp_health)\w+_health\b", text)) <= set(defined)
+    named = re.findall(r"\bcheck_smtp_health_\w+|\bcheck_\w+_health\b", text)
+    assert set(named) <= {"check_smtp_health", *defined}
     commands = set(re.findall(r'^object CheckCommand "(.*)"', ICINGA, re.MULTILINE))
     theirs = set(re.findall(r'^object CheckCommand "(.*)"', text, re.MULTILINE))
     assert set(re.findall(r'check_command = "(smtp.*)"', text)) <= commands | theirs
@@ -163,18 +180,18 @@ def test_commands_and_variables_that_are_named_exist(page: str) -> None:
     assert set(re.findall(r"\bsmtp_health_\w+", text)) - commands - variables == set()
 
 
-@pytest.mark.parametrize("page", TASKS)
+@pytest.mark.parametrize("page", DEFINING)
 def test_icinga_takes_the_services(page: str, tmp_path: Path) -> None:
-    icinga = Icinga(tmp_path, "\n".join([LIBRARY, AROUND, *blocks("icinga2", TASKS[page])]))
+    icinga = Icinga(tmp_path, "\n".join([LIBRARY, AROUND, *blocks("icinga2", DEFINING[page])]))
     assert icinga.validate() == (
         0,
         "information/cli: Finished validating the configuration file(s).",
     )
 
 
-@pytest.mark.parametrize("page", TASKS)
+@pytest.mark.parametrize("page", DEFINING)
 def test_nagios_takes_the_services(page: str, tmp_path: Path) -> None:
-    objects = "\n".join([BESIDE, *blocks("nagios", TASKS[page])])
+    objects = "\n".join([BESIDE, *blocks("nagios", DEFINING[page])])
     assert Nagios(tmp_path, {}, objects=objects).validate() == (0, ["Total Errors:   0"])
 
 

@@ -88,16 +88,17 @@ def test_bars_are_a_waterfall(encoding: str, bar: str, filler: str) -> None:
     assert all(rows), done.stdout
     stages, bars = zip(*(row.groups() for row in rows if row is not None))
     assert stages == ("connect", "banner", "helo", "quit")
+    # By as many steps as a busy machine may add to a stage.
     assert [len(one.rstrip(filler)) for one in bars] == [
-        1,
-        pytest.approx(10, abs=1),
-        pytest.approx(20, abs=1),
+        pytest.approx(1, abs=2),
+        pytest.approx(10, abs=3),
+        pytest.approx(20, abs=3),
         20,
     ]
     assert [one.count(bar) for one in bars] == [
-        1,
-        pytest.approx(10, abs=1),
-        pytest.approx(10, abs=1),
+        pytest.approx(1, abs=2),
+        pytest.approx(10, abs=3),
+        pytest.approx(10, abs=3),
         1,
     ]
 

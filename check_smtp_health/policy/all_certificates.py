@@ -6,10 +6,11 @@ again, for either: in TLS 1.2, whose ciphers say which they are for; those of TL
 
 from __future__ import annotations
 
-import re
+import functools
 
 from check_smtp_health.errors import LocalFault, PeerFault, Untrusted
 from check_smtp_health.faults import HandshakeFailed
+from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.trust import KEYS
 from check_smtp_health.policy import prepared, result
@@ -90,7 +91,7 @@ def _seen(kind: Key, dane: Policy | None, state: ProbeState) -> Procedure[Seen]:
         tls: Handshake = yield from look(state, trust, name)
     except Untrusted as fault:
         shown = yield from without_checking(state, trust, name, fault)
-        problem = _about(kind, wrong(state, fault, shown, name))
+        problem = wrong(state, fault, shown, name, key=kind)
         return Seen(kind, (Finding(fault.kind, problem),))
     except HandshakeFailed:
         raise
@@ -108,7 +109,7 @@ def _seen(kind: Key, dane: Policy | None, state: ProbeState) -> Procedure[Seen]:
     is_pinned = records is not None and records.is_pinned
     return Seen(
         kind,
-        tuple(one._replace(problem=f"dane: {_about(kind, one.problem)}") for one in findings),
+        tuple(one._replace(problem=f"dane: {one.problem}") for one in findings),
         tuple(f"{kind} certificate: {one}" for one in said),
         tls.certificates(key=kind) if is_new and not is_pinned else (),
     )
@@ -119,15 +120,10 @@ def _records(
 ) -> Procedure[PolicyResult | None]:
     """Return what TLSA records say of the certificate, as if the session had been shown it."""
     assert state.prepared.trust is not None
-    settings = state.settings._replace(tls=state.settings.tls._replace(all_certificates=False))
     limited = state.prepared._replace(trust=state.prepared.trust.limited_to(kind))
-    other = ProbeState(state.target, settings, limited)
+    other = ProbeState(state.target, state.settings, limited)
     other.connection.address, other.connection.tls = state.connection.address, tls
-    told: PolicyResult | None = yield from result(dane, other, settings)
+    hold = functools.partial(load("policy.dane:hold"), subject=f"the {kind} certificate")
+    told: PolicyResult | None
+    told = yield from result(dane._replace(check=hold), other, state.settings)
     return told
-
-
-def _about(kind: Key, problem: str) -> str:
-    """Return a sentence about the certificate, saying which one it is."""
-    named, count = re.subn(r"\b(?:the )?certificate\b", f"the {kind} certificate", problem, count=1)
-    return named if count else f"{problem} (with the {kind} certificate)"

@@ -75,6 +75,13 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
 
 def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]:
     """Hold the certificates that the server showed against its TLSA records."""
+    result = yield from hold(servers, state, "the certificate")
+    # Where all certificates are looked at, each is said to match what it matches.
+    return result._replace(notes=()) if state.settings.tls.all_certificates else result
+
+
+def hold(servers: Servers, state: ProbeState, subject: str) -> Procedure[PolicyResult]:
+    """Hold a certificate that the server showed, named ``subject``, against its TLSA records."""
     host, endpoint, target = state.target.host, state.settings.endpoint, state.target
     name = host.dns_name if host.kind == "name" else target.server_name
     assert name is not None
@@ -100,31 +107,42 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     chain = [Shown(der, key_information(der)) for der in tls.chain or (tls.certificate,)]
     domains = target.next_hops.judged() if target.next_hops is not None else ((),)
     names = [(published.name, *names) for names in domains]
-    verify = functools.partial(_verify, state, chain[0].der, sni, names)
-    result = yield from judge(published, chain, verify, is_whole=bool(tls.chain))
-    # Where all certificates are looked at, each is said to match what it matches.
-    return result._replace(notes=()) if state.settings.tls.all_certificates else result
+    wanted = _Wanted(chain[0].der, sni, names, subject)
+    verify = functools.partial(_verify, state, wanted)
+    return (yield from judge(published, chain, verify, subject, is_whole=bool(tls.chain)))
 
 
-def _verify(
-    state: ProbeState, shown: bytes, sni: str, names: Sequence[Sequence[str]], anchors: bytes
-) -> Procedure[None]:
+class _Wanted(NamedTuple):
+    """What the server's certificate must be when it is verified again.
+
+    ``shown`` is the one that it has shown (DER), ``sni`` the name to ask for, ``names`` those of
+    each domain, of which it must be for one, and ``subject`` what a sentence calls it.
+    """
+
+    shown: bytes
+    sni: str
+    names: Sequence[Sequence[str]]
+    subject: str
+
+
+def _verify(state: ProbeState, wanted: _Wanted, anchors: bytes) -> Procedure[None]:
     """Have the server's certificate verified again, for a name of each domain (section 3.2.2).
 
     Raises:
         Untrusted: it was rejected.
         SessionFault: there was no second handshake.
     """
-    again: Handshake = yield from verify_again(state, anchors, sni)
-    if state.settings.login is not None and again.chain[:1] != (shown,):
+    again: Handshake = yield from verify_again(state, anchors, wanted.sni)
+    if state.settings.login is not None and again.chain[:1] != (wanted.shown,):
         # The password goes to whoever showed the first one.
         raise Untrusted("the server showed another certificate when asked again", "other")
     own = host_names(again)
-    for several in names:
+    for several in wanted.names:
         if any(is_for(own, name) for name in several):
             continue
-        wanted = " or ".join(dict.fromkeys(map(plain_name, several)))
-        raise Untrusted(f"the certificate is for {listed(own)}, not {wanted}", "wrong name")
+        names = " or ".join(dict.fromkeys(map(plain_name, several)))
+        problem = f"{wanted.subject} is for {listed(own)}, not {names}"
+        raise Untrusted(problem, "wrong name")
 
 
 def of_domain(servers: Servers, domain: Host, found: MxSet) -> Procedure[PolicyResult]:
@@ -142,7 +160,12 @@ def of_domain(servers: Servers, domain: Host, found: MxSet) -> Procedure[PolicyR
 
 
 def judge(
-    published: Published, chain: Sequence[Shown], verify: Verify, *, is_whole: bool
+    published: Published,
+    chain: Sequence[Shown],
+    verify: Verify,
+    subject: str = "the certificate",
+    *,
+    is_whole: bool,
 ) -> Procedure[PolicyResult]:
     """Hold the chain that a server showed, its own certificate first, against the records.
 
@@ -184,7 +207,7 @@ def judge(
         raise LocalFault("TLSA records of usage 2 need Python 3.10, which can tell the whole chain")
     if not findings:
         shown = ", ".join(map(str, counting))
-        problem = f"the certificate matches no TLSA record at {published.owner}: {shown}"
+        problem = f"{subject} matches no TLSA record at {published.owner}: {shown}"
         if any(one.key is None for one in chain):
             problem += " (a certificate that the server shows cannot be read)"
         elif any(_matches(one, chain[0]) for one in usable if one.usage == END_ENTITY):

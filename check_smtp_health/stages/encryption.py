@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from check_smtp_health.errors import Why
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.report import TlsFacts
+    from check_smtp_health.report import Key, TlsFacts
     from check_smtp_health.stages.state import StageRun
 
 NAMES_SHOWN = 3
@@ -237,14 +237,25 @@ def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsha
     return agreed
 
 
-def wrong(state: ProbeState, fault: Untrusted, seen: Handshake | None, name: str | None) -> str:
-    """Return why a certificate was rejected, as a sentence that says what it is instead."""
+def wrong(
+    state: ProbeState,
+    fault: Untrusted,
+    seen: Handshake | None,
+    name: str | None,
+    *,
+    key: Key = "",
+) -> str:
+    """Return why a certificate was rejected, as a sentence that says what it is instead.
+
+    ``key`` is the kind of its key where the server has one of each kind.
+    """
+    subject = f"the {key} certificate" if key else "certificate"
     facts = state.mask.over(seen.facts()) if seen is not None else None
     if facts is None or facts.certificate is None:
-        return f"certificate {_PROBLEMS.get(fault.why, fault.words)}"
+        return f"{subject} {_PROBLEMS.get(fault.why, fault.words)}"
     certificate = facts.certificate
     if fault.why in ("expired", "not yet valid"):
-        return _out_of_date(state, fault, facts)
+        return _out_of_date(state, fault, facts, key)
     assert seen is not None
     problems: dict[Why, str] = {
         "self-signed": "self-signed",
@@ -257,18 +268,20 @@ def wrong(state: ProbeState, fault: Untrusted, seen: Handshake | None, name: str
     problem = problems.get(fault.why, _PROBLEMS.get(fault.why, fault.words))
     if certificate.is_expired:
         problem += f" (and {certificate.expiry})"
-    return f"certificate {problem}"
+    return f"{subject} {problem}"
 
 
-def _out_of_date(state: ProbeState, fault: Untrusted, facts: TlsFacts) -> str:
+def _out_of_date(state: ProbeState, fault: Untrusted, facts: TlsFacts, key: Key) -> str:
     """Return which certificate of a chain is out of date, and by how much."""
     assert facts.certificate is not None
     for one in (facts.certificate, *facts.issuers):
+        name = named(one._replace(key=key), state.settings.tls)
         if one.is_expired:
-            return f"{named(one, state.settings.tls)} {one.expiry}"
+            return f"{name} {one.expiry}"
         if one.is_early:
-            return f"{named(one, state.settings.tls)} is {one.beginning}"
-    return f"certificate chain {fault.why}, although its last certificate is valid"
+            return f"{name} is {one.beginning}"
+    chain = f"chain of the {key} certificate" if key else "certificate chain"
+    return f"{chain} {fault.why}, although its last certificate is valid"
 
 
 def _bits(chain: Sequence[bytes]) -> str:

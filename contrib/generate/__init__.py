@@ -1,14 +1,15 @@
-"""Makes those files of ``contrib/`` that say what others say already: the commands, the colours."""
+"""Makes the files that say what others say already: commands, colours, the table of options."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from contrib.generate import director, grafana, graphite, pnp4nagios
+from contrib.generate import director, grafana, graphite, pnp4nagios, reference
 from contrib.generate.commands import read
 
 CONTRIB = Path(__file__).parents[1]
+REFERENCE = CONTRIB.parent / "docs" / "reference.md"
 
 
 def files() -> dict[Path, str]:
@@ -21,6 +22,7 @@ def files() -> dict[Path, str]:
         CONTRIB / "grafana" / "graphite.json": _json(grafana.dashboard(grafana.GRAPHITE)),
         CONTRIB / "grafana" / "influxdb.json": _json(grafana.dashboard(grafana.INFLUXDB)),
         CONTRIB / "pnp4nagios" / "check_smtp_health.php": pnp4nagios.template(),
+        REFERENCE: reference.page(REFERENCE.read_text()),
     }
 
 

@@ -32,6 +32,7 @@ BASKET = (CONTRIB / "director-basket.json").read_text()
 INSTALLING = (Path(__file__).parents[2] / "docs" / "install.md").read_text()
 
 COMMANDS, FIELDS, SECRETS = 5, sum(map(len, FORM.values())), 3
+LEVELS = 2  # arguments for what smtp_health_verbose is as a number
 
 PASSWORD = "pa$$word"
 
@@ -256,7 +257,7 @@ def test_basket_and_kickstart_leave_each_other_alone(director: Director, tmp_pat
             states.append(director.ask(OURS))
     assert states == [states[0]] * 3
     assert states[0].splitlines() == [
-        f"{name}|check_smtp_health|{timeout}|{FIELDS - SECRETS}|{FIELDS}|{changes}"
+        f"{name}|check_smtp_health|{timeout}|{FIELDS - SECRETS + LEVELS}|{FIELDS}|{changes}"
         for name, timeout, changes in (
             ("smtp_health", 60, 2),
             ("smtp_health_mx", 30, 2),

@@ -68,6 +68,13 @@ object Service "verbose" {
 	vars.smtp_health_verbose = true
 }
 
+for (level in [ "0", "1", "2", "3" ]) {
+	object Service "verbose-" + level use (level) {
+		import "smtp"
+		vars.smtp_health_verbose = number(level)
+	}
+}
+
 object Service "lacking" {
 	import "smtp"
 	vars.smtp_health_require = [ "SIZE", "CHUNKING" ]
@@ -235,6 +242,7 @@ def test_arguments_are_the_option_table(seen: Seen) -> None:
     arguments = {
         flag: {key: value for key, value in argument.items() if key != "description"}
         for flag, argument in seen.command["arguments"].items()
+        if "key" not in argument
     }
     assert arguments == {
         f"--{option.name}": _argument(option)
@@ -249,7 +257,9 @@ def test_arguments_are_the_option_table(seen: Seen) -> None:
 def test_descriptions_are_sentences_that_stand_alone(seen: Seen) -> None:
     """Icinga Director shows one below each field; what is the default is in the help, too."""
     descriptions = {
-        flag[2:]: argument["description"] for flag, argument in seen.command["arguments"].items()
+        flag[2:]: argument["description"]
+        for flag, argument in seen.command["arguments"].items()
+        if "key" not in argument
     }
     for name, description in descriptions.items():
         assert re.fullmatch(r"[A-Z].*\.", description), name
@@ -316,6 +326,14 @@ def test_verbose(seen: Seen) -> None:
         "quit # s █ [OK]\n",
         ["time=#s;-5:;;0;10", "connect=#s;;;0", "banner=#s;;;0", "helo=#s;;;0", "quit=#s;;;0"],
     )
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_verbose_as_a_number(seen: Seen, level: int) -> None:
+    assert seen.results[f"verbose-{level}"].command == [
+        *(str(SCRIPT), "--fqdn", "probe.example", "--hostname", "127.0.0.1"),
+        *("--port", str(seen.port), *["--verbose"] * level),
+    ]
 
 
 def test_lacking(seen: Seen) -> None:

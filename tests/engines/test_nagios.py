@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from tests.engines.nagios import Nagios, Result
+from tests.engines.nagios import COMMANDS, Nagios, Result
 from tests.servers.authority import NAME, Authority
 from tests.servers.roundtrip import SENDING, WHOLE, named
 from tests.servers.scripted import Expect, Handshake, ScriptedServer
@@ -78,6 +79,31 @@ LOGIN = (
 )
 
 
+WITHOUT_ARGUMENTS = {
+    "check_smtp_health": (2, "SMTP CRITICAL - 127.0.0.1:25 connect: connection refused"),
+    "check_smtp_health_submission": (
+        2,
+        "SMTP CRITICAL - 127.0.0.1:587 connect: connection refused",
+    ),
+    "check_smtp_health_submissions": (
+        2,
+        "SMTP CRITICAL - 127.0.0.1:465 connect: connection refused",
+    ),
+    "check_smtp_health_recipient": (3, "SMTP UNKNOWN - --rcpt: '' is not a mail address"),
+    "check_smtp_health_relay": (3, "SMTP UNKNOWN - --no-relay: '' is not a mail address"),
+    "check_smtp_health_roundtrip": (3, "SMTP UNKNOWN - --rcpt: '' is not a mail address"),
+    "check_smtp_health_mx": (
+        3,
+        "SMTP UNKNOWN - -H: '' is not a host name, IP address or socket path",
+    ),
+    "check_smtp_health_lmtp": (
+        3,
+        "SMTP UNKNOWN - -H: '' is not a host name, IP address or socket path",
+    ),
+}
+"""What comes of each command that is given no argument: a check, or what is missing."""
+
+
 class Ran(NamedTuple):
     """Each service's result, and where the servers were."""
 
@@ -103,7 +129,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     password.chmod(0o640)
     certificate = authority.serving(days=59)
     there = authority.serving("127.0.0.1")
-    login = f"{NAME}!monitor!{password}!--ca-file {authority.path}"
+    trusted = f"--ca-file {authority.path}"
+    login = f"-U monitor --authpass-file {password} {trusted}"
     with (
         ScriptedServer(SMTP).running() as smtp,
         ScriptedServer(submission(certificate)).running() as starttls,
@@ -112,18 +139,32 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         lmtp.running(),
         ScriptedServer(SENDING).running() as sending,
         ScriptedServer((Handshake(there), *WHOLE), edit=named(sending)).running() as box,
+        # Two runs at once would be too much for a script.
+        ScriptedServer(SENDING).running() as former,
+        ScriptedServer((Handshake(there), *WHOLE), edit=named(former)).running() as former_box,
     ):
-        mailbox = f"a@x!imaps://me@127.0.0.1:{box.port}!{password}!--ca-file {authority.path}"
+        mailbox = f"imaps://me@127.0.0.1:{box.port}"
         services = {
             "brief": f"check_smtp_health!-5:!60,banner=-1:30!-p {smtp.port} --require SIZE",
             "verbose": f"check_smtp_health!-5:!60!-p {smtp.port} --require SIZE -v",
             "lacking": f"check_smtp_health!~:60!60!-p {smtp.port} --require CHUNKING",
-            "lmtp": f"check_lmtp_health!{socket}!-F probe.example",
-            "submission": f"check_submission_health!{login} -p {starttls.port}",
-            "submissions": f"check_submissions_health!{login} -p {implicit.port}",
-            "recipient": f"check_recipient_health!a@mx.example!-p {rcpt.port}",
-            "relay": f"check_relay_health!a@mx.example!-p {rcpt.port}",
-            "roundtrip": f"check_roundtrip_health!{mailbox} -p {sending.port}",
+            "lmtp": f"check_smtp_health_lmtp!{socket}!-F probe.example",
+            "submission": f"check_smtp_health_submission!{NAME}!{login} -p {starttls.port}",
+            "submissions": f"check_smtp_health_submissions!{NAME}!{login} -p {implicit.port}",
+            "recipient": f"check_smtp_health_recipient!a@mx.example!-p {rcpt.port}",
+            "relay": f"check_smtp_health_relay!a@mx.example!-p {rcpt.port}",
+            "roundtrip": f"check_smtp_health_roundtrip!a@x!{mailbox}"
+            f"!--mailbox-pass-file {password} {trusted} -p {sending.port}",
+            **{name: name for name in WITHOUT_ARGUMENTS},
+            "former lmtp": f"check_lmtp_health!{socket}!-F probe.example",
+            "former submission": f"check_submission_health!{NAME}!monitor!{password}"
+            f"!{trusted} -p {starttls.port}",
+            "former submissions": f"check_submissions_health!{NAME}!monitor!{password}"
+            f"!{trusted} -p {implicit.port}",
+            "former recipient": f"check_recipient_health!a@mx.example!-p {rcpt.port}",
+            "former relay": f"check_relay_health!a@mx.example!-p {rcpt.port}",
+            "former roundtrip": f"check_roundtrip_health!a@x!imaps://me@127.0.0.1:{former_box.port}"
+            f"!{password}!{trusted} -p {former.port}",
         }
         with Nagios(folder, services).running() as daemon:
             results = {name: service.result for name, service in daemon.checked().items()}
@@ -133,6 +174,34 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 def test_commands_are_valid(tmp_path: Path) -> None:
     nagios = Nagios(tmp_path, {"smtp": "check_smtp_health!1!5"})
     assert nagios.validate() == (0, ["Total Errors:   0"])
+
+
+@pytest.mark.parametrize("command", WITHOUT_ARGUMENTS)
+def test_missing_arguments(ran: Ran, command: str) -> None:
+    result = ran.results[command]
+    said = result.output.partition(" (after")[0]
+    assert (result.state, said) == WITHOUT_ARGUMENTS[command]
+
+
+@pytest.mark.parametrize(
+    "name", ["lmtp", "submission", "submissions", "recipient", "relay", "roundtrip"]
+)
+def test_a_former_name_still_works(ran: Ran, name: str) -> None:
+    former, now = ran.results[f"former {name}"], ran.results[name]
+    output = re.sub(r"127\.0\.0\.1:\d+", "#", former.output)
+    assert former._replace(output=output) == now._replace(
+        output=re.sub(r"127\.0\.0\.1:\d+", "#", now.output)
+    )
+
+
+def test_each_command_but_the_first_has_a_former_name() -> None:
+    lines = dict(
+        re.findall(r"^  command_name +(.*)\n  command_line +(.*)$", COMMANDS.read_text(), re.M)
+    )
+    former = {name for name in lines if not name.startswith("check_smtp_health")}
+    assert len(former) == len(WITHOUT_ARGUMENTS) - 1
+    assert set(lines) - former == set(WITHOUT_ARGUMENTS)
+    assert lines["check_mail_domain_health"] == lines["check_smtp_health_mx"]
 
 
 def test_brief(ran: Ran) -> None:

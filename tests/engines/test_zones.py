@@ -1,4 +1,4 @@
-"""An Icinga master and a satellite, as the README has them, watch a mail server fall."""
+"""An Icinga master and a satellite, as docs/engines.md has them, watch a mail server fall."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import trustme
 
-from tests.documented import README, section
+from tests.documented import ENGINES, section
 from tests.engines.icinga import COMMANDS, Icinga, Result, result
 from tests.plugin import SCRIPT
 from tests.servers import dovecot, postfix
@@ -34,7 +34,7 @@ SERVICES = {
     "mx.example.org!login": SATELLITE,
     "mail.example.org!smtp": SATELLITE,
 }
-"""The README's services, and one of ours, with who looks."""
+"""The page's services, and one of ours, with who runs them."""
 
 HOSTS = ("mx.example.org", "mail.example.org")
 PASSWORD = "s3cret, $HOME, \u00fc"
@@ -118,7 +118,7 @@ class Seen(NamedTuple):
 
 
 def configuration(port: int, ports: dict[str, int]) -> dict[str, str]:
-    """Return the README's files, by name, on loopback and with these ports."""
+    """Return the page's files, by name, on loopback and with these ports."""
 
     def on_loopback(content: str) -> str:
         for node in NODES:
@@ -130,7 +130,7 @@ def configuration(port: int, ports: dict[str, int]) -> dict[str, str]:
         where = f'  address = "127.0.0.1"\n  vars.smtp_health_port = {port}'
         return re.sub("  address = .*", where, content)
 
-    text = section(README, "More than one machine")
+    text = section(ENGINES, "More than one machine")
     blocks = re.findall(r"`([\w./-]+\.conf)`[^`]*\n\n```icinga2\n([^`]*)```$", text, re.MULTILINE)
     return {name: on_loopback(content) for name, content in blocks}
 

@@ -79,7 +79,11 @@ class Manners:
         if verb == b"AUTH":
             return self._begin(*line.split()[1:])
         code = {b"QUIT": b"221", b"STAR": b"220", b"DATA": b"354"}.get(verb, b"250")
-        return b"554 5.7.1 not here\r\n" if b"relay" in line else code + b" 2.0.0 as you say\r\n"
+        return (
+            b"554 5.7.1 Relay access denied\r\n"
+            if b"relay" in line
+            else code + b" 2.0.0 as you say\r\n"
+        )
 
     def _begin(self, mechanism: bytes = b"", initial: bytes = b"") -> bytes:
         if mechanism == b"LOGIN":
