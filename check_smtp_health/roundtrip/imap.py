@@ -178,7 +178,8 @@ class Imap(ImapSession):
         """Fetch the message piece by piece, the last of which is not full."""
         yield from self._open()
         folder = next(one for one in self._folders if one.found)
-        yield from self._enter(folder)
+        if self._selected is not folder:
+            yield from self._enter(folder)
         if not folder.known:  # its numbers do not hold any more
             yield from self._looked(folder, query)
         data = b""
