@@ -36,7 +36,7 @@ from check_smtp_health.policy import dkim, https, mta_sts, signatures, spf
 from check_smtp_health.policy.sender import ROUNDS_LIMIT
 from check_smtp_health.roundtrip import header, origin
 from check_smtp_health.roundtrip.imap import Imap
-from check_smtp_health.roundtrip.mailbox import Access
+from check_smtp_health.roundtrip.mailbox import WHOLE_LIMIT, Access
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
 from check_smtp_health.roundtrip.pop3 import Pop3
@@ -219,6 +219,7 @@ def _mailbox(kind: type[Reader], scheme: str, data: bytes) -> Iterator[str]:
         yield from one.bounce(SOUGHT)
         if one.copies:
             yield from one.clean_up(SOUGHT, 0)
+            assert len((yield from one.whole(SOUGHT)).data) <= 2 * WHOLE_LIMIT
 
     server = _Server(data)
     try:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from pathlib import Path
@@ -210,6 +214,14 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         f"verify-message: DKIM signature {RSA_NAME}: the key at {RSA_NAME} is not for subdomains "
         "(t=s)",
     ),
+    "a key in testing, and weak": (
+        with_key(key("small", 1024).record + "; t=y"),
+        lambda message: trace() + key("small", 1024).signed(message, "a.test"),
+        0,
+        f"DKIM, SPF, DMARC verified, also verify-message: DKIM signature {RSA_NAME}: the key at "
+        f"{RSA_NAME} has 1024 bits, fewer than 2048, also verify-message: DKIM signature "
+        f"{RSA_NAME}: the key at {RSA_NAME} is in testing (t=y)",
+    ),
     "two records, one of which fits": (
         {**GOOD, ("s1._domainkey.a.test", "TXT"): text(key("other").record, key("good").record)},
         received,
@@ -227,7 +239,8 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         GOOD,
         lambda message: as_signed(length=True)(message) + NOBODY,
         0,
-        "DKIM, SPF, DMARC verified",
+        f"DKIM, SPF, DMARC verified, also verify-message: DKIM signature {RSA_NAME}: covers only "
+        "the beginning of the body (l=), so that more can be added",
     ),
     "a body that was cut": (
         GOOD,
@@ -598,3 +611,60 @@ def test_a_message_that_is_not_handed_out(scheme: str, reply: str, said: str) ->
     """It has been seen, and is deleted: only what it is like is not known."""
     done = answer(GOOD, received, scheme=scheme, refusal=[reply])
     assert done == (3, REFUSED + said)
+
+
+def options(smtp: ScriptedServer, names: NameServer, *inboxes: Inbox) -> tuple[str, ...]:
+    """Return the options that have a message verified in each of these mailboxes."""
+    return (
+        *plugin.at(smtp.port),
+        *("-f", "monitor@a.test", "--rcpt", "box@b.test", "--deliver", "--auth-insecure"),
+        *(word for one in inboxes for word in ("--mailbox", f"imap://me@127.0.0.1:{one.port}")),
+        *("--verify-message", "--nameserver", names.nameserver, "--delivery-timeout", "5"),
+    )
+
+
+def test_several_accounts() -> None:
+    """Each has a copy of its own, which has gone its own way."""
+    capabilities = "IMAP4rev1 AUTH=PLAIN UIDPLUS"
+    with (
+        NameServer(dict(GOOD)).running() as names,
+        ScriptedServer(SENDING).running() as smtp,
+        Inbox(smtp, "imap", capabilities, changed=received).running() as one,
+        Inbox(
+            smtp, "imap", capabilities, changed=lambda message: received(message) + NOBODY
+        ).running() as other,
+    ):
+        done = plugin.run(
+            *options(smtp, names, one, other),
+            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret"},
+        )
+    where = "me@127.0.0.1/INBOX"
+    said = done.line.partition(" 127.0.0.1:")[2].partition(" ")[2]
+    assert (done.code, said, done.stderr) == (
+        1,
+        f"verify-message: {where}: DKIM signature {RSA_NAME}: the body was changed on the way: its "
+        "hash is another, cause: unauthenticated",
+        "",
+    )
+
+
+def test_interrupted_amid_it() -> None:
+    zone = {**GOOD, ("s1._domainkey.a.test", "TXT"): SILENCE}
+    with (
+        NameServer(zone).running() as names,
+        ScriptedServer(SENDING).running() as smtp,
+        Inbox(smtp, "imap", "IMAP4rev1 AUTH=PLAIN UIDPLUS", changed=received).running() as inbox,
+        subprocess.Popen(
+            [plugin.SCRIPT, *options(smtp, names, inbox)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret"},
+        ) as process,
+    ):
+        while ("udp", RSA_NAME, "TXT") not in names.asked:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=10)[0]
+    assert process.returncode == 3
+    said = said.partition(" verify-message: ")[2].partition(" | ")[0]
+    assert said == "interrupted by SIGTERM"

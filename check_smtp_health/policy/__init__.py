@@ -171,11 +171,14 @@ def of_message(
         for address in elsewhere
     ]
     found = yield from together(asked)
-    results = {one.name: one for one in known}
+    results = list(known)
     for one in found:
-        before = results.get(one.name)
-        results[one.name] = one if before is None else _joined(before, one)
-    return tuple(results.values())
+        at = next((at for at, other in enumerate(results) if other.name == one.name), None)
+        if at is None:
+            results.append(one)
+        else:
+            results[at] = _joined(results[at], one)
+    return tuple(results)
 
 
 def _joined(one: PolicyResult, more: PolicyResult) -> PolicyResult:

@@ -44,7 +44,14 @@ from check_smtp_health.net.operations import (
     Write,
     untimed,
 )
-from check_smtp_health.report import Exchange, Failure, Observation, Report
+from check_smtp_health.report import (
+    Exchange,
+    Failure,
+    Finding,
+    Observation,
+    PolicyResult,
+    Report,
+)
 from check_smtp_health.smtp.session import LINE_COST
 from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
 from check_smtp_health.stages.state import ProbeState, own_fault, sentence
@@ -61,7 +68,6 @@ if TYPE_CHECKING:
         TimedProcedure,
     )
     from check_smtp_health.policy import Policy
-    from check_smtp_health.report import PolicyResult
     from check_smtp_health.stages import Plan, Stage
     from check_smtp_health.stages.state import Prepared, Target
 
@@ -172,7 +178,8 @@ def _of_message(
     outcome = yield Within(plan.settings.endpoint.timeout, [judging])
     (found,) = outcome.value
     if isinstance(found, SessionFault):
-        raise found
+        # Nobody is to blame for that but this host, or whoever has interrupted it.
+        return (*known, PolicyResult("verify-message", (Finding(found.kind, found.sentence),)))
     return tuple(found)
 
 
