@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -15,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from tests import plugin
+from tests import json_answer, plugin
 from tests.plugin import Outcome
 from tests.servers.inbox import Inbox
 from tests.servers.mail_signer import key, split
-from tests.servers.name_server import SILENCE, Answer, NameServer, records
+from tests.servers.name_server import SILENCE, Answer, NameServer, fails, records
 from tests.servers.scripted import Expect, Message, ScriptedServer
 
 SENDING = (
@@ -167,6 +166,11 @@ def edited(before: bytes, after: bytes) -> Change:
         return whole.replace(before, after, 1)
 
     return change
+
+
+def signed_with(before: bytes, after: bytes) -> Change:
+    """Return what has something else in its signature than its signer wrote."""
+    return lambda message: trace() + re.sub(before, after, signed(message), count=1)
 
 
 def doubly(message: bytes) -> bytes:
@@ -358,6 +362,38 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         "a.test passes is not known, also verify-message: SPF was not evaluated: no Received "
         "field of the receiving server names a public address",
     ),
+    "a name server that has failed": (
+        {
+            **GOOD,
+            ("s1._domainkey.a.test", "TXT"): fails("SERVFAIL"),
+            ("_dmarc.a.test", "TXT"): fails("SERVFAIL"),
+            ("a.test", "TXT"): fails("SERVFAIL"),
+        },
+        received,
+        3,
+        f"verify-message: DKIM signature {RSA_NAME}: TXT of {RSA_NAME}: SERVFAIL from 127.0.0.1, "
+        "also verify-message: SPF was not evaluated: TXT of a.test: SERVFAIL from 127.0.0.1, also "
+        "verify-message: DMARC: TXT of _dmarc.a.test: SERVFAIL from 127.0.0.1",
+    ),
+    "nobody knows as whom it came": (
+        GOOD,
+        lambda message: trace().partition(b"\r\n")[2] + signed(message),
+        0,
+        "DKIM, DMARC verified, also verify-message: SPF was not evaluated: nothing tells its "
+        "envelope sender (Return-Path)",
+    ),
+    "a sender beyond ASCII": (
+        {**GOOD, ("xn--bcher-kva.a.test", "TXT"): text("v=spf1 ip4:192.0.2.9 -all")},
+        lambda message: trace(path="me@b\u00fccher.a.test") + signed(message),
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
+    "a HELO that is no name": (
+        GOOD,
+        lambda message: trace("laptop (unknown [192.0.2.9])", "") + signed(message),
+        1,
+        "verify-message: SPF for 192.0.2.9: HELO 'laptop' is no domain",
+    ),
     "several authors": (
         GOOD,
         edited(b"From: <monitor@a.test>", b"From: <monitor@a.test>, <x@c.test>"),
@@ -381,6 +417,35 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         lambda message: trace() + signed(message).replace(b" t=", b" x=1000000000; t=", 1),
         1,
         f"verify-message: DKIM signature {RSA_NAME}: had expired when the message came (x=)",
+    ),
+    **{
+        f"a signature with {after!r}": (
+            GOOD,
+            signed_with(before, after),
+            1,
+            f"verify-message: DKIM signature {RSA_NAME}: {said}",
+        )
+        for before, after, said in (
+            (b" v=1;", b"", "has no v="),
+            (b" v=1;", b" v=2;", "is of an unknown version"),
+            (b" v=1;", b" v=1; v=1;", "has a tag twice"),
+            (b" a=rsa-sha256;", b" a=magic;", "is by an unknown algorithm, which does not count"),
+            (rb"h=[^;]*;", b"h=subject;", "does not cover From"),
+            (b"c=relaxed/relaxed;", b"c=odd;", "is canonicalized in an unknown way (c=)"),
+            (b" q=dns/txt;", b" q=paper;", "cannot be verified: q= value is not dns/txt"),
+        )
+    },
+    "Ed25519, and another subject": (
+        GOOD,
+        lambda message: (
+            trace()
+            + key("ed", 0)
+            .signed(message, "a.test", "e1")
+            .replace(b"Subject: ", b"Subject: [list] ")
+        ),
+        1,
+        "verify-message: DKIM signature e1._domainkey.a.test: it does not fit: another key, or a "
+        "field was changed on the way",
     ),
     "a signature by SHA-1": (
         GOOD,
@@ -556,7 +621,7 @@ def test_secrets_are_masked() -> None:
 
 def test_the_json_object_has_all() -> None:
     done = run(GOOD, lambda message: received(message) + NOBODY, "--output-format", "json")
-    ((target,), code) = json.loads(done.stdout)["targets"], done.code
+    ((target,), code) = json_answer.read(done)["targets"], done.code
     verdict = target["verdicts"][0]
     assert (code, verdict["name"], verdict["held"]) == (1, "verify-message", "")
     assert [(one["kind"], one["problem"]) for one in verdict["findings"]] == [

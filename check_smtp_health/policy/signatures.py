@@ -140,6 +140,8 @@ def _read(number: int, value: bytes, received: float | None) -> _Signature:
     elif found["a"] not in ALGORITHMS:
         algorithm = "rsa-sha1" if found["a"] == "rsa-sha1" else "an unknown algorithm"
         problem = f"is by {algorithm}, which does not count"
+    elif not set(found.get("c", "simple").split("/")) <= {"simple", "relaxed"}:
+        problem = "is canonicalized in an unknown way (c=)"
     elif "from" not in [one.strip().lower() for one in found["h"].split(":")]:
         problem = "does not cover From"
     elif received is not None and _moment(found.get("x", "")) < received:

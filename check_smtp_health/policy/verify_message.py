@@ -85,7 +85,7 @@ def origins(state: ProbeState) -> tuple[str, ...]:
 
 def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]:
     """Judge each account's copy of the message."""
-    judged: list[_Judged | PeerFault] = yield from together(
+    judged: list[_Judged] = yield from together(
         _judge(servers, whole, state) for _, whole in state.came
     )
     findings: list[Finding] = []
@@ -94,9 +94,6 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     has_several = len(judged) > 1
     for (place, _), one in zip(state.came, judged):
         where = f"{place}: " if has_several else ""
-        if isinstance(one, PeerFault):
-            findings.append(Finding("unanswered", f"{where}{one.sentence}"))
-            continue
         findings += [said._replace(problem=f"{where}{said.problem}") for said in one.findings]
         notes += [f"{where}{note}" for note in one.notes]
         held += one.held
@@ -203,14 +200,11 @@ def _spf(servers: Servers, came_from: Origin) -> Procedure[_Spf]:
     about = "the envelope sender" if path else "HELO"
     if not (parsers.is_name(domain) and "." in domain):
         return _Spf("none", domain, about, f"{about} '{printable(domain, 80)}' is no domain")
-    try:
-        (outcome,) = yield from sender.evaluated(
-            servers,
-            domain,
-            lambda answers: [spf.evaluated(answers, domain, address, path or "", came_from.helo)],
-        )
-    except PeerFault as fault:
-        return _Spf("", domain, about, fault.sentence)
+    (outcome,) = yield from sender.evaluated(
+        servers,
+        domain,
+        lambda answers: [spf.evaluated(answers, domain, address, path or "", came_from.helo)],
+    )
     if outcome.result == "temperror":
         return _Spf("", domain, about, outcome.problem)
     return _Spf(outcome.result, domain, about, sender.why(outcome))
