@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.config.settings import OAuth, Settings
     from check_smtp_health.net.operations import TimedProcedure
 
 _NO_MEMORY = "out of memory"
@@ -283,6 +283,7 @@ def _settings(options: Options, *, keeps_transcript: bool) -> Settings:
         os.uname().nodename,
         *passwords,
         dnsbl_key=key,
+        oauth=_oauth(options),
         keeps_transcript=keeps_transcript,
         causes=causes() if options.count("state") else (),
     )
@@ -364,6 +365,15 @@ def _answer(options: Options) -> str:
 
         return definitions.read(options.last("print-definition") or "")
     return ""
+
+
+def _oauth(options: Options) -> tuple[OAuth | None, OAuth | None]:
+    """Return how access tokens are got, for AUTH and for the mailboxes; most runs need none."""
+    if not (options.count("oauth") or options.count("mailbox-oauth")):
+        return None, None
+    from check_smtp_health.config import oauth
+
+    return oauth.read(options)
 
 
 def causes() -> tuple[str, ...]:

@@ -347,6 +347,7 @@ def _is_template(settings: Settings) -> bool:
         or settings.policies.given
         or settings.tls.all_certificates
         or settings.roundtrip
+        or (settings.login and settings.login.oauth)
     )
 
 

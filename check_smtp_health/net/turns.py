@@ -129,12 +129,13 @@ class _Check:
 class _TurnTask(Task):
     """A task, the check it belongs to, what it has waited, and the address that it may use."""
 
-    __slots__ = ("check", "place", "shift", "since")
+    __slots__ = ("check", "idle", "place", "shift", "since")
 
     def __init__(
         self, procedure: TimedProcedure[Any], deadline: Deadline, parent: _TurnTask | None = None
     ) -> None:
         super().__init__(procedure, deadline, parent)
+        self.idle = 0  # how many of its children only wait for the others
         self.place: str | None = None
         self.since: float | None = None  # when it began to wait for its turn, if it does
         if parent is None:
@@ -322,8 +323,9 @@ class _TurnDriver(Driver):
             if operation.is_session and not self._is_let_in(task, operation):
                 return False
         elif isinstance(operation, Pause) and operation.is_idle:
-            task.check.idle += 1
-            if task.check.running > task.check.idle:
+            group = task.parent or task.check
+            group.idle += 1
+            if group.running > group.idle:
                 return False
             self._complete(task, None)
             return True
@@ -351,8 +353,9 @@ class _TurnDriver(Driver):
         self._waiting.discard(task)
         if task.since is not None:
             self._leave_queue(task)
-        if task.check.idle and _is_idle(task.operation):
-            task.check.idle -= 1
+        group = task.parent or task.check
+        if group.idle and _is_idle(task.operation):
+            group.idle -= 1
         if task.children:
             for child in task.children:
                 child.result = None  # whoever watches a deadline may hold it for long
@@ -369,14 +372,21 @@ class _TurnDriver(Driver):
             self._leave_place(task)
         if task.parent is None:
             self._end_session(task.check)
+        elif task.parent.idle:
+            self._release_idle(task.parent, task.parent.children)
 
     def _end_session(self, check: _Check) -> None:
         """Note that a session of a check has ended; the last one ends the check."""
         check.running -= 1
         if not check.running:
             self._finish(check, check.finish([task.result for task in check.tasks]))
-        elif check.running == check.idle:
-            for task in check.tasks:
+        else:
+            self._release_idle(check, check.tasks)
+
+    def _release_idle(self, group: _Check | _TurnTask, tasks: Sequence[Task]) -> None:
+        """End the pauses of those who only wait for the others, where no other is left."""
+        if group.running == group.idle:
+            for task in tasks:
                 if task in self._waiting and _is_idle(task.operation):
                     self._complete(task, None)
 

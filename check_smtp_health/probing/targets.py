@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from check_smtp_health import stages
 from check_smtp_health.config.parsers import identity
 from check_smtp_health.errors import SessionFault, UsageFault, is_unanswered
@@ -69,7 +71,8 @@ def prepare(settings: Settings) -> ProbePlan:
     make_room(settings)
     prepared = stages.prepare(settings)
     policies: tuple[Policy, ...] = ()
-    if settings.policies.given or settings.tls.all_certificates:
+    verifies = settings.roundtrip is not None and settings.roundtrip.verifies
+    if settings.policies.given or settings.tls.all_certificates or verifies:
         from check_smtp_health import policy
 
         policies = policy.prepare(settings, prepared.servers)
@@ -96,9 +99,17 @@ def begun(plan: ProbePlan) -> Begun:
 
     That makes the reports of what the sessions have returned.
     """
+    if plan.stages.token is not None:
+        whole: TimedProcedure[Any] = load("probing.tokens:session")(plan)
+        return [whole], operator.itemgetter(0)
+    return begun_within(plan, seconds(plan.settings.endpoint))
+
+
+def begun_within(plan: ProbePlan, left: float) -> Begun:
+    """Return the same for a run that has its tokens, and so many seconds left."""
     if not plan.settings.endpoint.controls:
         return _begun(plan)
-    watch = Watch(plan)
+    watch = Watch(plan, left)
     sessions, reports = _begun(watch.plan, watch)
 
     def judged(found: list[Any]) -> list[Report]:
@@ -112,7 +123,7 @@ def _begun(plan: ProbePlan, watch: Watch | None = None) -> Begun:
     if (
         endpoint.mx
         or endpoint.all_addresses
-        or any(policy.scope != "server" for policy in plan.policies)
+        or any(policy.scope in ("domain", "run") for policy in plan.policies)
     ):
         expanded: Begun = load("probing.expansion:begun")(plan, watch)
         return expanded
@@ -129,10 +140,12 @@ def seconds(endpoint: Endpoint) -> float:
 class Watch:
     """Has the controls asked once resolving or connecting fails without an answer, or takes long.
 
-    ``plan`` is the same plan, but for stages that tell this when they begin and how they end.
+    ``plan`` is the same plan, but for stages that tell this when they begin and how they end;
+    ``seconds`` are those left until the deadline.
     """
 
-    def __init__(self, plan: ProbePlan) -> None:
+    def __init__(self, plan: ProbePlan, seconds: float) -> None:
+        self._seconds = seconds
         self._settings = plan.settings
         self._servers = plan.prepared.servers
         self._states: list[ProbeState] = []  # of those who are at it, or failed
@@ -164,14 +177,14 @@ class Watch:
 
     def run(self) -> TimedProcedure[None]:
         """Have the controls asked after half of the time, or the last session, where need be."""
-        half = self._settings.endpoint.timeout / 2
+        half = self._seconds / 2
         outcome = yield Pause(half, is_idle=True)
         if not self._states or outcome.fault is not None:
             return
         from check_smtp_health.probing.controls import Controls
 
         self._controls = Controls(self._settings, self._servers)
-        left = self._settings.endpoint.timeout - (outcome.ended - outcome.began)
+        left = self._seconds - (outcome.ended - outcome.began)
         yield from self._controls.ask(self._states, half / max(left, half))
 
     def judged(self, reports: list[Report]) -> list[Report]:
