@@ -125,6 +125,7 @@ class Sweep:
 
             to = destination.read(options)
             self._writer = Writer(form, to)
+        self._needs_host = form.names == "both"
         self._takes_unnamed = form.names == "optional"
         self._tells_whole = to is not None or self._writer is None
         self._counts = dict.fromkeys(WORST_FIRST, 0)
@@ -177,7 +178,9 @@ class Sweep:
         loss = self._loss(signals, grace)
         code = self._code(loss)
         if self._writer is not None and not self._tells_whole:
-            return self._writer.document(), "", code
+            # Nothing but the exit code is there to say that the format has no place for a result.
+            is_whole = self._takes_unnamed or all(self._has_place(line) for line in self._lines)
+            return self._writer.document(), "", code if is_whole else CRITICAL
         status = self._status(code, loss)
         return self._pieces(status, seconds), f"{status}\n", code
 
@@ -211,6 +214,10 @@ class Sweep:
             said = self._means.problem(error, asked.options)
             self._pass_on(answer.unknown(line.host, line.service, times, said))
             self._note(line, UNKNOWN, said)
+
+    def _has_place(self, line: Line) -> bool:
+        """Whether a line has the names that the format needs."""
+        return bool(line.service and (line.host or not self._needs_host))
 
     def _pass_on(self, made: Answer) -> None:
         """Have an answer written, if it is known whose it is, or nobody needs to know."""
