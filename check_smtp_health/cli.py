@@ -141,8 +141,13 @@ class _Run:
 
     def _failed(self, error: Exception) -> int:
         """Print the answer of a run that an exception ended."""
-        problem = _problem(error, self._options)
-        return self._unknown(problem, self._trace(error) if _is_bug(error) else "")
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            return self._unknown(os.strerror(error.errno).lower())
+        from check_smtp_health.config import remedies
+
+        told = None if self._options is None else self._options.told
+        trace = self._trace(error) if remedies.is_bug(error) else ""
+        return self._unknown(remedies.explained(error, told), trace)
 
     def _run(self) -> int:
         from check_smtp_health.config import getopt
@@ -171,9 +176,7 @@ class _Run:
         from check_smtp_health.sweep import Means, Sweep
 
         form = output.find(options.last("output-format"))
-        means = Means(
-            lambda one: _settings(one, keeps_transcript=form.has_transcript), _problem, _alarm
-        )
+        means = Means(lambda one: _settings(one, keeps_transcript=form.has_transcript), _alarm)
         sweep = Sweep(options, form, means, PREPARATION_LIMIT)
         _be_served_by_driver(PREPARATION_LIMIT)
         said = sweep.run(SIGNALS, GRACE)
@@ -311,38 +314,6 @@ def _alarm(seconds: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _is_bug(error: Exception) -> bool:
-    """Whether an exception tells of something that nobody foresaw."""
-    from check_smtp_health.errors import UsageFault
-
-    is_exhausted = isinstance(error, OSError) and error.errno in EXHAUSTED
-    return not (is_exhausted or isinstance(error, (UsageFault, ImportError, MemoryError)))
-
-
-def _problem(error: Exception, options: Options | None) -> str:
-    """Return what is said of an exception that ended a run, or a check."""
-    if isinstance(error, MemoryError):
-        return _NO_MEMORY
-    if isinstance(error, OSError) and error.errno in EXHAUSTED:
-        return os.strerror(error.errno).lower()
-    from check_smtp_health.errors import Interrupted, UsageFault
-
-    if isinstance(error, UsageFault):
-        assert options is not None
-        return options.told(error)
-    if isinstance(error, ModuleNotFoundError) and _library(error) != PROGRAM:
-        from check_smtp_health.config.remedies import missing
-
-        return f"this program {missing(_library(error))}"
-    if isinstance(error, ImportError):
-        return f"a Python package cannot be loaded: {_words(error)}"
-    if isinstance(error, Interrupted):
-        return f"{error.problem} before it began"
-    from check_smtp_health.escaping import internal_error
-
-    return internal_error(error)
-
-
 def _answer(options: Options) -> str:
     """Return the answer to a question that no server is asked; empty where there is none."""
     if options.count("help"):
@@ -382,18 +353,6 @@ def causes() -> tuple[str, ...]:
     from check_smtp_health.judge.states import FAILURES
 
     return (*CAUSES, *FAILURES)
-
-
-def _library(error: ModuleNotFoundError) -> str:
-    """Return the library that a module which is not there belongs to."""
-    name = (error.name or "").partition(".")[0]
-    return "dnspython" if name == "dns" else name
-
-
-def _words(error: Exception) -> str:
-    from check_smtp_health.escaping import printable
-
-    return printable(str(error))
 
 
 def _say(answer: str) -> int:

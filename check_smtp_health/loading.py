@@ -16,15 +16,13 @@ REMEMBERED = 1000
 """Things that are kept at most: some are made of what servers say, who could say a lot."""
 
 
-class _Memory:
-    """What has been made so far, by what made it; None where nothing is remembered."""
-
-    made: dict[Any, Any] | None = None
+_made: list[dict[Any, Any]] = []
+"""What has been made so far, by what made it; nothing is there where nothing is remembered."""
 
 
 def remember() -> None:
     """Have ``shared`` make each thing once from now on."""
-    _Memory.made = {}
+    _made.append({})
 
 
 def shared(make: Callable[..., _T], *arguments: Any) -> _T:
@@ -32,9 +30,9 @@ def shared(make: Callable[..., _T], *arguments: Any) -> _T:
 
     That is a file that has been read, the context of a TLS connection, the name servers.
     """
-    made = _Memory.made
-    if made is None:
+    if not _made:
         return make(*arguments)
+    made = _made[-1]
     key = (make, *arguments)
     if key in made:
         known: _T = made[key]

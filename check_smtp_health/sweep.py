@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import checks_file, getopt, parsers
+from check_smtp_health.config import checks_file, defaults, getopt, parsers
 from check_smtp_health.config.settings import Endpoint, Settings
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import STATUS_LIMIT, harmless, quoted, shortened
@@ -69,12 +69,11 @@ PROBLEM_LIMIT = 240
 class Means(NamedTuple):
     """What ``cli`` lends: it is the one that knows the environment, and the alarm clock.
 
-    ``settings`` makes settings of options, ``problem`` a sentence of an exception, with the options
-    that it came from; ``alarm`` ends the process in so many seconds, unless it is set anew.
+    ``settings`` makes settings of options; ``alarm`` ends the process in so many seconds, unless it
+    is set anew.
     """
 
     settings: Callable[[Options], Settings]
-    problem: Callable[[Exception, Options], str]
     alarm: Callable[[float], object]
 
 
@@ -134,12 +133,12 @@ class Sweep:
         self._asked: list[_Asked] = []
         self._wrong: list[tuple[Line, str]] = []
         remember()
-        self._prepare(options.without(OF_THE_RUN), limit)
+        self._prepare(defaults.without(options, OF_THE_RUN), limit)
         longest = max((one.plan.settings.longest for one in self._asked), default=0.0)
         self._patience = longest + self._spread
 
-    def _prepare(self, defaults: Options, limit: float) -> None:
-        preparer = _Preparer(defaults, self._means.settings)
+    def _prepare(self, beside: Options, limit: float) -> None:
+        preparer = _Preparer(beside, self._means.settings)
         for at, line in enumerate(self._lines):
             if at % 100 == 0:
                 self._means.alarm(limit)
@@ -149,7 +148,9 @@ class Sweep:
             try:
                 self._asked.append(preparer.prepared(line))
             except Exception as error:
-                problem = self._means.problem(error, preparer.options)
+                from check_smtp_health.config import remedies
+
+                problem = remedies.explained(error, preparer.options.told)
                 self._wrong.append((line, f": {problem}"))
 
     def run(self, signals: Sequence[Signals], grace: float) -> tuple[Iterator[str], str, int]:
@@ -211,7 +212,9 @@ class Sweep:
             self._note(line, code, of_service(check) if code else "")
             check.summary = None  # which holds the check: nobody collects what holds itself
         except Exception as error:
-            said = self._means.problem(error, asked.options)
+            from check_smtp_health.config import remedies
+
+            said = remedies.explained(error, asked.options.told)
             self._pass_on(answer.unknown(line.host, line.service, times, said))
             self._note(line, UNKNOWN, said)
 
@@ -291,8 +294,8 @@ class _Preparer:
     takes the place of the other's in what that line came to.
     """
 
-    def __init__(self, defaults: Options, settings: Callable[[Options], Settings]) -> None:
-        self.options = self._defaults = defaults
+    def __init__(self, beside: Options, settings: Callable[[Options], Settings]) -> None:
+        self.options = self._defaults = beside
         self._settings = settings
         self._templates: dict[object, _Template] = {}
         self._room = checks.EqualRoom()
@@ -330,7 +333,7 @@ class _Preparer:
         for name in OF_THE_RUN:
             if options.count(name):
                 raise UsageFault(name, "is for the whole run, not for one of its checks")
-        self.options = options.beside(self._defaults)
+        self.options = defaults.beside(options, self._defaults)
         return self.options
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from check_smtp_health.config import checks_file, getopt
+from check_smtp_health.config import checks_file, defaults, getopt
 from check_smtp_health.config.checks_file import Line
 
 FORM = checks_file.FORM
@@ -55,16 +55,16 @@ def test_a_service_of_several_lines_is_wrong_once() -> None:
     ]
 
 
-def beside(own: str, defaults: str) -> list[str]:
+def beside(own: str, others: str) -> list[str]:
     """Return what a line comes to with what stands on the command line, as flags and values."""
-    both = getopt.read(own.split()).beside(getopt.read(defaults.split()))
+    both = defaults.beside(getopt.read(own.split()), getopt.read(others.split()))
     names = ("hostname", "port", "warning", "critical", "state", "starttls", "ssl", "command")
     told = [f"{name}={value}" for name in names for value in both.all(name)]
     return [*told, *(f"response={value}" for value in both.all("response"))]
 
 
 @pytest.mark.parametrize(
-    ("own", "defaults", "due"),
+    ("own", "others", "due"),
     [
         ("-H a", "-H b -p 26", ["hostname=a", "port=26"]),
         ("", "-H b", ["hostname=b"]),
@@ -81,6 +81,6 @@ def beside(own: str, defaults: str) -> list[str]:
     ],
 )
 def test_what_the_command_line_says_holds_where_a_line_says_nothing(
-    own: str, defaults: str, due: list[str]
+    own: str, others: str, due: list[str]
 ) -> None:
-    assert beside(own, defaults) == due
+    assert beside(own, others) == due

@@ -16,8 +16,6 @@ from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from check_smtp_health.config.option_table import Option
 
 _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
@@ -30,16 +28,6 @@ _DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 
 _NOT_BEHIND = ("warning", "critical", "timeout", "certificate", "port", "proxy")
 """Options after which a number is more likely a second value than a host."""
-
-_PAIRS = (
-    *(("starttls", "ssl"), ("use-ipv4", "use-ipv6"), ("ehlo", "lmtp"), ("command", "response")),
-    ("authpass", "authpass-file"),
-)
-_INSTEAD = {**{one: (other,) for one, other in _PAIRS}, **{other: (one,) for one, other in _PAIRS}}
-"""Options that say something otherwise than another one does, whose default then does not hold."""
-
-_KEYED = ("warning", "critical", "state")
-"""Options whose values say something of several things each: of one, nothing of another."""
 
 
 class Given(NamedTuple):
@@ -79,33 +67,9 @@ class Options:
                 both._given.setdefault(name, []).extend(several)
         return both
 
-    def beside(self, defaults: Options) -> Options:
-        """Return these options, and of the ``defaults`` those that these do not say otherwise."""
-        both = Options()
-        both.fault = self.fault
-        said = {name for one in self._given for name in (one, *_INSTEAD.get(one, ()))}
-        for name, several in defaults._given.items():
-            if name in _KEYED and name in self._given:
-                known = {key for one in self._given[name] for key, _ in _keyed(one.value)}
-                pieces = [
-                    one._replace(value=piece)
-                    for one in several
-                    for key, piece in _keyed(one.value)
-                    if key not in known
-                ]
-                both._given[name] = [*pieces, *self._given[name]]
-            elif name not in said:
-                both._given[name] = several
-        for name, several in self._given.items():
-            both._given.setdefault(name, several)
-        return both
-
-    def without(self, names: Collection[str]) -> Options:
-        """Return the same options but those of these names."""
-        same = Options()
-        same.fault = self.fault
-        same._given = {name: given for name, given in self._given.items() if name not in names}
-        return same
+    def given(self) -> dict[str, list[Given]]:
+        """Return all that was given, by name."""
+        return self._given
 
     def hidden(self) -> Options:
         """Return the same options, of values that must not be repeated, as those of a file."""
@@ -193,12 +157,6 @@ def read(arguments: list[str]) -> Options:
     elif not options.count("hostname") and options.last("sni"):
         options.take_host_from_sni()
     return options
-
-
-def _keyed(value: str) -> list[tuple[str, str]]:
-    """Return the pieces of a value, each with what it is about."""
-    pieces = [(piece.rpartition("=")[0].strip(), piece) for piece in value.split(",")]
-    return [(key or "time", piece) for key, piece in pieces]
 
 
 def _need_short(argument: str) -> None:

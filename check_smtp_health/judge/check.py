@@ -7,7 +7,6 @@ from check_smtp_health.judge.contexts import contexts
 from check_smtp_health.judge.nagios import Check, Contexts, Results
 from check_smtp_health.judge.resources import MailServer, MailService
 from check_smtp_health.judge.states import worst
-from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.stages import NAMES, measured
 
 TYPE_CHECKING = False
@@ -20,14 +19,8 @@ if TYPE_CHECKING:
     from check_smtp_health.judge.nagios import Result
     from check_smtp_health.report import Certificate, Observation, Report
 
+    Scale = tuple[Contexts, "_Perfdata"]
     State = Any  # nagiosplugin has no types
-
-
-class Scale(NamedTuple):
-    """What checks whose settings differ in their hosts only are judged by."""
-
-    contexts: Contexts
-    perfdata: _Perfdata
 
 
 def scale(settings: Settings) -> Scale:
@@ -35,7 +28,7 @@ def scale(settings: Settings) -> Scale:
     several = Contexts()
     for context in contexts(settings):
         several.add(context)
-    return Scale(several, _Perfdata(settings))
+    return several, _Perfdata(settings)
 
 
 class HealthCheck(Check):  # type: ignore[misc]
