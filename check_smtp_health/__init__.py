@@ -24,6 +24,8 @@ The rooms, from the top floor down. Imports go down only: ``[tool.importlinter]`
     What was observed, as values.
 ``faults``
     What stops questions beside a plain session, as branches of the tree in ``errors``.
+``terminal``
+    What only a person at a terminal sees.
 ``errors``, ``escaping``, ``loading``, ``namedtuple``
     The leaves.
 """

@@ -17,11 +17,11 @@ from check_smtp_health import __version__, stdout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from argparse import ArgumentParser
     from collections.abc import Callable
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
+    from check_smtp_health.net.operations import TimedProcedure
 
 _NO_MEMORY = "out of memory"
 
@@ -51,7 +51,7 @@ UNKNOWN = 3
 class _Stopped(BaseException):
     """A signal came while no server was being asked; ``by`` is the name of the first.
 
-    It is kept, for what Python was about may have swallowed the exception (a weakref's callback).
+    It is kept here, because Python may have swallowed the exception (in a weakref's callback).
     """
 
     by = ""
@@ -114,7 +114,9 @@ class _Run:
         """Run, print the answer, whatever happens, and return the exit code."""
         try:
             if sys.stdout is None:
-                return UNKNOWN  # nobody reads it, and what has its number now is something else
+                return (
+                    UNKNOWN  # nobody reads it, and file descriptor 1 may be something else by now
+                )
             sys.stderr = io.StringIO()  # for libraries that warn of what a server sent, or log
             _on_signals(_stop)
             # Whoever started us may have blocked them.
@@ -145,11 +147,10 @@ class _Run:
         if isinstance(error, UsageFault):
             assert self._options is not None
             return self._unknown(self._options.told(error))
-        if isinstance(error, ModuleNotFoundError):
-            missing = error.name or error
-            return self._unknown(
-                f"the Python package {missing} is missing, try: pip install {missing}"
-            )
+        if isinstance(error, ModuleNotFoundError) and _library(error) != PROGRAM:
+            from check_smtp_health.config.remedies import missing
+
+            return self._unknown(f"this program {missing(_library(error))}")
         if isinstance(error, ImportError):
             return self._unknown(f"a Python package cannot be loaded: {_words(error)}")
         from check_smtp_health.escaping import internal_error
@@ -157,7 +158,7 @@ class _Run:
         return self._unknown(internal_error(error), self._trace(error))
 
     def _run(self) -> int:
-        from check_smtp_health import output, stages
+        from check_smtp_health import escaping, output, stages
         from check_smtp_health.config import build, getopt
 
         options = self._options = getopt.read(self._arguments)
@@ -172,19 +173,13 @@ class _Run:
             self._prepare_last_word()
             if options.fault is not None:
                 raise options.fault
-        if options.count("help"):
-            return _say(parser().format_help())
-        if options.count("version"):
-            return _say(f"{PROGRAM} {__version__}\n")
-        if options.count("explain"):
-            from check_smtp_health.judge import explain
-
-            return _say(explain.told(options.last("explain") or ""))
-        if options.count("print-definition"):
-            from check_smtp_health import definitions
-
-            return _say(definitions.read(options.last("print-definition") or ""))
+        answer = _answer(options)
+        if answer:
+            return _say(answer)
         form = output.find(options.last("output-format"))
+        is_watched = stdout.is_terminal()
+        if is_watched and form is output.TEXT:
+            escaping.keep_tags()
         passwords: tuple[str | None, str | None] = (None, None)
         key: str | None = None
         if options.count("authuser") or options.count("mailbox"):
@@ -204,9 +199,19 @@ class _Run:
             keeps_transcript=form.has_transcript,
             causes=causes() if options.count("state") else (),
         )
+        if options.count("state"):
+            from check_smtp_health.judge import occasions
+
+            occasions.need_possible(settings)
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)
+        aside: list[TimedProcedure[None]] = []
+        if is_watched:
+            from check_smtp_health.probing import progress
+
+            plan, *aside = progress.watched(plan)
+            stdout.erase_first()
         # Before any server is asked: what is missing must be known first, and no stage be blurred.
         from check_smtp_health.judge.check import HealthCheck
         from check_smtp_health.judge.text import HealthSummary
@@ -218,7 +223,7 @@ class _Run:
             raise _Stopped
         signal.signal(signal.SIGALRM, _give_up)
         signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
-        check = HealthCheck(settings, targets.probe_all(plan, SIGNALS))
+        check = HealthCheck(settings, targets.probe_all(plan, SIGNALS, *aside))
         check.add(HealthSummary(check))
         check()
         stdout.write(
@@ -236,7 +241,7 @@ class _Run:
         return "".join(lines).replace("|", "\\x7c")
 
     def _unknown(self, problem: str, trace: str = "") -> int:
-        """Print the answer of a run that came to nothing, in the format that was asked for."""
+        """Print the answer of a run that could not be made, in the format that was asked for."""
         return _say(self._in_format(problem, trace))
 
     def _prepare_last_word(self) -> None:
@@ -255,31 +260,28 @@ class _Run:
         return form.unknown(problem, trace)
 
 
-def parser() -> ArgumentParser:
-    """Return the options as an argparse parser: for help, man page and completions only."""
-    import argparse
+def _answer(options: Options) -> str:
+    """Return the answer to a question that no server is asked; empty where there is none."""
+    if options.count("help"):
+        from check_smtp_health import terminal
+        from check_smtp_health.config import manual
 
-    from check_smtp_health.config.option_table import GROUPS
+        told = manual.short if options.flag("help") == "-h" else manual.full
+        return told(terminal.columns())
+    if options.count("version"):
+        return f"{PROGRAM} {__version__}\n"
+    if options.count("explain"):
+        from check_smtp_health import escaping
+        from check_smtp_health.judge import explain
 
-    made = argparse.ArgumentParser(
-        prog=PROGRAM,
-        usage=f"{PROGRAM} -H HOST [options]",
-        description="Check that a mail server does its job, and say which stage fails if not.",
-        epilog="Exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
-        add_help=False,
-        allow_abbrev=False,
-    )
-    for title, rows in GROUPS:
-        group = made.add_argument_group(title)
-        for option in rows:
-            text = option.help.replace("%", "%%") + (" (repeatable)" if option.repeatable else "")
-            if option.value:
-                action = "append" if option.repeatable else "store"
-                group.add_argument(*option.flags, action=action, metavar=option.value, help=text)
-            else:
-                action = "count" if option.repeatable else "store_true"
-                group.add_argument(*option.flags, action=action, help=text)
-    return made
+        if stdout.is_terminal():
+            escaping.keep_tags()
+        return explain.told(options.last("explain") or "")
+    if options.count("print-definition"):
+        from check_smtp_health import definitions
+
+        return definitions.read(options.last("print-definition") or "")
+    return ""
 
 
 def causes() -> tuple[str, ...]:
@@ -288,6 +290,12 @@ def causes() -> tuple[str, ...]:
     from check_smtp_health.judge.states import FAILURES
 
     return (*CAUSES, *FAILURES)
+
+
+def _library(error: ModuleNotFoundError) -> str:
+    """Return the library that a module which is not there belongs to."""
+    name = (error.name or "").partition(".")[0]
+    return "dnspython" if name == "dns" else name
 
 
 def _words(error: Exception) -> str:

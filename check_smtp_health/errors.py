@@ -89,7 +89,7 @@ EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 class CheckFault(Exception):
-    """Root of the tree."""
+    """Base class of everything that stops a check."""
 
 
 class UsageFault(CheckFault):
@@ -152,7 +152,7 @@ class Unresolvable(PeerFault):
 
 
 class Misdirected(PeerFault):
-    """An MX host leads back to whoever asks, or to nobody: it is not to be probed."""
+    """An MX host leads back to the client, or to nobody: it must not be probed."""
 
     kind = "misconfigured"
 
@@ -173,9 +173,10 @@ class TimedOut(PeerFault):
     kind = "timed_out"
 
     def __init__(self, seconds: float, unfinished: bytes = b"") -> None:
-        """Take what had come of an answer when the time was over, if anything had."""
+        """Take the part of an answer that had come in time, if any."""
         adjective = "complete " if unfinished else ""
-        super().__init__(f"no {adjective}answer within {round(seconds, 3):g} s", unfinished)
+        shown = max(round(seconds, 3), 0.001)  # "within 0 s" would say nothing
+        super().__init__(f"no {adjective}answer within {shown:g} s", unfinished)
         self.seconds = seconds
 
 
@@ -199,7 +200,7 @@ class Unasked(Violation):
     """More than one reply came to one command; ``first`` is the one before what was ``said``."""
 
     def __init__(self, first: bytes, said: bytes) -> None:
-        super().__init__("more than the one reply that was due", said, reason="more replies")
+        super().__init__("unexpected extra reply", said, reason="more replies")
         self.first = first
 
 
@@ -231,7 +232,7 @@ class NotOffered(PeerFault):
 
 
 UNANSWERED: tuple[Reason, ...] = ("no route", "prohibited", "unanswered", "various")
-"""Reasons for a failure to resolve or to connect in which nobody else had a word."""
+"""Reasons for a failure to resolve or to connect where nobody answered."""
 
 
 def is_unanswered(kind: Kind, reason: Reason) -> bool:

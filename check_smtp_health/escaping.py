@@ -19,6 +19,13 @@ STATUS_LIMIT = 1000 - len("SMTP CRITICAL - ")
 _UNTAGGED = str.maketrans({"<": "(", ">": ")"})
 _HARMLESS = {**_UNTAGGED, **str.maketrans({"[": "(", "]": ")"})}
 
+
+def keep_tags() -> None:
+    """Let angle brackets be: at a terminal they are no tags, and are searched for in the log."""
+    for bracket in "<>":
+        del _HARMLESS[ord(bracket)], _UNTAGGED[ord(bracket)]
+
+
 MARKS = ("OK", "WARNING", "CRITICAL", "UNKNOWN", "UP", "DOWN")
 """Words that Icinga Web takes for the mark of a state, in square brackets and in round ones."""
 

@@ -38,7 +38,7 @@ class DnsFailed(DnsUnanswered):
 
 
 class NoPolicy(PeerFault):
-    """There is no policy of the kind that was asked for, or none that anybody could follow."""
+    """There is no policy of the kind that was asked for, or it cannot be followed."""
 
     kind: ClassVar[Kind] = "no_policy"
 
@@ -56,13 +56,13 @@ class Insecure(PeerFault):
 
 
 class Injected(Violation):
-    """Plaintext came where TLS was due; ``where`` completes "plaintext ...".
+    """Plaintext came where TLS was due; ``where`` completes "unexpected plaintext ...".
 
-    Taken for the server's it would be somebody else's word (CVE-2021-22947, NO STARTTLS).
+    An attacker may have sent it, not the server (CVE-2021-22947, NO STARTTLS).
     """
 
     def __init__(self, where: str, said: bytes = b"") -> None:
-        super().__init__(f"plaintext {where}, injected", said)
+        super().__init__(f"unexpected plaintext {where}", said)
 
 
 class Refused(PeerFault):
@@ -72,7 +72,7 @@ class Refused(PeerFault):
 
 
 class NotNow(PeerFault):
-    """A mailbox refuses something, but only for now, as SMTP does by 4yz."""
+    """A mailbox refuses something, but only for now, as SMTP does with 4yz."""
 
     kind = "transient"
 
@@ -96,4 +96,4 @@ class HandshakeFailed(PeerFault):
 
 
 class NotTls(HandshakeFailed):
-    """What came in place of the handshake is not TLS."""
+    """The server sent something other than a TLS handshake."""

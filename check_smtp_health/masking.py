@@ -1,4 +1,4 @@
-"""Secrets in what other people say: found in every form that a server might give them, and hidden.
+"""Finds and hides secrets in what servers say, in every form in which they might repeat them.
 
 A server knows the password that it was sent, and may have it from another place before that. What
 it says is shown to people who must not know it.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     _V = TypeVar("_V")
 
 STARS = "***"
-"""What stands for a secret."""
+"""What is shown in place of a secret."""
 
 SHORTEST = 4
 """Bytes below which a form is not looked for: shorter ones are in every other word, and to mask
@@ -46,7 +46,7 @@ _WORDS: dict[type, tuple[str, ...]] = {
 
 
 class Mask:
-    """Hides secrets in texts, in whatever case; without any it changes nothing."""
+    """Hides secrets in texts, in upper or lower case."""
 
     __slots__ = ("_forms", "_patterns")
 
@@ -63,7 +63,7 @@ class Mask:
             self._patterns = None
 
     def applied(self, said: _T) -> _T:
-        """Return what somebody said, stars in place of each secret."""
+        """Return a text with stars in place of each secret."""
         if not self._forms:
             return said
         if isinstance(said, bytes):

@@ -17,7 +17,7 @@ MILLISECOND = 0.001
 
 
 class Host(NamedTuple):
-    """Whom the user named: ``given`` as typed, ``ascii`` for the network (IDNA, no brackets)."""
+    """A host named by the user: ``given`` as typed, ``ascii`` for the network (IDNA, bare)."""
 
     given: str
     ascii: str

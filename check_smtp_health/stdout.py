@@ -20,7 +20,7 @@ PIPE_MOST = 1024 * 1024
 """Those that are asked for at most: what Linux gives to anybody (/proc/sys/fs/pipe-max-size)."""
 
 STALLED = 1.0
-"""Seconds for which a reader who has begun to read a longer answer may take nothing of it."""
+"""Seconds for which a reader who has begun to read a long answer may pause."""
 
 BLOCK = 16 * 1024
 """Characters that are encoded at once."""
@@ -44,6 +44,17 @@ class _Last:
 
     word = f"SMTP UNKNOWN - {PLACE}\n".encode()
     code = 3
+    before = b""
+
+
+def is_terminal() -> bool:
+    """Whether a person sees what is written, on a terminal whose cursor can be moved."""
+    return os.isatty(1) and os.isatty(2) and os.environ.get("TERM") != "dumb"
+
+
+def erase_first() -> None:
+    """Have the last word written over a line that may be half full."""
+    _Last.before = b"\r\x1b[K"
 
 
 def last_word(answer: str, code: int = 3) -> None:
@@ -54,12 +65,12 @@ def last_word(answer: str, code: int = 3) -> None:
 def give_up(problem: str) -> int:
     """Write the last word, with the problem in its place, and return the exit code.
 
-    Nothing is written where standard output takes nothing any more, which would hold us.
+    Nothing is written if standard output is full: that would block.
     """
     import select
 
     if _Last.word and select.select((), (1,), (), 0)[1]:
-        os.write(1, _Last.word.replace(PLACE.encode(), problem.encode()))
+        os.write(1, _Last.before + _Last.word.replace(PLACE.encode(), problem.encode()))
     return _Last.code
 
 
@@ -71,7 +82,7 @@ def encoded(answer: str) -> bytes:
         if data.translate(None, _HIGH) == said.encode("ascii", "ignore"):
             return data
     except (UnicodeError, LookupError):
-        pass  # such as "idna", which is none for texts
+        pass  # such as "idna", which is not an encoding for texts
     return answer.encode("ascii", "backslashreplace")
 
 
@@ -81,7 +92,7 @@ def can_say(text: str) -> bool:
 
 
 def write(answer: Iterable[str], short: str = "", code: int = 3) -> None:
-    """Write an answer; if nobody begins to read it, it becomes the ``short`` one in the end.
+    """Write an answer; if nobody begins to read it, the ``short`` one is written in the end.
 
     The answer comes in pieces, of which no more are held than a pipe does. While none is written,
     the short one is the last word. ``code`` is the exit code that either has.
@@ -111,13 +122,13 @@ def write(answer: Iterable[str], short: str = "", code: int = 3) -> None:
     _write(data)
     del data
     for block in rest:
-        # Half of an answer is none: whoever has begun to read it may go on, the deadline past.
+        # Half an answer is useless: a reader who has begun may go on after the deadline.
         signal.setitimer(signal.ITIMER_REAL, STALLED)
         _write(block)
 
 
 def _blocks(answer: Iterable[str]) -> Iterator[bytes]:
-    """Give an answer as it is written, in fewer pieces: to encode each alone would take long."""
+    """Give an answer as it is written, in fewer pieces: encoding each one would be slow."""
     pieces: list[str] = []
     size = 0
     for piece in answer:
@@ -130,9 +141,9 @@ def _blocks(answer: Iterable[str]) -> Iterator[bytes]:
 
 
 def _has_room(size: int) -> bool:
-    """Whether a pipe can take so many bytes at once, so that its reader may come when he likes.
+    """Whether a pipe can take so many bytes at once, however late its reader is.
 
-    What is no pipe takes what it gets. Of more than the most that a pipe has there may be more.
+    Anything but a pipe is written to at once. An answer over the largest size may be longer still.
     """
     import fcntl
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from check_smtp_health import cli, definitions, output, stages
 from check_smtp_health.config import build, credentials, getopt, ini
 from check_smtp_health.errors import UsageFault
+from check_smtp_health.judge import occasions
 from check_smtp_health.probing import targets
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def _prepare(options: getopt.Options) -> None:
     output.find(options.last("output-format"))
     passwords = credentials.password(options, {}), credentials.mailbox_password(options, {})
     key = credentials.dnsbl_key(options, {}) if options.count("dnsbl") else None
-    targets.prepare(
-        build.build(options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes())
+    settings = build.build(
+        options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes()
     )
+    occasions.need_possible(settings)
+    targets.prepare(settings)

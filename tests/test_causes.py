@@ -392,8 +392,8 @@ def test_imports_next_to_nothing() -> None:
             "452 4.3.1 Insufficient system storage",
             ["cause: disk full (resources)", "state: CRITICAL, unless --state says otherwise"],
         ),
-        ("550 no", ["cause: unknown, the reply does not tell it beyond doubt"]),
-        ("all is well", ["'all is well' holds no refusal, paste a reply with its code"]),
+        ("550 no", ["cause: unknown, the reply leaves room for doubt"]),
+        ("all is well", ["'all is well' contains no refusal, paste a reply with its code"]),
     ],
 )
 def test_told(pasted: str, lines: list[str]) -> None:

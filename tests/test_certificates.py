@@ -517,8 +517,8 @@ def test_there_is_only_tls_1_3(tmp_path: Path, root: Pair) -> None:
     done = check(context, *trusting(tmp_path, root), "--all-certificates")
     assert done[:2] == (
         3,
-        "SMTP UNKNOWN - all-certificates: nobody can be shown the other certificate where there "
-        "is only TLS 1.3",
+        "SMTP UNKNOWN - all-certificates: with TLS 1.3 only, there is no way to ask for the other "
+        "certificate",
     )
 
 

@@ -185,7 +185,7 @@ def test_an_answer_that_the_search_finds() -> None:
         (("--clean", "pop3://me@x"), "needs imap:// or imaps://, POP3 has no folders"),
         (("--clean", "Sent"), "must begin with one of imap://, imaps://, pop3://, pop3s://"),
         (("--clean", "imap://me:s3cret@x/Sent"),
-         "holds a password, which everybody could see: use --mailbox-pass-file FILE (a ':' in a "
+         "contains a password, which everybody could see: use --mailbox-pass-file FILE (a ':' in a "
          "user name is %3A, a '/' %2F)"),
         (("--clean", "imap://me@x/%zz"),
          "'imap://me@x/%zz' has a '%' without two hex digits (it is %25)"),

@@ -274,5 +274,5 @@ def test_a_target_is_no_control(targets: tuple[str, ...], control: str) -> None:
     done = plugin.run(*hosts, "--control", control)
     assert (done.code, done.stdout) == (
         3,
-        f"SMTP UNKNOWN - --control: '{control}' is probed itself, name a host elsewhere\n",
+        f"SMTP UNKNOWN - --control: '{control}' is a target of this run, name a host elsewhere\n",
     )

@@ -50,7 +50,7 @@ FINE = (
     "DANE 3 1 1"
 )
 
-NO_CHAIN = "dane: TLSA records of usage 2 need Python 3.10, which can tell the whole chain"
+NO_CHAIN = "dane: TLSA records of usage 2 need Python 3.10, which can read the whole chain"
 """What comes of a record that names an authority where Python is older."""
 
 
@@ -308,7 +308,7 @@ def test_no_password_is_shown_to_whom_no_record_names(world: World, name: str, s
     assert server.faults == []
     assert (outcome.code, world.line(outcome)) == (
         2,
-        f"CRITICAL - {{}} dane: {said}, so that auth was not tried [{LOGIN}]",
+        f"CRITICAL - {{}} dane: {said}, so auth was not tried [{LOGIN}]",
     )
     assert "auth" not in outcome.times()
 
@@ -364,22 +364,22 @@ def test_no_password_is_shown_to_whom_another_one_vouches_for(world: World, tmp_
     assert (outcome.code, line) == (
         2,
         "CRITICAL - {} dane: TLSA 2 0 1 #: the server showed another certificate when asked "
-        "again, so that auth was not tried, cause: certificate [127.0.0.4]",
+        "again, so auth was not tried, cause: certificate [127.0.0.4]",
     )
 
 
-ROBBED = "dane: the MX set of dom.test is not DNSSEC-secure, so that no TLSA record counts"
-FORGED = "dane: the addresses of mx.test are not DNSSEC-secure, so that no TLSA record counts"
+ROBBED = "dane: the MX set of dom.test is not DNSSEC-secure, so no TLSA record counts"
+FORGED = "dane: the addresses of mx.test are not DNSSEC-secure, so no TLSA record counts"
 
 
 @pytest.mark.parametrize(
     ("host", "changed", "said"),
     [
         ("mx.test", {}, ""),
-        ("mx.test", {"A": Answer((f"A {LOGIN}",))}, f"{FORGED}, so that auth was not tried"),
+        ("mx.test", {"A": Answer((f"A {LOGIN}",))}, f"{FORGED}, so auth was not tried"),
         ("dom.test", {"MX": Answer(("MX 10 mx.test.",))}, ROBBED),
         ("mx.test", {"TLSA": SILENCE}, "dane: TLSA of _PORT._tcp.mx.test: no answer within # s, "
-         "so that auth was not tried"),
+         "so auth was not tried"),
     ],
 )  # fmt: skip
 def test_what_may_be_forged_is_told_no_password(
@@ -437,7 +437,7 @@ def test_an_mx_set_that_is_not_secure(world: World) -> None:
     outcome = world.run("plain.test", "--mx")
     assert (outcome.code, world.line(outcome)) == (
         2,
-        "CRITICAL - plain.test dane: the MX set of plain.test is not DNSSEC-secure, so that no "
+        "CRITICAL - plain.test dane: the MX set of plain.test is not DNSSEC-secure, so no "
         "TLSA record counts, also {} dane: the TLSA records at _PORT._tcp.mx.plain.test are not "
         "DNSSEC-secure [127.0.0.6], 0 of 1 healthy",
     )
@@ -479,8 +479,8 @@ def test_an_answer_from_afar_proves_nothing(world: World, tmp_path: Path) -> Non
     )
     assert (outcome.code, outcome.stdout, outcome.stderr) == (
         3,
-        "SMTP UNKNOWN - --dane: needs a resolver whose word on DNSSEC counts, on this host or by "
-        "--nameserver; /etc/resolv.conf has 192.0.2.53\n",
+        "SMTP UNKNOWN - --dane: needs a resolver that you trust for DNSSEC, on this host or given "
+        "with --nameserver; /etc/resolv.conf has 192.0.2.53\n",
         "",
     )
 
@@ -613,28 +613,31 @@ def test_no_record_matches_a_key_that_cannot_be_read() -> None:
         (
             "cryptography",
             ("--dane", "-S"),
-            "--dane: needs the package cryptography to read the "
-            "certificate: pip install 'check-smtp-health[tls]'",
+            "--dane: needs the library cryptography to read the "
+            "certificate: install python3-cryptography, or cryptography with pip",
         ),
         (
             "dns",
             ("--dane", "-S"),
-            "--dane: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--dane: needs the library dnspython: install python3-dnspython, or dnspython with pip",
         ),
         (
             "dns",
             ("--reverse", "--mta-sts"),
-            "--reverse: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--reverse: needs the library dnspython: "
+            "install python3-dnspython, or dnspython with pip",
         ),
         (
             "dns",
             ("--dnsbl", "bl.test"),
-            "--dnsbl: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--dnsbl: needs the library dnspython: "
+            "install python3-dnspython, or dnspython with pip",
         ),
         (
             "dns",
             ("--mta-sts",),
-            "--mta-sts: needs the package dnspython: pip install 'check-smtp-health[dns]'",
+            "--mta-sts: needs the library dnspython: "
+            "install python3-dnspython, or dnspython with pip",
         ),
     ],
 )

@@ -50,7 +50,7 @@ FAILED = (
     f"{KEPT_BACK}"
 )
 BROKEN = f"DNSSEC is broken at _25._tcp.{{0}}.mail.test: {KEPT_BACK}"
-INSECURE = "the addresses of {0}.plain.test are not DNSSEC-secure, so that no TLSA record counts"
+INSECURE = "the addresses of {0}.plain.test are not DNSSEC-secure, so no TLSA record counts"
 
 AB_256, AB_512 = "ab" * 32, "ab" * 64
 

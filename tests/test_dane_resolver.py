@@ -117,9 +117,9 @@ def test_the_system_s_resolver_does_not_validate(world: World, tmp_path: Path) -
     )
 
 
-LOOSE_MX = "the MX set of mail.test is not DNSSEC-secure, so that no TLSA record counts"
+LOOSE_MX = "the MX set of mail.test is not DNSSEC-secure, so no TLSA record counts"
 LOOSE = "the TLSA records at _25._tcp.mx.mail.test are not DNSSEC-secure"
-LOOSE_A = "the addresses of mx.mail.test are not DNSSEC-secure, so that no TLSA record counts"
+LOOSE_A = "the addresses of mx.mail.test are not DNSSEC-secure, so no TLSA record counts"
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_code_that_nobody_knows() -> None:
     ("answer", "options", "problem"),
     [
         (over_tcp("answers", "A 127.0.0.9"), {"takes_tcp": False}, "connection refused"),
-        (over_tcp("closes", "A 127.0.0.9"), {}, "an answer that breaks off"),
+        (over_tcp("closes", "A 127.0.0.9"), {}, "an incomplete answer"),
         (over_tcp("garbles", "A 127.0.0.9"), {}, "no answer to the question"),
         (LONG, {"takes_tcp": False}, "connection refused"),
         (HUGE, {}, "an answer of 34756 bytes"),
@@ -123,7 +123,7 @@ def test_a_code_that_nobody_knows() -> None:
 def test_tcp_that_does_not_help(answer: Answer, options: dict[str, Any], problem: str) -> None:
     with serving(answer, **options) as servers:
         found = outcome(look_ups.query(servers, NAME, "A"))
-    assert found.sentence == f"A of mx.test: 127.0.0.1: a truncated answer, and by TCP {problem}"
+    assert found.sentence == f"A of mx.test: 127.0.0.1: a truncated answer, and over TCP {problem}"
 
 
 @pytest.mark.parametrize("answer", [SILENCE, WRONG_ID, WRONG_QUESTION, GARBAGE, SHORT])

@@ -187,7 +187,7 @@ def test_the_servers_own_address_is_asked_about(server: ScriptedServer) -> None:
     # The test point that nobody may list.
     assert (outcome.code, line(outcome, server)) == (
         3,
-        "SMTP UNKNOWN - {target} dnsbl: bl.test lists 127.0.0.1, and so everything",
+        "SMTP UNKNOWN - {target} dnsbl: bl.test lists 127.0.0.1, so it lists everything",
     )
 
 
@@ -212,7 +212,7 @@ TROUBLES = {
     ),
     "blocker.test": (
         zone("blocker.test", HERE, listed=HERE, unlisted=HERE),
-        "lists 127.0.0.1, and so everything",
+        "lists 127.0.0.1, so it lists everything",
     ),
     "parked.test": (
         zone("parked.test", records("A 203.0.113.5"), unlisted=records("A 203.0.113.5")),
@@ -220,11 +220,11 @@ TROUBLES = {
     ),
     "world.test": (
         zone("world.test", LISTED, unlisted=LISTED),
-        "lists 127.0.0.1, and so everything",
+        "lists 127.0.0.1, so it lists everything",
     ),
     "dead.test": (
         zone("dead.test", listed=NXDOMAIN),
-        "does not list 127.0.0.2, and so nothing",
+        "does not list 127.0.0.2, so it lists nothing",
     ),
     "broken.test": (
         zone("broken.test", fails("SERVFAIL")),
@@ -244,7 +244,7 @@ TROUBLES = {
     ),
     "closes.test": (
         zone("closes.test", over_tcp("closes", "A 127.0.0.2")),
-        "gives no answer (127.0.0.1: a truncated answer, and by TCP an answer that breaks off)",
+        "gives no answer (127.0.0.1: a truncated answer, and over TCP an incomplete answer)",
     ),
 }
 """What is wrong with a list, by its name: its answers, and what is said of it."""
@@ -398,7 +398,7 @@ def test_json(server: ScriptedServer) -> None:
                     },
                     {
                         "kind": "noted",
-                        "problem": "dead.test does not list 127.0.0.2, and so nothing",
+                        "problem": "dead.test does not list 127.0.0.2, so it lists nothing",
                         "reply": "",
                         "raw": "",
                     },

@@ -118,7 +118,8 @@ def test_a_zone_that_answers_everything_alike_is_believed_with_no_codes(
         )
     assert (done.code, done.line) == (
         3,
-        f"SMTP UNKNOWN - 127.0.0.1:{server.port} dnsbl: {LIST} lists 127.0.0.1, and so everything",
+        f"SMTP UNKNOWN - 127.0.0.1:{server.port} dnsbl: "
+        f"{LIST} lists 127.0.0.1, so it lists everything",
     )
 
 
@@ -144,13 +145,13 @@ DBL = "dbl.example.net"
         pytest.param(
             {("test." + DBL, "A"): fails("NXDOMAIN")},
             3,
-            f"UNKNOWN - dnsbl: {DBL} does not list TEST, and so nothing",
+            f"UNKNOWN - dnsbl: {DBL} does not list TEST, so it lists nothing",
             id="dead",
         ),
         pytest.param(
             {("invalid." + DBL, "A"): LISTED},
             3,
-            f"UNKNOWN - dnsbl: {DBL} lists INVALID, and so everything",
+            f"UNKNOWN - dnsbl: {DBL} lists INVALID, so it lists everything",
             id="lists the world",
         ),
     ],

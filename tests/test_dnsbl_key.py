@@ -117,7 +117,7 @@ def test_a_key_of_any_list(server: ScriptedServer) -> None:
 def test_a_wrong_key(server: ScriptedServer) -> None:
     assert asked(server, {}, "--dnsbl", f"{KEY}.{DQS}/{ADDRESS}") == (
         3,
-        f"SMTP UNKNOWN - dnsbl: {SHOWN} does not list 127.0.0.2, and so nothing: "
+        f"SMTP UNKNOWN - dnsbl: {SHOWN} does not list 127.0.0.2, so it lists nothing: "
         "its key may be wrong or revoked",
     )
 
@@ -134,10 +134,10 @@ def test_a_label_in_lower_case_is_no_key(server: ScriptedServer) -> None:
 @pytest.mark.parametrize(
     ("mode", "text", "problem"),
     [
-        (0o644, f"{KEY}\n", "-file: '{}' can be read by everyone, chmod o-r it"),
+        (0o644, f"{KEY}\n", "-file: '{}' can be read by everyone, run chmod o-r on it"),
         (0o600, "\n", "-file: the first line of '{}' is empty"),
-        (0o600, f"{KEY} x\n", ": the key is not a label of DNS: letters, digits and hyphens"),
-        (0o600, f"{KEY}.x\n", ": the key is not a label of DNS: letters, digits and hyphens"),
+        (0o600, f"{KEY} x\n", ": the key is not a DNS label: letters, digits and hyphens"),
+        (0o600, f"{KEY}.x\n", ": the key is not a DNS label: letters, digits and hyphens"),
     ],
 )
 def test_a_key_that_cannot_be_used(
@@ -162,12 +162,12 @@ def test_a_key_that_cannot_be_used(
         ),
         (
             ("--dnsbl", f"{KEY}.{DQS}*2"),
-            f"--dnsbl: '{SHOWN}*2' has a weight, which is postscreen's: leave it out",
+            f"--dnsbl: '{SHOWN}*2' has a weight, which only postscreen uses: leave it out",
         ),
-        (("--dnsbl", f"{KEY}..{DQS}"), f"--dnsbl: '***..{DQS}' is not a zone of DNS"),
+        (("--dnsbl", f"{KEY}..{DQS}"), f"--dnsbl: '***..{DQS}' is not a DNS zone"),
         (
             ("--dnsbl", f"{KEY}.{'x' * 64}.{DQS}"),
-            f"--dnsbl: '***.{'x' * 64}.zen.dq.spam...' is not a zone of DNS",
+            f"--dnsbl: '***.{'x' * 64}.zen.dq.spam...' is not a DNS zone",
         ),
         (
             ("--dnsbl", f"{KEY}.{DQS}/here"),

@@ -108,7 +108,7 @@ def test_a_list_without_ipv6_for_a_host_without_ipv4(port: int, arguments: tuple
 def test_a_dead_list_is_not_excused_by_ipv6(port: int) -> None:
     assert asked(port, {}, "--dnsbl", OTHER) == (
         3,
-        f"SMTP UNKNOWN - dnsbl: {OTHER} does not list 127.0.0.2, and so nothing",
+        f"SMTP UNKNOWN - dnsbl: {OTHER} does not list 127.0.0.2, so it lists nothing",
     )
 
 

@@ -49,11 +49,11 @@ def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("port=1\n", "line 1 of 'f' is in no [section]"),
+        ("port=1\n", "line 1 of 'f' stands before the first [section]"),
         ("[check_smtp_health]\n\nport\n", "line 3 of 'f' is not key=value"),
         ("[check_smtp_health]\n=1\n", "line 2 of 'f' is not key=value"),
         ("[other]\na=1\n", "'f' has no section 'check_smtp_health'"),
-        ("[check_smtp_health]\nextra-opts=@g\n", "line 2 of 'f' asks for more"),
+        ("[check_smtp_health]\nextra-opts=@g\n", "line 2 of 'f' takes no further --extra-opts"),
         ("[check_smtp_health]\nlunch=1\n", "unknown option '--lunch'"),
         ("[check_smtp_health]\nauthpass s3cret\n", "line 2 of 'f' is not key=value"),
         ("[check_smtp_health]\npassword: s3cret=\n", "line 2 of 'f' is not key=value"),

@@ -144,12 +144,16 @@ def test_a_long_password_waits_for_the_challenge(tmp_path: Path) -> None:
         (
             0o644,
             "x\n",
-            "--authpass-file: 'password' can be read by everyone, chmod o-r it",
+            "--authpass-file: 'password' can be read by everyone, run chmod o-r on it",
         ),
         (0o600, "\nx\n", "--authpass-file: the first line of 'password' is empty"),
         (0o600, "", "--authpass-file: the first line of 'password' is empty"),
         *(
-            (0o600, f"a{evil}b", "-U: the password holds a control character, such as a line break")
+            (
+                0o600,
+                f"a{evil}b",
+                "-U: the password contains a control character, such as a line break",
+            )
             for evil in "\0\t\r\x1b\x7f\x85"
         ),
     ],
@@ -170,8 +174,8 @@ def test_without_scramp_its_mechanism_is_not_to_be_had(tmp_path: Path) -> None:
     done = plugin.run("-H", "127.0.0.1", "-U", USER, "-A", "scram-sha-256", environment=environment)
     assert (done.code, done.stdout, done.stderr) == (
         3,
-        "SMTP UNKNOWN - -A: SCRAM-SHA-256 needs the package scramp: "
-        "pip install 'check-smtp-health[scram]'\n",
+        "SMTP UNKNOWN - -A: SCRAM-SHA-256 needs the library scramp: "
+        "install python3-scramp, or scramp with pip\n",
         "",
     )
     offer = b"250-mx\r\n250 AUTH SCRAM-SHA-256 CRAM-MD5\r\n"
@@ -328,7 +332,7 @@ def test_what_would_help(
         (
             b"250-AUTH Ntlm\r\n250 AUTH=NTLM GSSAPI\r\n",
             (),
-            "the server offers only NTLM GSSAPI, none of which this plugin can do",
+            "the server offers only NTLM GSSAPI, none of which this plugin supports",
         ),
         (
             b"250 AUTH XOAUTH2 OAUTHBEARER\r\n",
@@ -355,7 +359,7 @@ def test_a_package_that_is_missing_here_is_our_trouble(tmp_path: Path) -> None:
     assert (answer.code, answer.line) == (
         3,
         "SMTP UNKNOWN - auth: the server offers only NTLM SCRAM-SHA-256, and SCRAM-SHA-256 needs "
-        "the package scramp: pip install 'check-smtp-health[scram]'",
+        "the library scramp: install python3-scramp, or scramp with pip",
     )
 
 

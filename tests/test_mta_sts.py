@@ -423,8 +423,8 @@ FETCHED = "no policy from mta-sts.mail.test: "
             FETCHED + "no HTTP response: '220 mx.mail.test ESMTP'",
         ),
         ((), FETCHED + "no HTTP response"),
-        ((page()[:-9],), FETCHED + "the response breaks off"),
-        ((page(b"zz\r\n", *PARTS),), FETCHED + "the response breaks off"),
+        ((page()[:-9],), FETCHED + "the response is incomplete"),
+        ((page(b"zz\r\n", *PARTS),), FETCHED + "the response is incomplete"),
         (
             (page(b"", b"Content-Type: text/plain"), Forever(b"x: y\n" * 1000)),
             FETCHED + "more than 64 KiB",
@@ -525,7 +525,7 @@ def test_what_dns_says(
 
 def test_a_domain_without_mail_has_no_mx_set_to_cover(world: World) -> None:
     outcome = world.run(page(), answers={("mail.test", "MX"): records("MX 0 .")}, arguments=("-v",))
-    assert (outcome.code, said(outcome)) == (2, ["[CRITICAL] the domain takes no mail (null MX)"])
+    assert (outcome.code, said(outcome)) == (2, ["[CRITICAL] the domain accepts no mail (null MX)"])
 
 
 def test_the_resolver_does_not_answer(world: World) -> None:

@@ -130,7 +130,7 @@ BAD = f"resolve: {ONE} has 127.0.0.1, a loopback address, so no mail gets there 
         ((), 1, "1 of 2 healthy"),
         (("--min-healthy", "1"), 1, "1 of 2 healthy"),
         (("--min-healthy", "2"), 2, "1 of 2 healthy (at least 2 must be)"),
-        (("-c", "healthy=2:"), 2, "1 of 2 healthy (limit 2:)"),
+        (("-c", "healthy=2:"), 2, "1 of 2 healthy (below 2)"),
     ],
 )
 def test_beside_a_good_one(

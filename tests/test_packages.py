@@ -605,7 +605,9 @@ def test_man_page_has_all(page: Path) -> None:
     variables = {
         name
         for path in (ROOT / "check_smtp_health").rglob("*.py")
-        for name in re.findall(r"\b(?:CHECK_SMTP_HEALTH|NAGIOS|MP)_[A-Z_]+\b", path.read_text())
+        for name in re.findall(
+            r"\b(?:CHECK_SMTP_HEALTH|NAGIOS|MP)_[A-Z_]+\b|\bNO_COLOR\b", path.read_text()
+        )
     }
     listed = text.partition("\n.SH ENVIRONMENT\n")[2].partition("\n.SH ")[0]
     assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", listed)) == variables

@@ -215,7 +215,7 @@ def test_port_465_awaits_tls() -> None:
         ],
     )
     assert report.observations[-1].failure == Failure(
-        "timed_out", "no answer within 10 s (port 465 awaits TLS, try --ssl)"
+        "timed_out", "no answer within 10 s (port 465 expects TLS, try --ssl)"
     )
 
 

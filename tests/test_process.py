@@ -316,8 +316,8 @@ def test_nagiosplugin_missing(tmp_path: Path) -> None:
     done = plugin.run("-H", "127.0.0.1", environment={"PYTHONPATH": str(tmp_path)})
     assert (done.code, done.stdout, done.stderr) == (
         3,
-        "SMTP UNKNOWN - the Python package nagiosplugin is missing, "
-        "try: pip install nagiosplugin\n",
+        "SMTP UNKNOWN - this program needs the library nagiosplugin: "
+        "install python3-nagiosplugin, or nagiosplugin with pip\n",
         "",
     )
 

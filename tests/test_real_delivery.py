@@ -392,7 +392,7 @@ def test_stale_ones_go(site: Site, scheme: str) -> None:
     other = put(site, letter(), flags="T")
     done = site.trip("monitor", "--mailbox", site.boxes.url(scheme), "-v")
     assert site.said(done) == (0, come(scheme))
-    assert "1 stale deleted\n" in done.stdout
+    assert "leftovers deleted: 1\n" in done.stdout
     assert (is_there(site, path), is_there(site, other)) == (False, True)
 
 

@@ -525,7 +525,7 @@ def test_login_without_tls(
 def test_password_in_clear_is_not_sent(files: Files, sasl: Dovecot) -> None:
     with knowing(files, sasl, smtpd_sasl_mechanism_filter="plain, login") as server:
         outcome = run(server.port, password=PASSWORD)
-        text = "auth: PLAIN without TLS would show the password, use -S, --ssl or --auth-insecure"
+        text = "auth: PLAIN without TLS would expose the password, use -S, --ssl or --auth-insecure"
         assert told(outcome) == due(3, server.port, text, "connect banner helo quit", days="")
         assert server.sessions() == clean("ehlo=1 quit=1 commands=2")
 

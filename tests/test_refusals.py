@@ -278,7 +278,7 @@ def test_not_now_is_up_to_tempfail() -> None:
         (
             "250 2.1.5 fine",
             2,
-            f"relay: accepts {ABROAD}, which is to be unknown (its bounces go to strangers): "
+            f"relay: accepts {ABROAD}, which should be unknown (its bounces go to strangers): "
             "250 2.1.5 fine (after # s)",
         ),
     ],

@@ -87,6 +87,57 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*HOST, "-p", "25", "--no-verify"), "--no-verify: needs TLS, add -S or --ssl"),
     ((*HOST, "-c", "healthy=2:"), "-c: this run does not measure healthy"),
     ((*HOST, "--min-healthy", "3"), "--min-healthy: asks for 3, but there is only one host"),
+    (("-H", "mx", "-port", "25"), "unknown option '-port', did you mean --port?"),
+    (("-H", "mx", "-ssl"), "unknown option '-ssl', did you mean --ssl?"),
+    (("-hostname=mx",), "unknown option '-hostname', did you mean --hostname?"),
+    (("\u2013S", "-H", "mx"), "'\u2013S' begins with a dash that is not '-'"),
+    (("-H", "mx", "\u2014starttls"), "'\u2014starttls' begins with a dash that is not '-'"),
+    (("-H", "\u201cmx\u201d"), "-H: '\u201cmx\u201d' is not a host name, did you mean mx?"),
+    (("-H", "mx\u2013a"), "-H: 'mx\u2013a' is not a host name, IP address or socket path"),
+    (("-H", "mx/"), "-H: 'mx/' is not a host name, did you mean mx?"),
+    (("-H", "mx "), "-H: 'mx ' is not a host name, did you mean mx?"),
+    (("-H", "mx:smtp"), "-H: 'mx:smtp' holds a port, use -H mx -p smtp"),
+    (("-H", "192.0.2.0/24"), "-H: '192.0.2.0/24' is a network, use -H with one address"),
+    (
+        ("-H", "$HOSTADDRESS$"),
+        "-H: '$HOSTADDRESS$' is not a host name, IP address or socket path, "
+        "the engine has not replaced this macro",
+    ),
+    (
+        ("-H", "mx", "-w", "$ARG1$"),
+        "-w: '$ARG1$' is not a threshold range, the engine has not replaced this macro",
+    ),
+    (("-H", "mx", "-p=25"), "-p: '=25' is not a port (1 to 65535), write -p 25"),
+    (("-H", "mx", "-t=5"), "-t: '=5' is not a number of seconds, write -t 5"),
+    (
+        ("-H", "mx", "-p", "smtps"),
+        "-p: 'smtps' is not a port (1 to 65535), did you mean submissions?",
+    ),
+    (("mx", "587", "-S"), "unexpected argument '587', use -p 587"),
+    (("mx", "-p", "25", "587"), "-p takes one value, '587' is one too many"),
+    (
+        ("-H", "mx", "-w", "5,10"),
+        "-w: time has two ranges, 5 and 10, use -w 5 -c 10, or -w 5.10 with a point",
+    ),
+    (("-H", "mx", "-w", "5-10"), "-w: '5-10' is not a threshold range, write 5:10"),
+    (("-H", "mx", "-w", "5..10"), "-w: '5..10' is not a threshold range"),
+    (
+        ("-H", "mx", "-t", "10:warn"),
+        "-t: 'warn' is not a state (ok, warning, critical, unknown), did you mean warning?",
+    ),
+    (
+        ("-H", "mx", "--state", "silent:ok"),
+        "--state: 'silent:ok' is not NAME=STATE, write silent=ok",
+    ),
+    (
+        ("-H", "mx", "--require", "auth plain"),
+        "--require: 'auth plain' is not an EHLO keyword, write AUTH=PLAIN",
+    ),
+    (
+        ("-H", "mx", "--rcpt", "a@x,b@x"),
+        "--rcpt: 'a@x,b@x' is more than one address, repeat --rcpt",
+    ),
+    (("-H", "mx", "-f", "a@x, b@x"), "-f: 'a@x, b@x' is more than one address, use one of them"),
 )
 
 

@@ -206,9 +206,9 @@ def test_numbers(data: bytes, count: int, newest: list[int]) -> None:
          f"a line longer than {LINE_LIMIT} bytes: b'* X {'y' * 16}'"),
         (b"* X", b" {0}\r\n" * 99,
          f"a response with more than {LITERALS_LIMIT} literals: b'* X {{0}}'"),
-        (b"* X {16777217}\r\n", b"", "a literal without bounds: b'* X {16777217}'"),
+        (b"* X {16777217}\r\n", b"", "a literal that is too long: b'* X {16777217}'"),
         (b"* X {%s}\r\n" % (b"1" * 9999), b"",
-         f"a literal without bounds: b'* X {{{'1' * 15}'"),
+         f"a literal that is too long: b'* X {{{'1' * 15}'"),
     ],
     ids=lambda value: str(value)[:30],
 )  # fmt: skip

@@ -18,7 +18,7 @@ from tests.servers.catalogue import BANNER, EHLO
 from tests.servers.catalogue.login import PASSWORD, USER
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Step
 
-WRONG = "the server's side of it is wrong"
+WRONG = "the server's SCRAM message is wrong"
 FEW = "less than 4096 iterations"
 FORBIDDEN = "SCRAM-SHA-256 forbids a character of the user name or password (RFC 4013)"
 

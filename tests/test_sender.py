@@ -129,7 +129,7 @@ ROWS = (
         spf("ipv4:192.0.2.9", "-all"),
         "a.test",
         2,
-        "sender: SPF: SPF of a.test: 'ipv4:192.0.2.9' is not a mechanism of SPF",
+        "sender: SPF: SPF of a.test: 'ipv4:192.0.2.9' is not an SPF mechanism",
     ),
     (
         "eleven look-ups",
@@ -173,14 +173,14 @@ ROWS = (
         spf("?all"),
         "a.test",
         1,
-        "sender: SPF of a.test says nothing of others ('?all')",
+        "sender: SPF of a.test says nothing about other senders ('?all')",
     ),
     (
         "no all",
         spf("ip4:192.0.2.9"),
         "a.test",
         1,
-        "sender: SPF of a.test says nothing of others (no 'all')",
+        "sender: SPF of a.test says nothing about other senders (no 'all')",
     ),
     (
         "ptr",
@@ -196,7 +196,7 @@ ROWS = (
         dmarc("v=DMARC1; p=none", "v=DMARC1; p=reject"),
         "a.test",
         2,
-        "sender: a.test has several DMARC records, so that none counts",
+        "sender: a.test has several DMARC records, so none counts",
     ),
     (
         "policy none",
@@ -217,7 +217,7 @@ ROWS = (
         dmarc("v=DMARC1; p=reject; t=y; pct=50; rua=mailto:x@a.test"),
         "a.test",
         0,
-        "SPF published, DMARC reject, also sender: DMARC of a.test is in testing (t=y), also "
+        "SPF published, DMARC reject, also sender: DMARC of a.test is in test mode (t=y), also "
         "sender: DMARC of a.test has pct, without meaning since RFC 9989",
     ),
     (
@@ -233,21 +233,21 @@ ROWS = (
         dmarc("v=DMARC1; p=quarantined"),
         "a.test",
         2,
-        "sender: DMARC of a.test has no valid p, so that it does not count: 'quarantined'",
+        "sender: DMARC of a.test has no valid p, so it does not count: 'quarantined'",
     ),
     (
         "no policy, and nobody to report to",
         dmarc("v=DMARC1; p=rejct; rua=foo"),
         "a.test",
         2,
-        "sender: DMARC of a.test has no valid p, so that it does not count: 'rejct'",
+        "sender: DMARC of a.test has no valid p, so it does not count: 'rejct'",
     ),
     (
         "two policies in one record",
         dmarc("v=DMARC1; p=reject; p=none"),
         "a.test",
         2,
-        "sender: DMARC of a.test has p= twice, so that it is void: 'v=DMARC1; p=reject; p=none'",
+        "sender: DMARC of a.test has p= twice, so it is invalid: 'v=DMARC1; p=reject; p=none'",
     ),
     (
         "a report address that is none",
@@ -349,7 +349,7 @@ ROWS = (
         "a.test/192.0.2.9",
         2,
         "sender: SPF of a.test does not authorise 192.0.2.9: neutral, since no term matches, also "
-        "sender: SPF of a.test says nothing of others (no 'all')",
+        "sender: SPF of a.test says nothing about other senders (no 'all')",
     ),
     (
         "eleven look-ups, and an address",
@@ -406,7 +406,7 @@ KEYS = (
         "with a tag twice",
         f"v=DKIM1; k=rsa; k=rsa; p={STRONG}",
         2,
-        "dkim: the record at s1._domainkey.a.test has k= twice, so that it is void",
+        "dkim: the record at s1._domainkey.a.test has k= twice, so it is invalid",
     ),
     (
         "with its version at the end",
@@ -440,7 +440,7 @@ KEYS = (
         "of another time",
         "v=DKIM2; p=x",
         2,
-        "dkim: the record at s1._domainkey.a.test is not a key of DKIM: 'v=DKIM2; p=x'",
+        "dkim: the record at s1._domainkey.a.test is not a DKIM key: 'v=DKIM2; p=x'",
     ),
     (
         "unknown",
@@ -460,7 +460,7 @@ KEYS = (
         "for sha1",
         f"h=sha1; p={STRONG}",
         2,
-        "dkim: the key at s1._domainkey.a.test is not for sha256, which all others are: 'sha1'",
+        "dkim: the key at s1._domainkey.a.test does not allow sha256, which signatures use: 'sha1'",
     ),
     (
         "not for mail",
@@ -472,7 +472,7 @@ KEYS = (
         "in testing",
         f"t=y:s; p={STRONG}",
         0,
-        "DKIM 2048 bits, also dkim: the key at s1._domainkey.a.test is in testing (t=y)",
+        "DKIM 2048 bits, also dkim: the key at s1._domainkey.a.test is in test mode (t=y)",
     ),
 )
 
@@ -587,8 +587,8 @@ def test_a_package_that_is_missing(tmp_path: Path) -> None:
     )
     assert (done.code, done.stdout) == (
         3,
-        "SMTP UNKNOWN - --dkim: needs the package cryptography: "
-        "pip install 'check-smtp-health[tls]'\n",
+        "SMTP UNKNOWN - --dkim: needs the library cryptography: "
+        "install python3-cryptography, or cryptography with pip\n",
     )
 
 

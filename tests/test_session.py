@@ -65,7 +65,7 @@ def test_more_than_the_one_reply() -> None:
     with pytest.raises(Violation) as caught:
         session.next_reply()
     assert (caught.value.problem, caught.value.said) == (
-        "more than the one reply that was due",
+        "unexpected extra reply",
         b"25",
     )
 

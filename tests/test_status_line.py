@@ -117,3 +117,23 @@ def test_what_took_no_time_tells_none() -> None:
 )
 def test_no_time_reads_as_none(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("0.2", "limit 0.2 s"),
+        ("~:0.2", "limit 0.2 s"),
+        ("0.1:0.2", "limit 0.2 s"),
+        ("1:", "below 1 s"),
+        ("1:5", "below 1 s"),
+        ("@0.5", "between 0 and 0.5 s"),
+        ("@0.1:0.5", "between 0.1 and 0.5 s"),
+        ("@~:0.5", "not above 0.5 s"),
+        ("@0.1:", "not below 0.1 s"),
+    ],
+)
+def test_a_limit_in_words(limit: str, words: str) -> None:
+    seen = (Observation("helo", 0.1, 0.31),)
+    said = line(seen, arguments=("-H", "mx.example", "-w", f"helo={limit}"))
+    assert said == f"SMTP WARNING - mx.example:25 helo took 0.310 s ({words}) [192.0.2.1]"

@@ -118,8 +118,8 @@ def test_a_file_system_that_is_read_only(tmp_path: Path, monkeypatch: pytest.Mon
     [
         (0o640, ""),
         (0o000, "cannot read 'password': Permission denied"),
-        (0o604, "'password' can be read by everyone, chmod o-r it"),
-        (None, "'password' can be read by everyone, chmod o-r it"),
+        (0o604, "'password' can be read by everyone, run chmod o-r on it"),
+        (None, "'password' can be read by everyone, run chmod o-r on it"),
     ],
     ids=["for the group", "for nobody", "for everyone", "a link to one for everyone"],
 )
@@ -240,8 +240,8 @@ def test_nagiosplugin_is_not_installed() -> None:
     )
     assert (done.returncode, done.stdout, done.stderr) == (
         3,
-        "SMTP UNKNOWN - the Python package nagiosplugin is missing, "
-        "try: pip install nagiosplugin\n",
+        "SMTP UNKNOWN - this program needs the library nagiosplugin: "
+        "install python3-nagiosplugin, or nagiosplugin with pip\n",
         "",
     )
 
@@ -283,7 +283,7 @@ def test_too_few_threads() -> None:
     assert (named.code, named.line, named.perfdata, named.stderr) == (
         3,
         f"SMTP UNKNOWN - localhost:{server.port} resolve: "
-        "no further thread can be started here (after # s)",
+        "this host cannot start another thread (after # s)",
         "",
         "",
     )

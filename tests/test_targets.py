@@ -106,7 +106,7 @@ def test_min_healthy_where_all_are() -> None:
 def test_a_threshold_for_the_number_of_healthy_ones() -> None:
     with serving(_2=HEALTHY, _3=HEALTHY) as port:
         done = probed(port, *hosts(GOOD, BAD), "-w", "healthy=3:", "-c", "healthy=1:")
-    assert (done.code, done.line) == (1, "SMTP WARNING - 2 of 2 healthy (limit 3:)")
+    assert (done.code, done.line) == (1, "SMTP WARNING - 2 of 2 healthy (below 3)")
     assert done.perfdata.startswith("healthy=2;3:;1:;0;2 ")
 
 

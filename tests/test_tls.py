@@ -305,8 +305,9 @@ def test_without_cryptography_the_reason_alone(pki: Certificates, tmp_path: Path
         done = plugin.run(*where, *base, "--no-verify", environment=environment)
         assert (done.code, done.stdout, done.stderr, server.connections) == (
             3,
-            "SMTP UNKNOWN - --no-verify: needs the package cryptography to read the certificate: "
-            "pip install 'check-smtp-health[tls]' (or --ignore-certificate-expiration)\n",
+            "SMTP UNKNOWN - --no-verify: needs the library cryptography to read the certificate: "
+            "install python3-cryptography, or cryptography with pip, "
+            "or use --ignore-certificate-expiration\n",
             "",
             seen,
         )

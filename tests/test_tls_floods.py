@@ -117,7 +117,7 @@ FLOODS: dict[str, tuple[Callable[[Certificates], Script], str]] = {
     "KeyUpdates": (lambda pki: (good(pki), key_updates()), f"banner: {ENDLESS}"),
     "tickets, and now and then a byte": (
         lambda pki: (good(pki), b"220", tickets_between_data()),
-        "banner: more than 262144 bytes of TLS records with hardly data (after # s)",
+        "banner: more than 262144 bytes of TLS records with hardly any data (after # s)",
     ),
     "records of one byte, without end": (
         lambda pki: (Swallow(), Forever(record(b"\2"), pause=0.001)),

@@ -19,11 +19,11 @@ SENT = (*TO, "--deliver")
 SOUGHT = (*SENT, "--mailbox", "imap://me@x")
 NO_SCHEME = "--mailbox: must begin with one of imap://, imaps://, pop3://, pop3s://"
 WITH_PASSWORD = (
-    "--mailbox: holds a password, which everybody could see: use --mailbox-pass-file FILE "
+    "--mailbox: contains a password, which everybody could see: use --mailbox-pass-file FILE "
     "(a ':' in a user name is %3A, a '/' %2F)"
 )
 
-WITH_CONTROL = "the password holds a control character, such as a line break"
+WITH_CONTROL = "the password contains a control character, such as a line break"
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-w", "abc"), "-w: 'abc' is not a threshold range"),
@@ -116,12 +116,12 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("--min-healthy", "3"), "--min-healthy: asks for 3, but there is only one host"),
     (("--min-healthy", "0"), "--min-healthy: '0' is not a number of targets"),
-    (("--mx",), "--mx: '127.0.0.1' is not a name that DNS knows"),
-    (("--all-addresses",), "--all-addresses: '127.0.0.1' is not a name that DNS knows"),
+    (("--mx",), "--mx: '127.0.0.1' is an IP address, a domain is needed"),
+    (("--all-addresses",), "--all-addresses: '127.0.0.1' is an IP address, a domain is needed"),
     (("--nameserver", "ns.example"), "--nameserver: 'ns.example' is not ADDRESS or ADDRESS:PORT"),
     (("--nameserver", "192.0.2.1:0"), "--nameserver: '0' is not a port (1 to 65535)"),
     (("--nameserver", "[::1"), "--nameserver: '[::1' is not ADDRESS or ADDRESS:PORT"),
-    (("--dnsbl", "a..b"), "--dnsbl: 'a..b' is not a zone of DNS"),
+    (("--dnsbl", "a..b"), "--dnsbl: 'a..b' is not a DNS zone"),
     (("--dnsbl", "zen.example/here"), "--dnsbl: 'here' is neither an IP address nor a domain"),
     (("--dnsbl", "zen.example/"), "--dnsbl: '' is neither an IP address nor a domain"),
     (
@@ -153,7 +153,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("--dnsbl", "zen.example=127.0.0.2*3"),
-        "--dnsbl: 'zen.example=127.0.0.2*3' has a weight, which is postscreen's: leave it out",
+        "--dnsbl: 'zen.example=127.0.0.2*3' has a weight, which only postscreen uses: leave it out",
     ),
     (
         ("--dnsbl", "KEY.zen.example"),
@@ -171,7 +171,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("--dnsbl", "q7xk3m5n..zen.dq.spamhaus.net"),
-        "--dnsbl: '***..zen.dq.spamhaus.net' is not a zone of DNS",
+        "--dnsbl: '***..zen.dq.spamhaus.net' is not a DNS zone",
     ),
     (
         ("Q7xk3m5n.zen.dq.Spamhaus.net",),
@@ -185,9 +185,9 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--dane", "-S", "--no-verify"), "--dane: cannot be combined with --no-verify"),
     (
         ("--dane", "-S"),
-        "--dane: '127.0.0.1' is not a name that DNS knows, add --sni NAME",
+        "--dane: '127.0.0.1' is an IP address, a domain is needed, add --sni NAME",
     ),
-    (("--mta-sts",), "--mta-sts: '127.0.0.1' is not a name that DNS knows"),
+    (("--mta-sts",), "--mta-sts: '127.0.0.1' is an IP address, a domain is needed"),
     (
         ("-e", "554", "--require", "SIZE"),
         "-e: after 554 nothing is asked, so --require has no effect",
@@ -200,7 +200,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("-S", "--ssl"), "--ssl: cannot be combined with -S"),
     (("--sni=127.0.0.1", "-S"), "--sni: '127.0.0.1' is not a host name"),
-    (("-S", "--tls-min", "1.4"), "--tls-min: '1.4' is none of 1.0, 1.1, 1.2 and 1.3"),
+    (("-S", "--tls-min", "1.4"), "--tls-min: '1.4' is not one of 1.0, 1.1, 1.2, 1.3"),
     (("-D", "soon"), "-D: 'soon' is not a number of days W[,C]"),
     (("-D", "1,2,3"), "-D: '1,2,3' is not a number of days W[,C]"),
     (("-S", "--key", "k"), "--key: needs --cert FILE"),
@@ -210,7 +210,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         ("-S", "--ca-file", "/nonexistent"),
         "--ca-file: cannot read '/nonexistent': No such file or directory",
     ),
-    (("-S", "--ca-file", "/etc/passwd"), "--ca-file: '/etc/passwd' holds no certificate"),
+    (("-S", "--ca-file", "/etc/passwd"), "--ca-file: '/etc/passwd' contains no certificate"),
     *(
         (("-S", flag, "/dev/tty"), f"{flag}: '/dev/tty' is not a regular file")
         for flag in ("--ca-file", "--cert")
@@ -226,7 +226,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("-S", "--cert", "/etc/passwd"),
-        "--cert: '/etc/passwd' holds no certificate and key that fit",
+        "--cert: '/etc/passwd' contains no matching certificate and key",
     ),
     (("-A", "PLAIN"), "-A: needs -U USER"),
     (("-P", "x"), "-P: needs -U USER"),
@@ -235,7 +235,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-U", "", "-P", "x"), "-U: '' is not a user name"),
     (
         ("-U", "me", "-P", "x\ny"),
-        "-U: the password holds a control character, such as a line break",
+        "-U: the password contains a control character, such as a line break",
     ),
     (("-U", "me\rx", "-P", "y"), "-U: 'me\\x0dx' is not a user name"),
     (
@@ -253,7 +253,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("-U", "me", "-P", "x", "-A", "plain"),
-        "-A: PLAIN without TLS would show the password, use -S, --ssl or --auth-insecure",
+        "-A: PLAIN without TLS would expose the password, use -S, --ssl or --auth-insecure",
     ),
     (("--deliver",), "--deliver: needs --rcpt ADDRESS"),
     ((*TO, "--mailbox", "imap://me@x"), "--mailbox: needs --deliver"),
@@ -290,7 +290,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*SENT, "--mailbox", ""), NO_SCHEME),
     (
         (*SENT, "--mailbox", "imap://x/INBOX"),
-        "--mailbox: 'imap://x/INBOX' names no user (USER@HOST)",
+        "--mailbox: 'imap://x/INBOX' has no user (USER@HOST)",
     ),
     (
         (*SENT, "--mailbox", "pop3://me@x/INBOX"),
@@ -298,7 +298,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         (*SENT, "--mailbox", "imap://me@::1"),
-        "--mailbox: 'imap://me@::1' names no HOST[:PORT] (IPv6 in brackets)",
+        "--mailbox: 'imap://me@::1' has no valid HOST[:PORT] (IPv6 in brackets)",
     ),
     ((*SENT, "--mailbox", "imap://me@x:0"), "--mailbox: '0' is not a port (1 to 65535)"),
     (
@@ -311,11 +311,11 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         (*SENT, "--mailbox", "imap://me@x/a%0Ab"),
-        "--mailbox: 'imap://me@x/a%0Ab' holds what is not printable text",
+        "--mailbox: 'imap://me@x/a%0Ab' contains unprintable characters",
     ),
     (
         (*SENT, "--mailbox", "imap://me@x/%FF"),
-        "--mailbox: 'imap://me@x/%FF' holds what is not printable text",
+        "--mailbox: 'imap://me@x/%FF' contains unprintable characters",
     ),
     (("--lunch",), "unknown option '--lunch'"),
     (("-X",), "unknown option '-X'"),
@@ -379,7 +379,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         (*SENT, "--mailbox", "imap://me@x:\uff11\uff11\uff10"),
-        "--mailbox: 'imap://me@x:\uff11\uff11\uff10' names no HOST[:PORT] (IPv6 in brackets)",
+        "--mailbox: 'imap://me@x:\uff11\uff11\uff10' has no valid HOST[:PORT] (IPv6 in brackets)",
     ),
     (("-e", "554", "-f", ""), "-e: after 554 nothing is asked, so -f has no effect"),
     (
@@ -416,7 +416,7 @@ HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-H", "example.org", "--mx", "--expect-mx", ""), "--expect-mx: '' is not a host name"),
     (
         ("-H", "example.org", "--mx", "--expect-mx", "::1"),
-        "--expect-mx: '::1' is not a name that DNS knows",
+        "--expect-mx: '::1' is an IP address, a domain is needed",
     ),
     ((), "no host given, use -H HOST (try --help)"),
     (("-H", ""), "-H: '' is not a host name, IP address or socket path"),

@@ -209,8 +209,16 @@ def test_the_family_and_the_source_hold_for_the_proxy(world: World) -> None:
 @pytest.mark.parametrize(
     ("url", "arguments", "problem"),
     [
-        ("socks5://a.test:1080", (), "--mta-sts: https_proxy does not name a proxy of http://"),
-        ("https://me:pa:ss@a.test", (), "--mta-sts: https_proxy does not name a proxy of http://"),
+        (
+            "socks5://a.test:1080",
+            (),
+            "--mta-sts: https_proxy is not the address of an http:// proxy",
+        ),
+        (
+            "https://me:pa:ss@a.test",
+            (),
+            "--mta-sts: https_proxy is not the address of an http:// proxy",
+        ),
         ("http://me:pa:ss@", (), "--mta-sts: https_proxy is not http://HOST[:PORT]"),
         ("http://a.test:0", (), "--mta-sts: https_proxy is not http://HOST[:PORT]"),
         ("http://a..test:80", (), "--mta-sts: https_proxy is not http://HOST[:PORT]"),

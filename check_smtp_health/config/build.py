@@ -5,6 +5,8 @@ Reads and sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence
 
 from __future__ import annotations
 
+import itertools
+
 from check_smtp_health.config import parsers, thresholds
 from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.config.settings import (
@@ -83,6 +85,7 @@ def build(  # noqa: PLR0913
     """
     endpoint = _endpoint(options)
     tls = _tls(options, endpoint)
+    _need_effect(options, endpoint)
     transaction = _transaction(options)
     return Settings(
         endpoint=endpoint,
@@ -125,6 +128,23 @@ def _endpoint(options: Options) -> Endpoint:
     )
 
 
+def _need_effect(options: Options, endpoint: Endpoint) -> None:
+    """Check that there is a port to connect to, and something to ask name servers about.
+
+    Raises:
+        UsageFault: one is given for nothing.
+    """
+    if options.count("port") and all(host.kind == "socket" for host in endpoint.hosts):
+        raise UsageFault("port", "has no effect on a Unix socket")
+    if not endpoint.nameservers:
+        return
+    hosts = [*endpoint.hosts, *(control.host for control in endpoint.controls)]
+    others = ("mailbox", *POLICIES)
+    if any(host.kind == "name" for host in hosts) or any(map(options.count, others)):
+        return
+    raise UsageFault("nameserver", "has no effect, for nothing is looked up")
+
+
 def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Control, ...]:
     given = options.all("control")
     if given and all(host.kind == "socket" for host in hosts):
@@ -133,12 +153,14 @@ def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Con
     targets = set(map(parsers.identity, hosts))
     for one, control in zip(given, controls):
         if parsers.identity(control.host) in targets:
-            raise UsageFault("control", f"{quoted(one)} is probed itself, name a host elsewhere")
+            raise UsageFault(
+                "control", f"{quoted(one)} is a target of this run, name a host elsewhere"
+            )
     return controls
 
 
 def _once(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:
-    """Return the values without those that only spell an earlier one in a different way."""
+    """Return the values without those that repeat an earlier one in a different spelling."""
     known: dict[object, _T] = {}
     for one in given:
         known.setdefault(identity(one), one)
@@ -203,6 +225,11 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
     _need_tls(options, mode)
+    if options.count("no-verify") and not options.count("mta-sts"):
+        for name in _POLICY_TLS:
+            if options.count(name):
+                flag = options.flag("no-verify")
+                raise UsageFault(name, f"cannot be combined with {flag}")
     if options.count("key") and not options.count("cert"):
         raise UsageFault("key", "needs --cert FILE")
     return Tls(
@@ -220,7 +247,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
 
 
 def _need_tls(options: Options, mode: str) -> None:
-    """See to it that each option about TLS is about a connection of this run.
+    """Check that each option about TLS concerns a connection of this run.
 
     Raises:
         UsageFault: one is not. ``--sni`` without a name is a switch of check_smtp's.
@@ -265,12 +292,18 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         flag = options.flag("lmtp")
         raise UsageFault("ehlo", f"cannot be combined with {flag}, which greets with LHLO")
     verb = "EHLO" if needs_extensions or options.count("ehlo") else "HELO"
+    require = tuple(parsers.keyword("require", word) for word in options.all("require"))
+    forbid = tuple(parsers.keyword("forbid", word) for word in options.all("forbid"))
+    for one, other in itertools.product(require, forbid):
+        if one.name == other.name and other.parameter in (None, one.parameter):
+            flag = options.flag("require")
+            raise UsageFault("forbid", f"{other} cannot be combined with {flag} {one}")
     return Greeting(
         verb="LHLO" if options.count("lmtp") else verb,
         expect=expect,
         fqdn=parsers.fqdn(options.last("fqdn"), nodename),
-        require=tuple(parsers.keyword("require", word) for word in options.all("require")),
-        forbid=tuple(parsers.keyword("forbid", word) for word in options.all("forbid")),
+        require=require,
+        forbid=forbid,
         needs_extensions=needs_extensions,
     )
 
@@ -301,6 +334,7 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
 
 def _transaction(options: Options) -> Transaction:
     reverse_path, size = options.last("from"), options.last("size")
+    _need_one_answer(options)
     return Transaction(
         reverse_path=None if reverse_path is None else parsers.mailbox("from", reverse_path),
         size=None if size is None else parsers.size(size),
@@ -311,9 +345,24 @@ def _transaction(options: Options) -> Transaction:
     )
 
 
+def _need_one_answer(options: Options) -> None:
+    """Check that each address has only one right answer.
+
+    Raises:
+        UsageFault: one is given to two options.
+    """
+    known: dict[tuple[str, str], str] = {}
+    for name in ("rcpt", "no-relay", "no-rcpt"):
+        for given in options.all(name):
+            local, _, domain = given.strip("<>").rpartition("@")
+            first = known.setdefault((local, domain.lower()), name)
+            if first != name:
+                raise UsageFault(name, f"{quoted(given)} is given to {options.flag(first)} as well")
+
+
 def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     lines = [parsers.line(one) for one in options.all("command")]
-    # An engine passes a missing macro as an empty text, which no reply could lack.
+    # An engine passes a missing macro as an empty text, which every reply contains.
     texts = [parsers.response(text) if text else None for text in options.all("response")]
     if len(texts) > len(lines):
         raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} has no matching -C")
@@ -369,7 +418,7 @@ def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, .
 
 def _takes_replies(options: Options) -> bool:
     if options.count("reply") and options.count("require-auth-results"):
-        # What is said of an answer is said of whoever wrote it.
+        # The results in an answer are those of its author's domain, not of ours.
         raise UsageFault("require-auth-results", "cannot be combined with --reply")
     return bool(options.count("reply"))
 
@@ -381,9 +430,9 @@ def _mailbox_password(given: str | None) -> Secret:
 
 
 def _secret(option: str, given: str) -> Secret:
-    """Return a password that no protocol can take for the end of a line, and of a command."""
+    """Return a password without control characters, which could end a line and a command."""
     if has_controls(given):
-        raise UsageFault(option, "the password holds a control character, such as a line break")
+        raise UsageFault(option, "the password contains a control character, such as a line break")
     return Secret(given)
 
 
@@ -414,7 +463,7 @@ def _policies(options: Options, dnsbl_key: str | None) -> Policies:
     if keyed and not dnsbl_key:
         raise UsageFault("dnsbl", f"{quoted(keyed[0])} needs a key, use --dnsbl-key-file FILE")
     if keyed and dnsbl_key and not parsers.is_label(dnsbl_key):
-        raise UsageFault("dnsbl", "the key is not a label of DNS: letters, digits and hyphens")
+        raise UsageFault("dnsbl", "the key is not a DNS label: letters, digits and hyphens")
     return Policies(
         {name: options.all(name) for name in POLICIES if options.count(name)},
         dnsbl_key=Secret(dnsbl_key) if keyed and dnsbl_key else None,

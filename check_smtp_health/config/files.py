@@ -1,4 +1,4 @@
-"""Files that the user names: regular ones, so that nobody can keep us waiting while they are read.
+"""Files that the user names; only regular ones, because reading others may never end.
 
 Opening a FIFO waits for somebody to write, and reading a device may never end.
 """
@@ -16,7 +16,7 @@ def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> byte
     """Return at most ``limit`` bytes of a file; a secret one must not be readable by everyone.
 
     Raises:
-        UsageFault: it cannot be read, is no regular file, or is no secret; ``option`` is to blame.
+        UsageFault: it cannot be read, is not a regular file, or is not secret.
     """
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
@@ -24,7 +24,9 @@ def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> byte
             mode = os.fstat(file.fileno()).st_mode
             _need_regular(option, path, mode)
             if is_secret and mode & stat.S_IROTH:
-                raise UsageFault(option, f"{quoted(path)} can be read by everyone, chmod o-r it")
+                raise UsageFault(
+                    option, f"{quoted(path)} can be read by everyone, run chmod o-r on it"
+                )
             return file.read(limit)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -32,10 +34,10 @@ def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> byte
 
 
 def need_regular(option: str, path: str) -> None:
-    """See to it that a file which somebody else is going to open is none to wait for.
+    """Check that a file which a library is going to open is a regular one.
 
     Raises:
-        UsageFault: it is no regular file. One that is not there is for whoever opens it to tell.
+        UsageFault: it is not a regular file. A missing one is reported by whoever opens it.
     """
     try:
         mode = os.stat(path).st_mode

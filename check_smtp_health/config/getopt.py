@@ -2,8 +2,7 @@
 
 Not argparse, which refuses what ``check_smtp`` users may type: a value that begins with a dash
 (``-w -5:``, ``-P -x``) and an optional one that is taken only if it is one of a few words. It
-also guesses abbreviations, and building it costs each check 2 ms. ``cli`` builds it from
-the table for ``--help``, and for whatever else needs a parser.
+also guesses abbreviations, and building it costs each check 2 ms.
 """
 
 from __future__ import annotations
@@ -24,8 +23,11 @@ _BY_FLAG = {flag: option for option in OPTIONS for flag in option.flags}
 _TEXTS = ("command", "response", "expect", "fqdn", "authuser")
 """Options whose values are often several words, and then need quotes."""
 
+_DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+"""What editors and web pages make of the dashes of an option."""
+
 _NOT_BEHIND = ("warning", "critical", "timeout", "certificate", "port", "proxy")
-"""Options behind which a number is rather a second value than a host."""
+"""Options after which a number is more likely a second value than a host."""
 
 
 class Given(NamedTuple):
@@ -76,7 +78,7 @@ class Options:
     def told(self, fault: UsageFault) -> str:
         """Return a fault as the user is to read it, with the flag as it was typed.
 
-        Of values that must not be repeated, nothing is: a password may stand in the wrong place.
+        Hidden values are never repeated: a password may stand in the wrong place.
         """
         problem = fault.problem
         if "spamhaus" in problem.lower():
@@ -86,13 +88,18 @@ class Options:
         if not fault.option:
             return problem
         flag = self.flag(fault.option)
+        value = self.last(fault.option) or ""
+        if quoted(value) in problem:
+            from check_smtp_health.config import remedies
+
+            problem += remedies.spelling(flag, value)
         if any(one.is_hidden for one in self._given.get(fault.option, ())):
             flag += " of --extra-opts"
             problem = re.sub("'.*'", "'***'", problem)
         return f"{flag}: {problem}"
 
     def take_host_from_sni(self) -> None:
-        """Take for the host what ``--sni`` took: check_smtp's has no value, and HOST may follow."""
+        """Take the value of ``--sni`` as HOST: check_smtp's ``--sni`` has no value."""
         taken = self._given["sni"].pop()
         self.add("sni", Given(taken.flag, ""))
         self.add("hostname", Given("HOST", taken.value))
@@ -133,7 +140,10 @@ def read(arguments: list[str]) -> Options:
             if argument.startswith("--"):
                 last = _read_long(argument, rest, options)
             elif argument.startswith("-") and argument != "-":
+                _need_short(argument)
                 last = _read_cluster(argument[1:], rest, options)
+            elif argument[:1] in _DASHES:
+                raise UsageFault("", f"{quoted(argument)} begins with a dash that is not '-'")
             else:
                 words.append(_Word(argument, last))
         except UsageFault as fault:
@@ -145,15 +155,26 @@ def read(arguments: list[str]) -> Options:
     return options
 
 
+def _need_short(argument: str) -> None:
+    """Check that an argument with one dash is not a long option; ``-help`` works as it is.
+
+    Raises:
+        UsageFault: it is one.
+    """
+    flag = f"-{argument.partition('=')[0]}"
+    if flag in _BY_FLAG and len(flag) > 3 and flag != "--help":
+        raise UsageFault("", f"unknown option {quoted(flag[1:])}, did you mean {flag}?")
+
+
 class _Word(NamedTuple):
-    """A word that is no option, and the name of the one that it stands behind."""
+    """A word that is not an option, and the name of the option before it."""
 
     text: str
     behind: str
 
 
 def _place(words: list[_Word], options: Options) -> None:
-    """Take one word for HOST where there is none yet; any other is a fault."""
+    """Take one word as HOST if none was given; any other word is a fault."""
     problem = ""
     if len(words) > 1 or words[0].behind in _NOT_BEHIND:
         from check_smtp_health.config import remedies
@@ -163,7 +184,7 @@ def _place(words: list[_Word], options: Options) -> None:
                 value = options.last(behind) or ""
                 problem = problem or remedies.stray(text, behind, options.flag(behind), value)
     if not (problem or options.count("hostname")):
-        # A word behind a text may be a part of it, so another is rather the host.
+        # A word after a text may be a part of that text, so prefer another one as the host.
         host = next((word for word in words if word.behind not in _TEXTS), words[0])
         words.remove(host)
         options.add("hostname", Given("HOST", host.text))
@@ -172,11 +193,13 @@ def _place(words: list[_Word], options: Options) -> None:
 
 
 def _superfluous(words: list[_Word], options: Options) -> str:
-    """Return what is wrong with stray words; they may be the rest of a password."""
+    """Return what is wrong with stray words, which may be the rest of a password."""
     if options.count("authpass"):
         return f"one word too many, put the value of {options.flag('authpass')} in quotes"
     word = next((word for word in words if word.behind in _TEXTS), words[0])
     remedy = "repeat -H for several hosts"
+    if word.text.isdigit() and not options.count("port"):
+        remedy = f"use -p {word.text}"
     if word.behind in _TEXTS:
         remedy = f"put the value of {options.flag(word.behind)} in quotes"
     return f"unexpected argument {quoted(word.text)}, {remedy}"
@@ -222,7 +245,7 @@ def find(flag: str) -> Option:
 
 
 def _abbreviated(flag: str) -> Option:
-    """Return the option of check_smtp's that begins so, as its getopt_long does."""
+    """Return the option of check_smtp that begins like this, as its getopt_long does."""
     if flag.startswith("--") and len(flag) > 2:
         fitting = [name for name in ABBREVIATED if name.startswith(flag[2:])]
         if len(fitting) == 1 and fitting[0] not in WRITTEN_OUT:

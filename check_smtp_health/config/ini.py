@@ -67,7 +67,9 @@ def parse(lines: list[str], section: str, source: str) -> list[str]:
             current = line[1:].partition("]")[0].strip()
             seen = seen or current == section
         elif current is None:
-            raise UsageFault("extra-opts", f"line {number} of {quoted(source)} is in no [section]")
+            raise UsageFault(
+                "extra-opts", f"line {number} of {quoted(source)} stands before the first [section]"
+            )
         elif current == section:
             key, equals, value = (part.strip() for part in line.partition("="))
             where = f"line {number} of {quoted(source)}"
@@ -79,7 +81,7 @@ def parse(lines: list[str], section: str, source: str) -> list[str]:
                 raise UsageFault("extra-opts", f"{where}: {key} takes no value")
             # "=" even for an empty value: it must not swallow the argument that follows.
             if option.name == "extra-opts":
-                raise UsageFault("extra-opts", f"{where} asks for more")
+                raise UsageFault("extra-opts", f"{where} takes no further --extra-opts")
             arguments.append(f"--{option.name}={value}")
     if not seen:
         raise UsageFault("extra-opts", f"{quoted(source)} has no section {quoted(section)}")

@@ -75,7 +75,7 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     ``option`` is the one to blame.
 
     Raises:
-        UsageFault: it is none, or holds a password.
+        UsageFault: it is not one, or contains a password.
     """
     scheme, _, rest = given.partition("://")
     scheme = scheme.lower()
@@ -88,17 +88,17 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     if ":" in userinfo or (not at and ":" in rest.rpartition("@")[0]):
         raise UsageFault(
             option,
-            "holds a password, which everybody could see: use --mailbox-pass-file FILE "
+            "contains a password, which everybody could see: use --mailbox-pass-file FILE "
             "(a ':' in a user name is %3A, a '/' %2F)",
         )
     user, folder = _decoded(given, userinfo, option), _decoded(given, path, option)
     if not user:
-        raise UsageFault(option, f"{quoted(given)} names no user (USER@HOST)")
+        raise UsageFault(option, f"{quoted(given)} has no user (USER@HOST)")
     if folder and not SCHEMES[scheme].has_folders:
         raise UsageFault(option, f"{quoted(given)} names a folder, and POP3 has none")
     match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", where)
     if match is None:
-        raise UsageFault(option, f"{quoted(given)} names no HOST[:PORT] (IPv6 in brackets)")
+        raise UsageFault(option, f"{quoted(given)} has no valid HOST[:PORT] (IPv6 in brackets)")
     port = int(match[2]) if match[2] else SCHEMES[scheme].port
     if not 1 <= port <= 65535:
         raise UsageFault(option, f"'{port}' is not a port (1 to 65535)")
@@ -124,7 +124,7 @@ def _decoded(given: str, part: str, option: str) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if not text.isprintable():
-        raise UsageFault(option, f"{quoted(given)} holds what is not printable text")
+        raise UsageFault(option, f"{quoted(given)} contains unprintable characters")
     return text
 
 

@@ -26,7 +26,7 @@ class Option(NamedTuple):
         return next(flag for flag in self.flags if flag.startswith("--"))[2:]
 
 
-POLICY_TITLE = "what DNS says"
+POLICY_TITLE = "DNS checks"
 """The group of options that ``policy`` reads."""
 
 GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
@@ -36,8 +36,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-H", "--hostname"),
                 "HOST",
-                "host name, IPv4 or IPv6 address, or absolute path of a Unix socket; several are "
-                "probed at the same time",
+                "host name, IPv4 or IPv6 address, or absolute path of a Unix socket; several hosts "
+                "are probed at the same time",
                 repeatable=True,
             ),
             Option(
@@ -56,40 +56,40 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--expect-mx",),
                 "HOST",
-                "host that the MX set must have: these, and no other",
+                "host that the MX set must contain; it must contain no other",
                 repeatable=True,
             ),
             Option(
                 ("--min-healthy",),
                 "N",
-                "with several targets: fewer than N OK or WARNING are CRITICAL, N or more but not "
-                "all WARNING (default: the worst target decides)",
+                "with several targets: CRITICAL if fewer than N are healthy (OK or WARNING), "
+                "WARNING if N or more but not all are (default: the worst target decides)",
             ),
             Option(
                 ("--nameserver",),
                 "ADDRESS[:PORT]",
-                "name server for every look-up (default: the system's)",
+                "name server to use for every look-up (default: the system's)",
                 repeatable=True,
             ),
             Option(("--source",), "ADDRESS", "local IP address to connect from"),
             Option(
                 ("--control",),
                 "HOST[:PORT]",
-                "server elsewhere that answers whenever our own network is well: asked for a "
-                "connection when a target gives no answer; if it does not answer either, the state "
-                "is UNKNOWN",
+                "server elsewhere that can be reached as long as our own network works; tried when "
+                "a target gives no answer: if the control does not answer either, the state is "
+                "UNKNOWN",
                 repeatable=True,
             ),
             Option(
                 ("-r", "--proxy"),
                 "VERSION",
-                "send a PROXY protocol header first, v1 (default) or v2",
+                "send a PROXY protocol header first: v1 (default) or v2",
                 optional=("v1", "v2"),
             ),
         ),
     ),
     (
-        "what to say, what to expect",
+        "greeting",
         (
             Option(
                 ("-F", "--fqdn"),
@@ -106,19 +106,19 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-e", "--expect"),
                 "STRING",
-                "text that the banner or the first reply to HELO, EHLO or LHLO must contain; a "
-                "leading code of a refusal (4yz, 5yz) replaces 220",
+                "text that the banner or the first reply to HELO, EHLO or LHLO must contain; if it "
+                "begins with the code of a refusal (4yz, 5yz), that code replaces 220",
             ),
             Option(
                 ("--require",),
                 "KEYWORD",
-                "EHLO keyword that must be offered, with a parameter if need be: AUTH=PLAIN",
+                "EHLO keyword that must be offered, with or without a parameter (AUTH=PLAIN)",
                 repeatable=True,
             ),
             Option(
                 ("--forbid",),
                 "KEYWORD",
-                "EHLO keyword that must not be offered, with a parameter if need be",
+                "EHLO keyword that must not be offered, with or without a parameter",
                 repeatable=True,
             ),
             Option(
@@ -133,50 +133,55 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         "TLS",
         (
             Option(("-S", "--starttls"), "", "require STARTTLS"),
-            Option(("-s", "--ssl", "--tls"), "", "speak TLS from the first byte"),
+            Option(("-s", "--ssl", "--tls"), "", "use TLS from the first byte"),
             Option(
                 ("--sni",),
                 "[NAME]",
-                "name to send and to verify (default: HOST where it is a name)",
+                "name to send (SNI) and to verify (default: HOST if it is a name)",
                 optional=ANY_WORD,
             ),
             Option(
                 ("--no-verify",),
                 "",
-                "do not verify the certificate's chain and name; expiry is judged all the same",
+                "do not verify the certificate's chain and name; its dates are still checked",
             ),
             Option(
                 ("--ca-file", "--cafile"),
                 "FILE",
-                "trust anchors (PEM) instead of the system's: roots, intermediates or the server's "
-                "own certificate",
+                "CA certificates (PEM) to trust instead of the system's: roots, intermediates or "
+                "the server's own certificate",
             ),
-            Option(("--ca-path", "--capath"), "DIR", "hashed directory of trust anchors, likewise"),
-            Option(("--cert",), "FILE", "client certificate to show (PEM)"),
-            Option(("--key",), "FILE", "its key (default: in the file of --cert)"),
+            Option(
+                ("--ca-path", "--capath"),
+                "DIR",
+                "hashed directory of CA certificates to trust instead of the system's",
+            ),
+            Option(("--cert",), "FILE", "client certificate to present (PEM)"),
+            Option(
+                ("--key",), "FILE", "key of the client certificate (default: in the file of --cert)"
+            ),
             Option(
                 ("--tls-min",),
                 "VERSION",
-                "lowest version that is fine: 1.0, 1.1, 1.2 (default) or 1.3",
+                "minimum TLS version: 1.0, 1.1, 1.2 (default) or 1.3",
             ),
             Option(
                 ("-D", "--certificate"),
                 "W[,C]",
-                "what must be left of the validity of every certificate, else WARNING, CRITICAL: "
-                "days (14 or 1.5) or a share of its lifetime (33%); default: 14 days but at most a "
-                "third, 3 days but at most a tenth; 0 turns it off; implies --starttls, or --ssl "
-                "on port 465",
+                "WARNING and CRITICAL if a certificate expires sooner than that: days (14 or 1.5) "
+                "or a share of its lifetime (33%); default: 14 days but at most a third, 3 days "
+                "but at most a tenth; 0 turns both off; implies --starttls, or --ssl on port 465",
             ),
             Option(
                 ("--all-certificates",),
                 "",
-                "look at the RSA and at the ECDSA certificate, by a second handshake for each "
+                "check both the RSA and the ECDSA certificate, with an extra handshake for each "
                 "(TLS 1.2)",
             ),
             Option(
                 ("--ignore-certificate-expiration",),
                 "",
-                "judge neither expiry nor the days left",
+                "do not check when certificates expire",
             ),
         ),
     ),
@@ -187,24 +192,24 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("-A", "--authtype"),
                 "MECH",
                 "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: PLAIN "
-                "or LOGIN in TLS, else the strongest that both sides have)",
+                "or LOGIN with TLS, else the strongest that both sides support)",
             ),
             Option(("-U", "--authuser"), "USER", "user to log in as"),
             Option(
                 ("-P", "--authpass"),
                 "PASSWORD",
-                "password; everybody sees it in the process list, so better use --authpass-file "
-                "or the environment variable CHECK_SMTP_HEALTH_AUTHPASS",
+                "password; everybody can see it in the process list, so prefer --authpass-file or "
+                "the environment variable CHECK_SMTP_HEALTH_AUTHPASS",
             ),
             Option(
                 ("--authpass-file",),
                 "FILE",
-                "file whose first line is the password; not readable by everyone",
+                "file whose first line is the password; must not be readable by everyone",
             ),
             Option(
                 ("--auth-insecure",),
                 "",
-                "allow a mechanism that shows the password even without TLS",
+                "allow a mechanism that sends the password in plain text, even without TLS",
             ),
         ),
     ),
@@ -214,34 +219,34 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-f", "--from"),
                 "ADDRESS",
-                "reverse-path for MAIL; '' or '<>' for the null one (default)",
+                "sender address (reverse-path) for MAIL; '' or '<>' for the null one (default)",
             ),
             Option(
                 ("--size",),
                 "BYTES",
-                "announce a message of that size in MAIL: is there room for it?",
+                "announce a message of that size in MAIL: would the server accept it?",
             ),
             Option(("--rcpt",), "ADDRESS", "recipient that must be accepted", repeatable=True),
             Option(
                 ("--no-relay",),
                 "ADDRESS",
-                "recipient that must be refused as a relay attempt; where it is accepted, the "
-                "server is an open relay",
+                "recipient that must be refused as a relay attempt; if it is accepted, the server "
+                "is an open relay",
                 repeatable=True,
             ),
             Option(
                 ("--no-rcpt",),
                 "ADDRESS",
-                "recipient that must be refused as unknown; where it is accepted, its bounces go "
-                "to strangers",
+                "recipient that must be refused as unknown; if it is accepted, its bounces go to "
+                "strangers",
                 repeatable=True,
             ),
             Option(("-C", "--command"), "STRING", "command to send", repeatable=True),
             Option(
                 ("-R", "--response"),
                 "STRING",
-                "text (or regular expression) that the reply to the -C of the same rank must "
-                "contain",
+                "text (or regular expression) that the reply must contain; the first -R belongs to "
+                "the first -C, and so on",
                 repeatable=True,
             ),
         ),
@@ -253,8 +258,9 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--mailbox",),
                 "URL",
-                "look for that message and delete it: imap://, imaps://, pop3:// or pop3s:// "
-                "USER@HOST[:PORT][/FOLDER]; the first folder of an account is where it belongs",
+                "look for the message of --deliver and delete it: imap://, imaps://, pop3:// or "
+                "pop3s:// USER@HOST[:PORT][/FOLDER]; the first folder given for an account is "
+                "where the message should arrive",
                 repeatable=True,
             ),
             Option(
@@ -266,20 +272,20 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--reply",),
                 "",
-                "an answer counts, too: a message that refers to ours, or has it attached",
+                "an answer counts as well: a message that refers to ours, or has it attached",
             ),
             Option(
                 ("--clean",),
                 "URL",
-                "further folder of a --mailbox account from which copies of the message are "
-                "deleted once it has been seen, such as a folder for all mail; nothing in it is "
-                "judged",
+                "another folder of a --mailbox account, such as a folder for all mail, from which "
+                "copies of the message are deleted once it has arrived; what is in it has no "
+                "effect on the state",
                 repeatable=True,
             ),
             Option(
                 ("--delivery-timeout",),
                 "SECONDS",
-                "time for the message to come, not part of --timeout (default: 60)",
+                "time for the message to arrive, not part of --timeout (default: 60)",
             ),
             Option(
                 ("--require-auth-results",),
@@ -295,72 +301,71 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--dnsbl",),
                 "ZONE[=CODES][/ADDRESS|/DOMAIN]",
-                "DNS blocklist in which the server's addresses, or another, or a domain must not "
-                "be listed; CODES are those that count, as in 127.0.0.[2;4..11] (default: all but "
+                "DNS blocklist that must not list the server's addresses, or ADDRESS, or DOMAIN; "
+                "CODES are the answers that count, as in 127.0.0.[2;4..11] (default: all but "
                 "127.0.0.1)",
                 repeatable=True,
             ),
             Option(
                 ("--dnsbl-key-file",),
                 "FILE",
-                "file whose first line stands for the label KEY in ZONE; or the environment "
-                "variable CHECK_SMTP_HEALTH_DNSBLKEY",
+                "file whose first line replaces the label KEY in ZONE; or the environment variable "
+                "CHECK_SMTP_HEALTH_DNSBLKEY",
             ),
             Option(
                 ("--reverse",),
                 "",
-                "each of the server's addresses must have a name that leads back to it and that "
-                "banner and HELO reply agree with",
+                "each of the server's addresses must have a name (PTR) that leads back to it, and "
+                "that the banner and the HELO reply use",
             ),
             Option(
                 ("--dane",),
                 "",
-                "TLSA records, DNSSEC-secure, must vouch for the certificate, instead of an "
-                "authority",
+                "DNSSEC-secure TLSA records must match the certificate; they replace the CA",
             ),
             Option(
                 ("--mta-sts",),
                 "",
-                "HOST is a mail domain: its MTA-STS policy must be there and cover its MX set, and "
-                "each MX host's certificate must be good by the authorities; needs TLS",
+                "HOST is a mail domain: it must have an MTA-STS policy that covers its MX set, and "
+                "each MX host must have a certificate from a public CA; needs TLS",
             ),
             Option(
                 ("--sender",),
                 "DOMAIN[/ADDRESS]",
-                "mail must be able to leave as DOMAIN: SPF works and authorises ADDRESS, and there "
-                "is a DMARC record",
+                "check that mail can be sent as DOMAIN: SPF works and authorises ADDRESS, and "
+                "there is a DMARC record",
                 repeatable=True,
             ),
             Option(
                 ("--dkim",),
                 "SELECTOR[:DOMAIN]",
-                "with --sender: the DKIM key of that selector must be published and usable",
+                "with --sender: the DKIM key of SELECTOR must be published and usable",
                 repeatable=True,
             ),
         ),
     ),
     (
-        "how to judge",
+        "thresholds and states",
         (
             Option(
                 ("-w", "--warning"),
                 "[STAGE=]RANGE",
-                "seconds outside which the state is WARNING, of a stage or of the whole session; "
-                "STAGE may be dnsbl (listings) or healthy (targets), too; several separated by "
-                "commas",
+                "WARNING if a time in seconds is outside RANGE, that of a stage or of the whole "
+                "session; STAGE may also be dnsbl (listings) or healthy (targets); separate "
+                "several by commas",
                 repeatable=True,
             ),
             Option(
                 ("-c", "--critical"),
                 "[STAGE=]RANGE",
-                "seconds outside which the state is CRITICAL, likewise",
+                "CRITICAL if a time in seconds is outside RANGE; written as for --warning",
                 repeatable=True,
             ),
             Option(
                 ("-t", "--timeout"),
                 "SECONDS[:STATE]",
-                "deadline of the whole run, name resolution included, and the state when it "
-                "strikes (default: 10:critical)",
+                "time limit for the whole run, name resolution included, and the state if it is "
+                "exceeded (default: 10:critical)",
             ),
             Option(
                 ("--tempfail",),
@@ -370,25 +375,25 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--state",),
                 "NAME=STATE",
-                "state of a cause, such as greylisted, or of a kind of failure, such as "
-                "timed_out; several separated by commas",
+                "state for a cause, such as greylisted, or for a kind of failure, such as "
+                "timed_out; separate several by commas",
                 repeatable=True,
             ),
         ),
     ),
     (
-        "output and the rest",
+        "output and help",
         (
             Option(
                 ("-v", "--verbose"),
                 "",
-                "one line a stage; -vv the transcript; -vvv TLS facts and tracebacks of bugs",
+                "one line per stage; -vv: the transcript; -vvv: TLS details, tracebacks of bugs",
                 repeatable=True,
             ),
             Option(
                 ("--output-format",),
                 "FORMAT",
-                "json: one JSON object with all that was measured and judged (default: text)",
+                "json: one JSON object with everything measured and judged (default: text)",
             ),
             Option(
                 ("--extra-opts",),
@@ -400,16 +405,20 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--print-definition",),
                 "ENGINE",
-                "print the definitions for icinga2, director, nagios or nrpe and exit with 3",
+                "print the definitions for icinga2, director, nagios or nrpe, and exit with 3",
             ),
             Option(
                 ("--explain",),
                 "TEXT",
-                "print cause and advice for a reply from a mail log or a bounce and exit with 3; "
+                "print cause and advice for a reply from a mail log or a bounce, and exit with 3; "
                 "asks no server",
             ),
-            Option(("-V", "--version"), "", "print the version and exit with 3"),
-            Option(("-h", "--help"), "", "print this help and exit with 3"),
+            Option(("-V", "--version"), "", "print the version, and exit with 3"),
+            Option(
+                ("-h", "--help"),
+                "",
+                "print the most important options (-h) or all of them (--help), and exit with 3",
+            ),
         ),
     ),
 )
@@ -423,7 +432,7 @@ ABBREVIATED = (
 """The long options of check_smtp, which getopt_long lets its users abbreviate."""
 
 WRITTEN_OUT = ("starttls",)
-"""Of these, what protects: half of it is rather a slip, of which the user should hear."""
+"""Those that protect: half of one is probably a slip, and the user should hear of it."""
 
 OPTIONS = tuple(option for _, options in GROUPS for option in options)
 """All rows."""

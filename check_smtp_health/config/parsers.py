@@ -23,7 +23,7 @@ TIMEOUT_LEAST = 0.001
 """Seconds of the shortest deadline; below it no server could answer."""
 
 TIMEOUT_LIMIT = 86400.0
-"""Seconds of the longest deadline: a day, so that a typing error does not mean for ever."""
+"""Seconds of the longest deadline: a day, so that a typing error does not last for ever."""
 
 FQDN_LIMIT = 255
 """Octets of a domain (RFC 5321 section 4.5.3.1.2)."""
@@ -49,6 +49,9 @@ LABEL_LIMIT = 63
 
 PATH_LIMIT = 107
 """Bytes of a Unix socket's path (sun_path of unix(7), its NUL left out)."""
+
+_REPEAT = {"from": "use one of them"}
+_REPEAT.update((name, f"repeat --{name}") for name in ("rcpt", "no-relay", "no-rcpt"))
 
 AUTH_METHODS = ("spf", "dkim", "dmarc")
 
@@ -81,7 +84,7 @@ class Keyword(NamedTuple):
 
 
 class Control(NamedTuple):
-    """A server elsewhere, by which our own network is told from a target's."""
+    """A server elsewhere that shows whether our own network works."""
 
     host: Host
     port: int
@@ -105,12 +108,12 @@ def host(given: str) -> Host:
     name, colon, port = given.rpartition(":")
     if colon and is_digits(port) and is_name(name):
         raise UsageFault("hostname", f"{quoted(given)} holds a port, use -H {name} -p {port}")
-    text = given if given.isascii() else to_ascii(given)
+    text = given if given.isascii() else _international(given)
     if not is_name(text):
         from check_smtp_health.config import remedies
 
         problem = f"{quoted(given)} is not a host name, IP address or socket path"
-        raise UsageFault("hostname", remedies.host(given) or problem)
+        raise UsageFault("hostname", remedies.host(given, PORTS, is_name) or problem)
     return Host(given if given.isprintable() else text, text, "name")
 
 
@@ -125,7 +128,7 @@ def mx_host(given: str) -> Host:
 
 
 def identity(given: Host) -> str:
-    """Return what two spellings of the same host have in common."""
+    """Return a key that is the same for all spellings of a host."""
     if given.kind == "name":
         return given.dns_name.lower()
     if ":" not in given.ascii or given.kind == "socket":
@@ -136,14 +139,30 @@ def identity(given: Host) -> str:
 
 
 def need_names(option: str, hosts: Iterable[Host]) -> None:
-    """See to it that each host has a name.
+    """Check that each host has a name.
 
     Raises:
         UsageFault: one is an address or a socket.
     """
     for one in hosts:
         if one.kind != "name":
-            raise UsageFault(option, f"{quoted(one.given)} is not a name that DNS knows")
+            raise UsageFault(option, not_a_domain(one))
+
+
+def not_a_domain(given: Host) -> str:
+    """Return what to say of a host without name where a name is needed."""
+    what = "an IP address" if given.kind == "address" else "the path of a socket"
+    return f"{quoted(given.given)} is {what}, a domain is needed"
+
+
+def _international(given: str) -> str:
+    """Return an international name as DNS has it, empty if it has quotes or dashes of an editor."""
+    import unicodedata
+
+    is_typed = not any(
+        unicodedata.category(one) in ("Pi", "Pf", "Pd") for one in given if one != "-"
+    )
+    return to_ascii(given) if is_typed else ""
 
 
 def to_ascii(name: str) -> str:
@@ -178,7 +197,11 @@ def port(given: str | None) -> int | None:
     if given.lower() in PORTS:
         return PORTS[given.lower()]
     if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
-        raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535)")
+        from check_smtp_health.config import remedies
+
+        meant = remedies.FORMER_PORTS.get(given.lower())
+        remedy = f", did you mean {meant}?" if meant else ""
+        raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535){remedy}")
     return int(given)
 
 
@@ -224,7 +247,9 @@ def states(given: Iterable[str], names: Sequence[str]) -> dict[str, State]:
     for part in [part for one in given for part in one.split(",")]:
         name, equals, word = part.partition("=")
         if not (equals and name):
-            raise UsageFault("state", f"{quoted(part)} is not NAME=STATE")
+            name, colon, word = part.partition(":")
+            remedy = f", write {name}={word}" if colon and name in names else ""
+            raise UsageFault("state", f"{quoted(part)} is not NAME=STATE{remedy}")
         if name not in names:
             raise UsageFault(
                 "state", f"{quoted(name)} is not a cause or kind of failure{_nearest(name, names)}"
@@ -236,7 +261,7 @@ def states(given: Iterable[str], names: Sequence[str]) -> dict[str, State]:
 
 
 def _nearest(given: str, names: Sequence[str]) -> str:
-    """Return which of the names may have been meant, as the end of a sentence."""
+    """Return the name that may have been meant, as the end of a sentence."""
     import difflib
 
     # The two tables spell their names differently: timed_out, disk-full.
@@ -280,6 +305,8 @@ def mailbox(option: str, given: str) -> str:
         and not set(bare) & set('<> "')
         and len(address.encode("utf-8")) <= PATH_OCTETS
     )
+    if re.fullmatch(r"[^@, ]+@[^@, ]+(?:, ?[^@, ]+@[^@, ]+)+", given):
+        raise UsageFault(option, f"{quoted(given)} is more than one address, {_REPEAT[option]}")
     if not is_path or (option != "from" and not address):
         raise UsageFault(option, f"{quoted(given)} is not a mail address")
     return address
@@ -328,7 +355,10 @@ def keyword(option: str, given: str) -> Keyword:
     """Return the EHLO keyword of ``--require`` or ``--forbid``."""
     match = re.fullmatch(_KEYWORD, given)
     if match is None:
-        raise UsageFault(option, f"{quoted(given)} is not an EHLO keyword")
+        words = given.split()
+        is_login = len(words) == 2 and words[0].upper() == "AUTH"
+        remedy = f", write AUTH={words[1].upper()}" if is_login else ""
+        raise UsageFault(option, f"{quoted(given)} is not an EHLO keyword{remedy}")
     return Keyword(match["name"].upper(), match["parameter"])
 
 
@@ -381,7 +411,10 @@ def state(option: str, given: str) -> State:
     for word in STATES:
         if word == given.lower():
             return word
-    raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(STATES)})")
+    from check_smtp_health.config import remedies
+
+    remedy = remedies.state(given, STATES)
+    raise UsageFault(option, f"{quoted(given)} is not a state ({', '.join(STATES)}){remedy}")
 
 
 def proxy(given: str) -> str:
@@ -394,7 +427,7 @@ def proxy(given: str) -> str:
 def tls_min(given: str) -> str:
     """Return the lowest TLS version."""
     if given not in ("1.0", "1.1", "1.2", "1.3"):
-        raise UsageFault("tls-min", f"{quoted(given)} is none of 1.0, 1.1, 1.2 and 1.3")
+        raise UsageFault("tls-min", f"{quoted(given)} is not one of 1.0, 1.1, 1.2, 1.3")
     return given
 
 

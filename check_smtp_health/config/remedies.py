@@ -1,6 +1,6 @@
-"""What would be right where something typed is wrong, for the mistakes that people make.
+"""Suggestions for wrong usage, for the mistakes that people make.
 
-A remedy is a sentence's end, empty where nothing is certain. Loaded only where something is wrong.
+A suggestion is the end of a sentence, empty if none is certain. Loaded only on wrong usage.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from check_smtp_health.escaping import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _MEANT = {
     "--cacert": "--ca-file",
@@ -34,7 +34,16 @@ _MEANT = {
     "--user": "--authuser",
     "--username": "--authuser",
 }
-"""Flags of other programs, and which of ours does the same: letters alone lead elsewhere."""
+"""Flags of other programs, and which of ours does the same: by spelling alone others are nearer."""
+
+FORMER_PORTS: Mapping[str, str] = {
+    "smtps": "submissions",
+    "ssmtp": "submissions",
+    "urd": "submissions",
+}
+"""Former names of ports, and today's."""
+
+_WRITTEN = r"@?(?:(?:~|{0})?:)?(?:{0})?(?:,{0})*".format(r"[0-9]+(?:\.[0-9]+)?")
 
 LIKENESS = 0.8
 """Share of letters that two flags must have in common for one to be a slip for the other."""
@@ -58,7 +67,7 @@ _TLS_SCHEMES = ("https", "smtps", "ssl", "submissions", "tls")
 
 
 def flag(typed: str) -> str:
-    """Return which option may be meant by a flag that is none."""
+    """Return which option may be meant by an unknown flag."""
     meant = _MEANT.get(typed)
     if meant is None and typed.startswith("--"):
         import difflib
@@ -68,14 +77,25 @@ def flag(typed: str) -> str:
     return f", did you mean {meant}?" if meant else ""
 
 
-def host(given: str) -> str:
-    """Return what is wrong with a host that somebody typed in the form of something else."""
+def host(given: str, ports: Iterable[str], is_name: Callable[[str], bool]) -> str:
+    """Return what is wrong with a host that was typed as a URL, a mail address or a list.
+
+    ``ports`` are the names of ports, ``is_name`` says whether something can be a host name.
+    """
     url = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/]*@)?([^/@]+).*", given)
     if url is not None:
         tls = " --ssl" if url[1].lower() in _TLS_SCHEMES else ""
         # It may hold a password.
         shown = f"{url[1]}://***@{url[2]}" if "@" in given else given
         return f"{quoted(shown)} is a URL, use -H {_with_port(url[2])}{tls}"
+    named = re.fullmatch(rf"([^:/@]+):({'|'.join(ports)})", given)
+    if named is not None:
+        return f"{quoted(given)} holds a port, use -H {named[1]} -p {named[2]}"
+    bare = given.strip(" \t\r\n/'\"\u2018\u2019\u201c\u201d")
+    if bare != given and is_name(bare):
+        return f"{quoted(given)} is not a host name, did you mean {bare}?"
+    if re.fullmatch(r"[0-9A-Fa-f.:]+/[0-9]+", given):
+        return f"{quoted(given)} is a network, use -H with one address"
     bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\]:([0-9]+)", given)
     if bracketed is not None:
         return f"{quoted(given)} holds a port, use -H {bracketed[1]} -p {bracketed[2]}"
@@ -94,7 +114,7 @@ def _with_port(authority: str) -> str:
 
 
 def number(given: str, units: Mapping[str, float]) -> str:
-    """Return how to write numbers that have a unit, or a comma for their point."""
+    """Return how to write numbers that have a unit, or a decimal comma."""
 
     def plain(found: re.Match[str]) -> str:
         unit = units.get(found[2].lower())
@@ -102,11 +122,40 @@ def number(given: str, units: Mapping[str, float]) -> str:
             return found[0]
         return f"{float(found[1].replace(',', '.')) * unit:.6f}".rstrip("0").rstrip(".")
 
-    # A comma between two ranges, or two limits, is none of a number.
+    # A comma between two ranges, or two limits, is not a decimal comma.
     point = r"[0-9]+,[0-9]+" if re.fullmatch(r"[0-9]+,[0-9]+[A-Za-z]*", given) else r"[0-9]+"
     right = re.sub(rf"({point}(?:\.[0-9]+)?|\.[0-9]+) ?([A-Za-z\u00b5]*)", plain, given)
-    is_right = right != given and re.fullmatch(r"[@~]?[0-9.:,]+", right) and len(given) <= 80
+    right = (
+        re.sub(r"(?<=[0-9])(?:-|\.\.|\u2013)(?=[0-9])", ":", right) if units is SECONDS else right
+    )
+    is_right = right != given and re.fullmatch(_WRITTEN, right) and len(given) <= 80
     return f", write {right}" if is_right else ""
+
+
+def two_values(flag: str, given: str) -> str:
+    """Return what may be meant by two numbers with a comma between them."""
+    if not re.fullmatch(r"[0-9]+,[0-9]+", given):
+        return ""
+    first, _, second = given.partition(",")
+    if not int(first) or int(second) <= int(first):
+        return f"{number(given, SECONDS)} (a point, no comma)"
+    return f", use -w {first} -c {second}, or {flag} {first}.{second} with a point"
+
+
+def state(given: str, states: Iterable[str]) -> str:
+    """Return which state may be meant by a word that is none."""
+    word = given.strip().lower()
+    meant = next((one for one in states if len(word) > 1 and one.startswith(word[:4])), "")
+    return f", did you mean {meant}?" if meant else ""
+
+
+def spelling(flag: str, value: str) -> str:
+    """Return what is wrong with the form of a value, whatever its option."""
+    if len(flag) == 2 and value.startswith("=") and len(value) > 1:
+        return f", write {flag} {value[1:]}"
+    if re.fullmatch(r"\$[A-Za-z_:. ]+[0-9]*\$", value):
+        return ", the engine has not replaced this macro"
+    return ""
 
 
 def stray(word: str, name: str, typed: str, value: str) -> str:
@@ -125,3 +174,11 @@ def stray(word: str, name: str, typed: str, value: str) -> str:
     if name == "certificate":
         return f"{typed} takes one value, use {typed} {value},{word}"
     return f"{typed} takes one value, {quoted(word)} is one too many"
+
+
+def missing(library: str, purpose: str = "") -> str:
+    """Return what to say of a library that is not here and that a run needs: how to get it.
+
+    Distributions name the package after the library. Our own name on a package index is not ours.
+    """
+    return f"needs the library {library}{purpose}: install python3-{library}, or {library} with pip"

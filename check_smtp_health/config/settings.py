@@ -125,7 +125,7 @@ class Transaction(NamedTuple):
 
     @property
     def is_wanted(self) -> bool:
-        """Whether MAIL is to be sent."""
+        """Whether MAIL must be sent."""
         return bool(
             self.reverse_path is not None or self.size is not None or self.recipients or self.tests
         )
@@ -137,7 +137,7 @@ class Transaction(NamedTuple):
 
     @property
     def tests_only(self) -> bool:
-        """Whether nothing is to be accepted, so that a refusal of MAIL may be an answer."""
+        """Whether nothing has to be accepted, so that a refused MAIL may be an answer."""
         return bool(self.tests) and not self.recipients and self.size is None
 
     @property

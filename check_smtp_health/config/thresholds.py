@@ -1,4 +1,4 @@
-"""The ranges that times, days and counts are held against. Reads and sends nothing."""
+"""The ranges that times, days and counts are compared with. Reads and sends nothing."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _INFINITE = float("inf")
 
 
 class Range(NamedTuple):
-    """What is fine, ends included, or, inverted, what is not; ``text`` is its plainest form.
+    """What is fine, both ends included; inverted: what is not. ``text`` is its shortest form.
 
     Of days that a certificate has left, ``share`` is the part of its lifetime that they need be at
     most: ``applied_to`` a lifetime, it is a range like any other.
@@ -111,7 +111,7 @@ def limits(options: Options, stages: tuple[str, ...], *, has_tls: bool) -> Limit
     ``stages`` are the names of all stages, which may name a range.
 
     Raises:
-        UsageFault: one is no range, is given twice or judges something unknown.
+        UsageFault: one is not a range, is given twice or is for something unknown.
     """
     return Limits(
         _ranges(options, "warning", stages, has_tls=has_tls),
@@ -139,8 +139,9 @@ def _given(options: Options, option: Threshold, keys: tuple[str, ...]) -> dict[s
             from check_smtp_health.config import remedies
 
             both = f"{ranges[label].text} and {limit.text}"
-            written = (remedies.number(one, remedies.SECONDS) for one in options.all(option))
-            remedy = next((f"{one} (a point, no comma)" for one in written if one), "")
+            flag = options.flag(option)
+            written = (remedies.two_values(flag, one) for one in options.all(option))
+            remedy = next(filter(None, written), "")
             raise UsageFault(option, f"{label} has two ranges, {both}{remedy}")
         ranges[label] = limit
     return ranges
@@ -194,13 +195,13 @@ def parse(option: str, text: str) -> Range:
     """Return the range that a text stands for.
 
     Raises:
-        UsageFault: it is none; ``option`` is to blame.
+        UsageFault: it is not a range; ``option`` is to blame.
     """
     match = re.fullmatch(_RANGE, text[:RANGE_LIMIT])
     if match is None or len(text) > RANGE_LIMIT or text.lstrip("@") in ("", ":"):
         from check_smtp_health.config import remedies
 
-        # What bash makes of an unquoted ~:5 is worth a word.
+        # bash replaces an unquoted ~:5, which deserves a hint.
         is_home = text.startswith("/") and ":" in text
         hint = " (quote '~:N' in the shell)" if is_home else remedies.number(text, remedies.SECONDS)
         raise UsageFault(option, f"{quoted(text)} is not a threshold range{hint}")

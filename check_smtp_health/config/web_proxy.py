@@ -1,4 +1,4 @@
-"""The proxy that HTTPS goes by, where the environment names one, as curl and others read it."""
+"""The proxy for HTTPS that the environment names, read as curl and others do."""
 
 from __future__ import annotations
 
@@ -50,15 +50,14 @@ def read(environment: Mapping[str, str], option: str) -> Proxy | None:
     """Return the proxy that the environment names; ``option`` is what needs it.
 
     Raises:
-        UsageFault: it is none that can be used. What was given is not repeated, for it may hold a
-            password.
+        UsageFault: it cannot be used. What was given is not repeated: it may contain a password.
     """
     given = _variable(environment, PROXY)
     if not given:
         return None
     scheme, _, rest = given.rpartition("://")
     if scheme.lower() not in ("", "http"):
-        raise UsageFault(option, f"{PROXY} does not name a proxy of http://")
+        raise UsageFault(option, f"{PROXY} is not the address of an http:// proxy")
     match = re.fullmatch(_AUTHORITY, rest.partition("/")[0])
     try:
         host = parsers.host(match[2]) if match else None

@@ -1,4 +1,4 @@
-"""The engines' definitions, which an installed copy brings along: those of ``contrib/``, by links.
+"""The engines' definitions, which are installed with the package: links to those in ``contrib/``.
 
 A build puts the files themselves in the links' place, and a zipapp has them inside.
 """

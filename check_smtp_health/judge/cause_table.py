@@ -695,7 +695,7 @@ SAYS_NOTHING = (
     "requested retry server size sorry taken temporarily that the this to too try unable "
     "unavailable unknown user was with you your"
 )
-"""Words that tell no more than a code does. Behind others there may be another cause."""
+"""Words that say no more than a code does. Other words may stand for another cause."""
 
 KINDS = (
     Silent("unreachable", "refused", "refused"),
@@ -757,7 +757,7 @@ KINDS = (
     ),
     Silent("unauthenticated", "", "unauthenticated"),
 )
-"""What has no reply that tells more."""
+"""Causes of failures without a reply that says more."""
 
 LISTS = (
     ("spamhaus", "spamhaus.org"),
@@ -765,7 +765,7 @@ LISTS = (
     ("barracuda", "barracudacentral.org"),
     ("hostkarma", "hostkarma.junkemailfilter.com"),
 )
-"""Lists that replies call by name, and the zone that the name stands for."""
+"""Blocklists that replies name, and the zone that each name stands for."""
 
 ADVICE: dict[Kind, str] = {
     "unresolvable": "Look at the name, and at the resolver of the monitoring host.",
@@ -781,9 +781,11 @@ ADVICE: dict[Kind, str] = {
     "transient": "The server may take it later; --tempfail STATE sets this state.",
     "not_offered": "Check the server's configuration, or ask for less.",
     "forbidden": "Turn the keyword off in the server's configuration, or allow it.",
-    "open_relay": "Anybody can send spam by this server, unless it trusts the monitoring host.",
-    "backscatter": "Bounces of such mail go to strangers: have the server know its users.",
-    "unproven": "The line says why: ask from where, and as whom, an attempt would get that far.",
+    "open_relay": "Anybody can send spam through this server, "
+    "unless it trusts the monitoring host.",
+    "backscatter": "Bounces of such mail go to strangers: make the server reject unknown users.",
+    "unproven": "The line says why: "
+    "run the check from a host, and with a sender, that gets that far.",
     "unmatched": "Check that it is the right server.",
     "undelivered": "Look for the reply in the mail server's log and queue; "
     "--delivery-timeout gives more time.",
@@ -804,4 +806,4 @@ ADVICE: dict[Kind, str] = {
     "local": "The line says what the monitoring host lacks.",
     "interrupted": "Raise the engine's own time limit, or lower -t.",
 }
-"""What to do about a kind of failure or finding whose cause nobody knows."""
+"""What to do about a kind of failure or finding whose cause is unknown."""

@@ -1,4 +1,4 @@
-"""Why a server said no, where its reply leaves no doubt: a wrong cause is worse than none.
+"""Why a server refused, if its reply leaves no doubt: a wrong cause is worse than none.
 
 How a reply is read
 -------------------

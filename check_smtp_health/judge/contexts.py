@@ -39,7 +39,7 @@ def contexts(settings: Settings) -> tuple[Context, ...]:
 
 
 class _RangeContext(Context):  # type: ignore[misc]
-    """Holds a number against the two ranges, if there are any."""
+    """Compares a number with the two ranges, if there are any."""
 
     def __init__(self, label: str, limits: Limits) -> None:
         super().__init__(label)
@@ -60,7 +60,7 @@ class _SecondsContext(_RangeContext):
         if violated is None:
             return Result(Ok, None, metric)
         state, limit = violated
-        text = f"{duration(metric.value)} (limit {limit.text} s"
+        text = f"{duration(metric.value)} ({_beyond(limit, metric.value, ' s')}"
         if metric.name == TIME:
             report = resource.report
             failed = any(seen.failure is not None for seen in session(report))
@@ -93,7 +93,7 @@ class _CertificateContext(Context):  # type: ignore[misc]
             return Result(Ok, None, metric)
         state, limit = violated
         days = limit.text.rstrip(":")
-        if limit.share is not None:  # worked out from the lifetime, and typed by nobody
+        if limit.share is not None:  # computed from the lifetime, not typed by the user
             days = "1 day" if days == "1" else f"{days} days"
         return Result(STATES[state], f"{about}{certificate.expiry} (limit {days})", metric)
 
@@ -110,7 +110,7 @@ class _FailureContext(Context):  # type: ignore[misc]
         kind = kind_of(seen.failure)
         state = state_with(resource.diagnosis(metric), kind, self._judging)
         if state == Ok and kind == "transient" and resource.lacks_tls:
-            state = Warn  # who puts up with "not now" has still asked to see the certificate
+            state = Warn  # a user who accepts "not now" still wants the certificate checked
         if kind == "misconfigured" and resource.report.is_alone:
             state = Critical  # nobody else takes the domain's mail
         return Result(state, describe(seen), metric)
@@ -143,7 +143,7 @@ class _PolicyContext(_FailureContext):
 
 
 class _ListingsContext(_RangeContext):
-    """Judges how many DNSBLs list a server; what they say is told by the findings."""
+    """Judges how many DNSBLs list a server; the findings say what they answer."""
 
     def state(self, resource: MailServer) -> State:
         """Return the state that the number of listings has."""
@@ -151,7 +151,7 @@ class _ListingsContext(_RangeContext):
         return Ok if violated is None else violated[0]
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
-        # Each listing is judged by its finding; without one there is nobody else to say it.
+        # Each listing is judged by its finding; only the lack of one is reported here.
         state = Ok if metric.value else self.state(resource)
         return Result(state, None if state == Ok else "dnsbl: no listing", metric)
 
@@ -171,15 +171,25 @@ class _HealthyContext(_RangeContext):
         violated = self.violated(metric.value)
         if violated is not None:
             state, limit = violated
-            return Result(state, f"{text} (limit {limit.text})", metric)
+            return Result(state, f"{text} ({_beyond(limit, metric.value)})", metric)
         return Result(Ok if least is None or metric.value == metric.max else Warn, text, metric)
+
+
+def _beyond(limit: Range, value: float, unit: str = "") -> str:
+    """Return how a value violates a limit, as a person says it."""
+    first, _, last = limit.text.lstrip("@").rpartition(":")
+    if not limit.is_inverted:
+        return f"below {first}{unit}" if value < limit.start else f"limit {last}{unit}"
+    if not last:
+        return f"not below {first}{unit}"
+    return f"between {first or '0'} and {last}{unit}" if first != "~" else f"not above {last}{unit}"
 
 
 def describe(seen: Observation) -> str:
     """Return a failed stage as the status line says it: stage, reason, the server's words, time."""
     assert seen.failure is not None
     text = f"{seen.stage}: {reason(seen.failure)}"
-    # What did not happen in time has said how long it took.
+    # A timeout already says how long it took.
     return text if seen.failure.kind in ("timed_out", "undelivered") else text + _after(seen)
 
 
@@ -189,7 +199,7 @@ def _after(seen: Observation) -> str:
 
 
 def sentence(finding: Failure | Finding) -> str:
-    """Return a finding as one harmless sentence, with the server's words where there are any."""
+    """Return a finding as one harmless sentence, with the server's words if there are any."""
     problem = harmless(finding.problem)
     return f"{problem}: '{printable(finding.said)}'" if finding.said else problem
 

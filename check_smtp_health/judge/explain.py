@@ -112,12 +112,12 @@ def told(text: str) -> str:
     """Return what ``--explain`` prints about a pasted text: reply, cause, advice, state."""
     found = explain(text)
     if found is None:
-        return f"{quoted(text.strip())} holds no refusal, paste a reply with its code\n"
+        return f"{quoted(text.strip())} contains no refusal, paste a reply with its code\n"
     said = printable(found.reply)
     lines = [f"{found.stage}: {said}" if found.stage else said]
     diagnosis = found.diagnosis
     if diagnosis is None:
-        return f"{lines[0]}\ncause: unknown, the reply does not tell it beyond doubt\n"
+        return f"{lines[0]}\ncause: unknown, the reply leaves room for doubt\n"
     lines.append(harmless(f"cause: {diagnosis.words} ({diagnosis.cause.group})"))
     if diagnosis.address:
         lines.append(f"listed: {diagnosis.address}")

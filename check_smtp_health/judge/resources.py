@@ -160,7 +160,7 @@ def _observed(metric: Metric) -> tuple[Observation | None, Failure | Finding | N
 
 
 def _matters(seen: Observation) -> bool:
-    """Whether a failure counts: that of QUIT does not, unless we were stopped there."""
+    """Whether a failure counts: a failed QUIT does not, unless a signal interrupted it."""
     assert seen.failure is not None
     return seen.stage != QUIT or seen.failure.kind == "interrupted"
 

@@ -1,4 +1,4 @@
-"""What ``-v`` adds: a row for each stage, causes, what is published; transcript, TLS facts."""
+"""What ``-v`` adds: a row per stage, causes, DNS checks; transcript, TLS details."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     State = Any  # nagiosplugin has no types
 
+WIDEST_MARK = "[CRITICAL]"
+
 BAR_WIDTH = 20
 """Columns that stand for the whole session: more would wrap on a phone."""
 
@@ -34,18 +36,37 @@ class Glyphs(NamedTuple):
     filler: str
 
 
+class Chart(NamedTuple):
+    """How bars are drawn; ``columns`` is the window's width, None where there is none."""
+
+    glyphs: Glyphs
+    width: int = BAR_WIDTH
+    columns: int | None = None
+
+    def drawn(self, seen: Observation, whole: float) -> str:
+        """Return the bar of a stage of a session that took ``whole`` seconds."""
+        scale = self.width / whole if whole else 0.0
+        left = min(int(seen.began * scale), self.width - 1)
+        length = max(1, round(seen.seconds * scale))
+        drawn = (self.glyphs.filler * left + self.glyphs.bar * length)[: self.width]
+        return drawn + self.glyphs.filler * (self.width - len(drawn))
+
+
 BLOCKS = Glyphs("\u2588", "\u2591")
 
 ASCII = Glyphs("#", ".")
 """For a standard output that cannot encode the others."""
 
 
-def lines(check: HealthCheck, verbose: int, glyphs: Glyphs) -> Iterator[str]:
+def lines(
+    check: HealthCheck, verbose: int, glyphs: Glyphs, columns: int | None = None
+) -> Iterator[str]:
     """Give the lines that follow the status line: of each target, what is wrong comes first.
 
-    Web front ends show the beginning only.
+    Web front ends show the beginning only. In a window of so many ``columns`` no row wraps.
     """
     summary: HealthSummary = check.summary
+    chart = Chart(glyphs) if columns is None else _fitting(check, glyphs, columns)
     usual = _usual_certificate([target.report for target in check.targets])
     for target in summary.worst_first():
         report = target.report
@@ -57,7 +78,7 @@ def lines(check: HealthCheck, verbose: int, glyphs: Glyphs) -> Iterator[str]:
         yield from (f"{_mark(result.state)} {result}" for result in problems)
         yield from dict.fromkeys(_advice(target, problems))
         for seen in report.observations:
-            yield _stage_line(seen, report, of_target, glyphs)
+            yield _stage_line(seen, report, of_target, chart)
             yield from (f"{seen.stage}: {refusal(note)}" for note in seen.notes)
         yield from (f"{'control':<8} {harmless(one)}" for one in report.elsewhere)
         yield from _way(report)
@@ -71,23 +92,47 @@ def lines(check: HealthCheck, verbose: int, glyphs: Glyphs) -> Iterator[str]:
             yield from _tls_facts(report)
 
 
-def _stage_line(
-    seen: Observation, report: Report, results: Sequence[Result], glyphs: Glyphs
-) -> str:
+def _fitting(check: HealthCheck, glyphs: Glyphs, columns: int) -> Chart:
+    """Return a chart whose bars take what the rest of each row leaves of a window.
+
+    Reasons get the room beside bars of the usual width, and are cut there: each has a line of its
+    own, too.
+    """
+    from check_smtp_health.terminal import width
+
+    rows = [
+        (seen, width(reason(seen.failure)) + 1 if seen.failure is not None else 0)
+        for target in check.targets
+        for seen in target.report.observations
+    ]
+    longest = max((len(_head(seen)) for seen, _ in rows), default=0)
+    room = max(1, columns - longest - len(f"  {WIDEST_MARK}"))
+    wanted = room - max((length for _, length in rows), default=0)
+    return Chart(glyphs, max(wanted, min(BAR_WIDTH, room)), columns)
+
+
+def _head(seen: Observation) -> str:
+    return f"{seen.stage:<8} {seen.seconds:9.6f} s"
+
+
+def _stage_line(seen: Observation, report: Report, results: Sequence[Result], chart: Chart) -> str:
     state = worst(result.state for result in of_stage(results, seen))
     whole = max(sum((other.began, other.seconds)) for other in report.observations)
-    scale = BAR_WIDTH / whole if whole else 0.0
-    left = min(int(seen.began * scale), BAR_WIDTH - 1)
-    length = max(1, round(seen.seconds * scale))
-    chart = (glyphs.filler * left + glyphs.bar * length)[:BAR_WIDTH]
-    chart += glyphs.filler * (BAR_WIDTH - len(chart))
+    bar = chart.drawn(seen, whole)
     # Behind the bar: front ends make balls of the marks, and all of one width.
-    line = f"{seen.stage:<8} {seen.seconds:9.6f} s {chart} {_mark(state)}"
-    return f"{line} {reason(seen.failure)}" if seen.failure is not None else line
+    line = f"{_head(seen)} {bar} {_mark(state)}"
+    if seen.failure is None:
+        return line
+    why = reason(seen.failure)
+    if chart.columns is not None:
+        from check_smtp_health.terminal import fitted
+
+        why = fitted(why, chart.columns - len(line) - 1)
+    return f"{line} {why}".rstrip()
 
 
 def _advice(target: MailServer, problems: Sequence[Result]) -> Iterator[str]:
-    """Give what to do about each problem: by its cause, or where nobody knows it by its kind."""
+    """Give advice on each problem: by its cause, or by its kind if the cause is unknown."""
     for result in problems:
         diagnosis = target.diagnosis(result.metric)
         if diagnosis is not None:
@@ -133,7 +178,7 @@ def _differing(report: Report, usual: Certificate | None) -> Iterator[str]:
 
 
 def _way(report: Report) -> Iterator[str]:
-    """Give what is known of the message's way."""
+    """Give the lines about the message's route."""
     delivery = report.delivery
     if delivery is None:
         return

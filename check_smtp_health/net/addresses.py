@@ -1,4 +1,4 @@
-"""Addresses, and how host names and literals lead to them by the system's resolver."""
+"""Addresses, and how the system's resolver turns host names and literals into them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
 
 _MAPPED = bytes(10) + b"\xff\xff"
-"""How an IPv6 address begins that stands for one of IPv4 (RFC 4291 section 2.5.5.2)."""
+"""How an IPv6 address begins that stands for an IPv4 one (RFC 4291 section 2.5.5.2)."""
 
 _PROBLEMS = {
     socket.EAI_NONAME: "no such host name",
@@ -85,7 +85,7 @@ def _need_descriptors() -> None:
 
 
 def plain_name(name: str) -> str:
-    """Return a name of DNS as it is compared: lower case, without final dot."""
+    """Return a DNS name in the form that is compared: lower case, without final dot."""
     return name.rstrip(".").lower()
 
 
@@ -108,7 +108,7 @@ def literal(text: str, port: int) -> Address:
     Does not block and asks nobody.
 
     Raises:
-        LocalFault: the scope of an IPv6 address (``%eth0``) is no interface of this host.
+        LocalFault: the scope of an IPv6 address (``%eth0``) is not an interface of this host.
     """
     if text.startswith("/"):
         return Address(socket.AF_UNIX, text)

@@ -1,4 +1,4 @@
-"""Computing whose end nobody can foretell, in a process of its own that the kernel ends.
+"""Computations that may never end, in a process of their own that the kernel ends.
 
 Python holds on to its interpreter while it matches an expression: in a thread that would stop the
 whole run. Loaded only by runs that need it.
@@ -32,7 +32,7 @@ def matches(pattern: Pattern[bytes], texts: Sequence[bytes]) -> bool | None:
     try:
         child = os.fork()
     except OSError as error:
-        raise LocalFault("no further process can be started here") from error
+        raise LocalFault("this host cannot start another process") from error
     if child == 0:
         _answer(pattern, texts)
     _, status = os.waitpid(child, 0)

@@ -1,4 +1,4 @@
-"""What a server's certificate says, be it verified by OpenSSL or not. Read once no clock runs.
+"""What a server's certificate says, verified by OpenSSL or not. Read while no stage is timed.
 
 Names that cannot be read are left out. A certificate whose dates cannot be read is none: then that
 is what is reported, for without dates nobody can say that it is valid.
@@ -61,7 +61,7 @@ class Handshake(NamedTuple):
         ``host`` is who showed it, unless the session's server, ``key`` the kind of key that was
         asked for.
         """
-        # OpenSSL calls 1.0 so, for there was no other.
+        # OpenSSL's name for 1.0, which was the first.
         version = "TLS 1.0" if self.version == "TLSv1" else self.version.replace("TLSv", "TLS ")
         read, unread = None, None
         if self.certificate:

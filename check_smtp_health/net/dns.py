@@ -1,4 +1,4 @@
-"""Questions to name servers, as procedures. Loaded only by runs that ask some.
+"""Queries to name servers, as procedures. Loaded only by runs that need them.
 
 The package dnspython (extra ``dns``) makes the questions; ``dns_answer`` reads what comes back.
 """
@@ -205,7 +205,7 @@ def _exchange(
     except Expired:
         raise
     except (PeerFault, LocalFault) as fault:
-        raise DnsUnanswered(f"a truncated answer, and by TCP {fault.problem}") from fault
+        raise DnsUnanswered(f"a truncated answer, and over TCP {fault.problem}") from fault
 
 
 def _by_tcp(server: Address, source: str | None, query: bytes, seconds: float) -> Procedure[Answer]:
@@ -216,7 +216,7 @@ def _by_tcp(server: Address, source: str | None, query: bytes, seconds: float) -
     while len(data) < 2 + length:
         more = yield Read(limit=seconds)
         if not more:
-            raise DnsUnanswered("an answer that breaks off")
+            raise DnsUnanswered("an incomplete answer")
         data += more
         length = int.from_bytes(data[:2], "big")
         if length > TCP_LIMIT:

@@ -1,4 +1,4 @@
-"""A name server's answer (RFC 1035 section 4.1), from its bytes, at a cost that is bounded.
+"""Parses a name server's answer (RFC 1035 section 4.1) at a bounded cost.
 
 It may be anybody's. So what does not answer the question is known by its first bytes; names are
 followed for a few steps only; and dnspython, which bounds neither records nor steps, is given no
@@ -89,7 +89,7 @@ def is_answer(query: bytes, data: bytes) -> bool:
 
 
 def is_truncated(data: bytes) -> bool:
-    """Whether an answer says that there is more, to be had by TCP."""
+    """Whether an answer is truncated, so that TCP is needed for the rest."""
     return bool(struct.unpack_from("!H", data, 2)[0] & dns.flags.TC)
 
 
@@ -97,7 +97,7 @@ def read(query: bytes, data: bytes) -> Answer:
     """Return what an answer says, one that ``is_answer`` knows as such.
 
     Raises:
-        DnsUnanswered: it is malformed, or has more than an answer has.
+        DnsUnanswered: it is malformed or too long.
     """
     try:
         return _read(question_of(query), data)
@@ -120,7 +120,7 @@ def _read(question: bytes, data: bytes) -> Answer:
         own_kind, own_class, ttl, length = struct.unpack_from("!HHIH", data, at)
         at += 10
         if at + length > len(data):
-            raise ValueError("a record without end")
+            raise ValueError("an incomplete record")
         if own_kind == dns.rdatatype.OPT:
             rcode |= ttl >> 24 << 4  # RFC 6891 section 6.1.3
         elif number < answers and own_class == dns.rdataclass.IN:

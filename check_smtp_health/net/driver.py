@@ -165,7 +165,7 @@ class _Driver:
         os.set_blocking(self._wake, False)
         self._selector.register(wake_out, selectors.EVENT_READ)
         handlers = [(number, signal.signal(number, self._on_signal)) for number in signals]
-        # From C, at once: Python's own handler might not run before the selector waits again.
+        # Written by C code at once: Python's own handler might run after the next wait only.
         before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         try:
@@ -435,7 +435,7 @@ class _Driver:
         try:
             thread.start()
         except RuntimeError as error:
-            raise LocalFault("no further thread can be started here") from error
+            raise LocalFault("this host cannot start another thread") from error
 
     def _call(self, task: _Task, turn: int, operation: Call) -> None:
         """Run in a thread of its own; the moment is taken here, before the loop wakes up."""

@@ -208,7 +208,9 @@ class TlsTransport:
             if self._without_data > EMPTY_LIMIT:
                 raise Violation(f"more than {EMPTY_LIMIT} bytes of TLS records without data")
             if self._overhead > OVERHEAD_LIMIT:
-                raise Violation(f"more than {OVERHEAD_LIMIT} bytes of TLS records with hardly data")
+                raise Violation(
+                    f"more than {OVERHEAD_LIMIT} bytes of TLS records with hardly any data"
+                )
             self._incoming.write(piece)
             self._is_read = False
             piece = self._decrypted(size)
@@ -264,7 +266,7 @@ class TlsTransport:
             return True
 
     def close(self) -> None:
-        """Say goodbye as far as that can be done at once, and close the connection."""
+        """Send close_notify if that can be done at once, and close the connection."""
         if self._is_up:
             try:
                 self._tls.unwrap()
@@ -326,9 +328,9 @@ def _broken(error: ssl.SSLError, *, shows_certificate: bool) -> Disconnected:
         return Disconnected(
             "the server rejects the client certificate", reason="client certificate rejected"
         )
-    return Disconnected(f"TLS broke: {_words(reason)}")
+    return Disconnected(f"TLS failed: {_words(reason)}")
 
 
 def _words(reason: str) -> str:
     """Return what OpenSSL calls a reason; the text that it has besides tells lines of its code."""
-    return reason.lower().replace("_", " ") or "for a reason that OpenSSL does not name"
+    return reason.lower().replace("_", " ") or "OpenSSL gives no reason"

@@ -1,4 +1,4 @@
-"""One non-blocking connection. The only place where an OSError becomes a fault of ours."""
+"""One non-blocking connection. The only place where an OSError becomes one of our faults."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHUNK = 16 * 1024
 
 _OURS = {*EXHAUSTED, errno.EADDRNOTAVAIL}
 
-# What is meant where the kernel's own words would lead astray.
+# What is meant where the kernel's own words would mislead.
 _MEANT = {
     errno.EACCES: "prohibited by a route, firewall or SELinux",
     errno.EINVAL: "no usable route",  # above all a blackhole route of this host
@@ -76,7 +76,7 @@ class Transport:
         return self._socket.fileno()
 
     def connect(self, address: Address) -> bool:
-        """Begin to connect; True where that was done at once, as with a Unix socket."""
+        """Begin connecting; True if it is done at once, as with a Unix socket."""
         code = self._socket.connect_ex(address.sockaddr)
         if code == errno.EINPROGRESS:
             self.wants = selectors.EVENT_WRITE
@@ -86,7 +86,7 @@ class Transport:
         return True
 
     def connected(self) -> bool:
-        """Finish to connect, the socket having become writable."""
+        """Finish connecting, once the socket is writable."""
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code in (errno.ECONNRESET, errno.EPIPE):
             # It was up, and reset before we looked: for the next read to say, as it would have

@@ -1,4 +1,4 @@
-"""What TLS trusts, shows and insists on: the context that options ask for, with its files read.
+"""What TLS trusts, presents and requires: the context that options ask for, with its files read.
 
 Loaded only by runs that use TLS.
 """
@@ -86,7 +86,7 @@ class Trust:
         ``unchecked`` is why a certificate was rejected: that is left unchecked then.
 
         Raises:
-            UnusableFile: one is unreadable, or holds no certificate or no key.
+            UnusableFile: one is unreadable, or contains no certificate or no key.
             Untrusted: the ``anchor`` is malformed.
         """
         self._options = options
@@ -153,7 +153,7 @@ def _set_version(context: ssl.SSLContext, options: TlsOptions) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         minimum = min(minimum, ssl.TLSVersion.TLSv1_2)
     with warnings.catch_warnings():
-        # The versions before 1.2 are deprecated, which is for the admin to say.
+        # The versions before 1.2 are deprecated; whether to use them is the admin's decision.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = minimum
 
@@ -200,10 +200,10 @@ def _load_own(context: ssl.SSLContext, certfile: str, keyfile: str | None) -> No
         is_there = keyfile is None or (os.path.exists(keyfile) and os.access(keyfile, os.R_OK))
         path = certfile if is_there or keyfile is None else keyfile
         field = "keyfile" if path == keyfile else "certfile"
-        raise _unusable(field, path, error, "certificate and key that fit") from error
+        raise _unusable(field, path, error, "matching certificate and key") from error
 
 
 def _unusable(field: str, path: str, error: Exception, wanted: str) -> UnusableFile:
     if isinstance(error, ssl.SSLError) or not isinstance(error, OSError):
-        return UnusableFile(field, f"{quoted(path)} holds no {wanted}")
+        return UnusableFile(field, f"{quoted(path)} contains no {wanted}")
     return UnusableFile(field, f"cannot read {quoted(path)}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""How a run connects to hosts other than its targets: mailboxes, the web.
+"""How a run connects to hosts other than its targets: mailboxes, policy hosts.
 
 What the command line says of name servers, family and source holds for each of them, and an address
 that is dead costs a fraction of a second where another one answers.

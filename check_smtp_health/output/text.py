@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+from check_smtp_health import stdout
 from check_smtp_health.escaping import STATUS_LIMIT, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from check_smtp_health.judge.check import HealthCheck
 
 
 def render(check: HealthCheck, verbose: int) -> Iterator[str]:
-    """Give the text for a check that has been called."""
+    """Give the text for a check that has been called; in colour where a person sees it."""
+    lines = _lines(check, verbose)
+    return map(_painted(), lines) if stdout.is_terminal() else lines
+
+
+def _lines(check: HealthCheck, verbose: int) -> Iterator[str]:
     status = _status(check)
     perfdata = f"| {' '.join(check.perfdata)}" if check.perfdata else ""
     if not verbose:
         yield f"{status} {perfdata}".rstrip() + "\n"
         return
-    from check_smtp_health import stdout
     from check_smtp_health.judge.verbose import ASCII, BLOCKS, lines
 
+    columns: int | None = None
+    if stdout.is_terminal():
+        from check_smtp_health import terminal
+
+        columns = terminal.columns()
     yield f"{status}\n"
-    for line in lines(check, verbose, BLOCKS if stdout.can_say("".join(BLOCKS)) else ASCII):
+    glyphs = BLOCKS if stdout.can_say("".join(BLOCKS)) else ASCII
+    for line in lines(check, verbose, glyphs, columns):
         yield f"{line}\n"
     if perfdata:
         yield f"{perfdata}\n"
@@ -39,4 +50,11 @@ def _status(check: HealthCheck) -> str:
 
 def unknown(problem: str, trace: str) -> str:
     """Return the text for a run that could not begin, or ended in a bug."""
-    return f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}\n{trace}"
+    text = f"SMTP UNKNOWN - {shortened(problem, STATUS_LIMIT)}\n"
+    return (_painted()(text) if stdout.is_terminal() else text) + trace
+
+
+def _painted() -> Callable[[str], str]:
+    from check_smtp_health.terminal import painted
+
+    return painted

@@ -154,7 +154,7 @@ def of_run(
 
 
 def need_addresses(option: str, hosts: Iterable[Host]) -> None:
-    """See to it that each host has an IP address.
+    """Check that each host has an IP address.
 
     Raises:
         UsageFault: one is a Unix socket; ``option`` is to blame.

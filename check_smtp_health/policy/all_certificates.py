@@ -1,4 +1,4 @@
-"""Whether each of a server's certificates holds, of which a client is shown but one.
+"""Whether each of a server's certificates is good; a client is shown only one of them.
 
 A server with an RSA and an ECDSA certificate chooses by what the client can do. So it is asked
 again, for either: in TLS 1.2, whose ciphers say which they are for; those of TLS 1.3 do not.
@@ -49,7 +49,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers | None) 
 
 
 def check(dane: Policy | None, state: ProbeState) -> Procedure[PolicyResult | None]:
-    """Look at the certificate of either kind; that there is only one is no fault."""
+    """Check the certificate of either kind; having only one is not a fault."""
     if state.connection.address is None or state.connection.tls is None:
         return None
     seen: list[Seen] = []
@@ -63,7 +63,7 @@ def check(dane: Policy | None, state: ProbeState) -> Procedure[PolicyResult | No
                 continue
             if fault.reason != "tls too old":
                 raise
-            problem = "nobody can be shown the other certificate where there is only TLS 1.3"
+            problem = "with TLS 1.3 only, there is no way to ask for the other certificate"
             return PolicyResult(NAME, (Finding("local", problem),))
     findings = [finding for one in seen for finding in one.findings]
     if missing and seen:
@@ -80,7 +80,7 @@ def check(dane: Policy | None, state: ProbeState) -> Procedure[PolicyResult | No
 
 
 def _seen(kind: Key, dane: Policy | None, state: ProbeState) -> Procedure[Seen]:
-    """Shake hands for a certificate of that kind, and hold it against all that the run asks.
+    """Shake hands for a certificate of that kind, and check all that the run asks.
 
     Raises:
         HandshakeFailed: the server has none.
@@ -96,7 +96,7 @@ def _seen(kind: Key, dane: Policy | None, state: ProbeState) -> Procedure[Seen]:
     except HandshakeFailed:
         raise
     except (PeerFault, LocalFault) as fault:
-        problem = f"the {kind} certificate could not be looked at: {fault.sentence}"
+        problem = f"the {kind} certificate could not be checked: {fault.sentence}"
         return Seen(kind, (Finding("unanswered", problem.removesuffix(": "), fault.said),))
     records = (yield from _records(kind, dane, state, tls)) if dane is not None else None
     facts = tls.facts()

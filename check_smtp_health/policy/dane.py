@@ -1,12 +1,12 @@
-"""Whether TLSA records vouch for the certificate that a server shows (RFC 7672, RFC 6698)."""
+"""Whether TLSA records match the certificate that a server shows (RFC 7672, RFC 6698)."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 
+from check_smtp_health.config import parsers
 from check_smtp_health.errors import LocalFault, PeerFault, Untrusted, UsageFault
-from check_smtp_health.escaping import quoted
 from check_smtp_health.faults import NoPolicy, NotValidating
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
@@ -51,7 +51,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
     """Return whom to ask.
 
     Raises:
-        UsageFault: there is no TLS, no name to ask about, or no resolver whose word counts.
+        UsageFault: there is no TLS, no name to ask about, or no resolver that can be trusted.
     """
     tls = settings.tls
     if not tls.mode:
@@ -61,13 +61,13 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
     if tls.sni is None:
         for host in settings.endpoint.hosts:
             if host.kind != "name":
-                problem = f"{quoted(host.given)} is not a name that DNS knows, add --sni NAME"
+                problem = f"{parsers.not_a_domain(host)}, add --sni NAME"
                 raise UsageFault("dane", problem)
     if not servers.are_trusted:
         others = ", ".join(address.host for address in servers.addresses)
         raise UsageFault(
             "dane",
-            f"needs a resolver whose word on DNSSEC counts, on this host or by --nameserver; "
+            f"needs a resolver that you trust for DNSSEC, on this host or given with --nameserver; "
             f"/etc/resolv.conf has {others}",
         )
     return servers
@@ -149,7 +149,7 @@ def of_domain(servers: Servers, domain: Host, found: MxSet) -> Procedure[PolicyR
     """Say whether senders use TLSA records at all (RFC 7672 section 2.2.1)."""
     if found.is_secure:
         return PolicyResult("dane", notes=("the MX set is DNSSEC-secure",))
-    problem = f"the MX set of {domain.given} is not DNSSEC-secure, so that no TLSA record counts"
+    problem = f"the MX set of {domain.given} is not DNSSEC-secure, so no TLSA record counts"
     finding = Finding("insecure", problem)
     answers = yield from together([ask(servers, host.ascii, "A") for host in found.hosts[:1]])
     try:
@@ -204,7 +204,7 @@ def judge(
         held = f"DANE {matched[0].usage} {matched[0].selector} {matched[0].matching}"
         return PolicyResult("dane", (), notes, is_pinned=is_pinned, held=held)
     if not (findings or is_whole) and any(one.usage == TRUST_ANCHOR for one in counting):
-        raise LocalFault("TLSA records of usage 2 need Python 3.10, which can tell the whole chain")
+        raise LocalFault("TLSA records of usage 2 need Python 3.10, which can read the whole chain")
     if not findings:
         shown = ", ".join(map(str, counting))
         problem = f"{subject} matches no TLSA record at {published.owner}: {shown}"

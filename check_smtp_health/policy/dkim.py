@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from check_smtp_health.policy import Topic
 
 BITS_LEAST, BITS_GOOD = 1024, 2048
-"""Bits of a key of RSA: fewer than the first do not count, the second are due (RFC 8301)."""
+"""Bits of an RSA key: fewer than the first do not count, the second are due (RFC 8301)."""
 
 ED25519_OCTETS = 32
 ED25519_BITS = 256
@@ -66,9 +66,9 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> tupl
     try:
         import cryptography.hazmat.primitives.serialization  # noqa: F401
     except ImportError as error:
-        raise UsageFault(
-            "dkim", "needs the package cryptography: pip install 'check-smtp-health[tls]'"
-        ) from error
+        from check_smtp_health.config.remedies import missing
+
+        raise UsageFault("dkim", missing("cryptography")) from error
     return tuple(
         Topic(domain, (servers, domain, tuple(several))) for domain, several in selectors.items()
     )
@@ -93,7 +93,7 @@ def check(
             findings.append(Finding("unauthorised", f"there is no key at {name}"))
             continue
         if len(own) > 1:
-            problem = f"{name} has {len(own)} records, of which receivers take any"
+            problem = f"{name} has {len(own)} records, and receivers may use any of them"
             findings.append(Finding("misconfigured", problem))
         key = read(own[0], name)
         findings += key.findings
@@ -110,11 +110,11 @@ def read(text: bytes, name: str) -> Key:
     """Return what the record of a key says (RFC 6376 section 3.6.1)."""
     fields, twice = tags(text), repeated(text)
     if twice:
-        return _useless(f"the record at {name} has {printable(twice)}= twice, so that it is void")
+        return _useless(f"the record at {name} has {printable(twice)}= twice, so it is invalid")
     if "v" in fields and not text.lstrip().startswith(b"v"):
         return _useless(f"the record at {name} has v= not at its beginning", text)
     if fields.get("v", "DKIM1") != "DKIM1" or "p" not in fields:
-        return _useless(f"the record at {name} is not a key of DKIM", text)
+        return _useless(f"the record at {name} is not a DKIM key", text)
     encoded = re.sub(r"\s", "", fields["p"])
     if not encoded:
         return _useless(f"the key at {name} is revoked")
@@ -133,14 +133,14 @@ def read(text: bytes, name: str) -> Key:
         findings.append(Finding(weak, problem))
     hashes = [one.strip() for one in fields.get("h", "sha256").split(":")]
     if "sha256" not in hashes:
-        problem = f"the key at {name} is not for sha256, which all others are"
+        problem = f"the key at {name} does not allow sha256, which signatures use"
         findings.append(Finding("unauthorised", problem, fields["h"].encode()))
     services = [one.strip() for one in fields.get("s", "*").split(":")]
     if not {"*", "email"} & set(services):
         problem = f"the key at {name} is not for mail"
         findings.append(Finding("unauthorised", problem, fields["s"].encode()))
     if "y" in [one.strip() for one in fields.get("t", "").split(":")]:
-        findings.append(Finding("noted", f"the key at {name} is in testing (t=y)"))
+        findings.append(Finding("noted", f"the key at {name} is in test mode (t=y)"))
     return Key(bits, tuple(findings))
 
 
@@ -152,7 +152,7 @@ def _rsa_bits(data: bytes) -> int:
     """Return the bits of a key; some leave the wrapping out, and receivers take it all the same.
 
     Raises:
-        ValueError: it is not one of RSA.
+        ValueError: it is not an RSA key.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -169,7 +169,7 @@ def _rsa_bits(data: bytes) -> int:
 
 def _ed25519_bits(data: bytes) -> int:
     if len(data) != ED25519_OCTETS:
-        raise ValueError("not a key of Ed25519")
+        raise ValueError("not an Ed25519 key")
     return ED25519_BITS
 
 

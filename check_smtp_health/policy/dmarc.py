@@ -1,4 +1,4 @@
-"""What a domain asks receivers to do with mail that is not authenticated: DMARC (RFC 9989)."""
+"""What a domain asks receivers to do with unauthenticated mail: DMARC (RFC 9989)."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     """Find the record that applies to a domain, and say what is wrong with it.
 
     Raises:
-        DnsUnanswered: nobody tells.
+        DnsUnanswered: no name server answers.
     """
     walk = yield from _walked(servers, domain)
     findings = [
-        Finding("unauthorised", f"{name} has several DMARC records, so that none counts")
+        Finding("unauthorised", f"{name} has several DMARC records, so none counts")
         for name in walk.several
         if name == domain
     ]
@@ -78,11 +78,11 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
     said = walk.records[where]
     fields, twice = tags(said), repeated(said)
     if twice:
-        problem = f"DMARC of {where} has {printable(twice)}= twice, so that it is void"
+        problem = f"DMARC of {where} has {printable(twice)}= twice, so it is invalid"
         return Published("", (Finding("unauthorised", problem, said),), ())
     policy, more = _policy(fields, where, is_above=where != domain)
     findings += more
-    if not policy or where == walk.suffix:  # whose reports are nothing to the domain
+    if not policy or where == walk.suffix:  # whose reports are not about this domain
         return Published(policy, tuple(findings), (f"DMARC of {where}: {printable(said)}",))
     destinations: dict[str, None] = {}
     for tag in ("rua", "ruf"):
@@ -119,7 +119,7 @@ def _policy(
             findings.append(Finding("misconfigured", problem, said))
             policy = "none"
         else:
-            problem = f"DMARC of {where} has no valid p, so that it does not count"
+            problem = f"DMARC of {where} has no valid p, so it does not count"
             return "", [Finding("unauthorised", problem, said)]
     for tag in ("sp", "np"):
         value = fields.get(tag, "").lower()
@@ -131,7 +131,7 @@ def _policy(
     if policy == "none":
         findings.append(Finding("noted", f"DMARC of {where} has policy none"))
     if fields.get("t", "").lower() == "y":
-        findings.append(Finding("noted", f"DMARC of {where} is in testing (t=y)"))
+        findings.append(Finding("noted", f"DMARC of {where} is in test mode (t=y)"))
     removed = [tag for tag in _REMOVED if tag in fields]
     if removed:
         problem = f"DMARC of {where} has {', '.join(removed)}, without meaning since RFC 9989"

@@ -114,7 +114,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> List
     """Return the lists that the option names.
 
     Raises:
-        UsageFault: one is no list, or has no address to look up.
+        UsageFault: one is not a list, or has no address to look up.
     """
     key = settings.policies.dnsbl_key
     revealed = "" if key is None else key.reveal()
@@ -142,11 +142,13 @@ def parse(given: str, key: str = "") -> Dnsbl:
     written, equals, codes = place.partition("=")
     harmless = quoted(without_key(given))
     if "*" in place:
-        raise UsageFault("dnsbl", f"{harmless} has a weight, which is postscreen's: leave it out")
+        raise UsageFault(
+            "dnsbl", f"{harmless} has a weight, which only postscreen uses: leave it out"
+        )
     labels = written.rstrip(".").split(".")
     zone = ".".join(key if one == parsers.KEY_LABEL else one.lower() for one in labels)
     if not parsers.is_name(zone) or len(zone) > NAME_LIMIT - ADDRESS_LENGTH:
-        raise UsageFault("dnsbl", f"{harmless} is not a zone of DNS")
+        raise UsageFault("dnsbl", f"{harmless} is not a DNS zone")
     if slash:
         about = _subject(about, zone)
     shown = [STARS if one == parsers.KEY_LABEL else one.lower() for one in labels]
@@ -362,7 +364,7 @@ class _View:
         if trouble:
             return trouble
         if self._counting(unlisted) or (unlisted and unlisted == listed):
-            return f"lists {innocent}, and so everything"
+            return f"lists {innocent}, so it lists everything"
         # Only a list that is seen to list something says by its silence that somebody is not on it.
         if is_alive or self._counting(listed) or any(code != NO_LISTING for code in listed):
             return ""
@@ -370,7 +372,7 @@ class _View:
         if isinstance(answer, PeerFault):
             return f"gives no answer about {point}, which every list has ({answer.problem})"
         hint = ": its key may be wrong or revoked" if STARS in self._list.shown else ""
-        return f"does not list {point}, and so nothing{hint}"
+        return f"does not list {point}, so it lists nothing{hint}"
 
 
 def _refusal(codes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A small file from the web: HTTPS, one request, everything bounded. Loaded only where planned.
+"""Fetches a small file over HTTPS: one request, everything bounded. Loaded only if planned.
 
 The standard library's ``http.client`` reads the head of a response; the connection is the driver's.
 Where the environment names a proxy, it leads through that (CONNECT, RFC 9110 section 9.3.6).
@@ -58,7 +58,7 @@ class Client(NamedTuple):
     proxy: Proxy | None = None
 
     def way(self, *, by_proxy: bool) -> Way:
-        """Return how to connect: a proxy is one of this network, which its resolver may know."""
+        """Return how to connect; the name of a proxy is looked up by the system's resolver."""
         endpoint = self.endpoint
         is_system_s = by_proxy and not endpoint.nameservers
         servers = None if is_system_s else self.servers
@@ -233,7 +233,7 @@ class Response:
             body = bytes(self._data[self._at : end]) if len(self._data) >= end else None
         if body is None:
             if is_over:
-                raise Violation("the response breaks off")
+                raise Violation("the response is incomplete")
             return None
         media_type = (head.getheader("Content-Type") or "").partition(";")[0]
         return Page(media_type.strip().lower(), body)
@@ -266,7 +266,7 @@ class Response:
                 return False
             size = re.fullmatch(_CHUNK, self._data[self._at : end])
             if size is None:
-                raise Violation("the response breaks off")
+                raise Violation("the response is incomplete")
             begin, length = end + 1, int(size[1], 16)
             if not length:
                 return True

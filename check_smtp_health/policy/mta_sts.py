@@ -1,4 +1,4 @@
-"""Whether a domain's MTA-STS policy can be had, and covers its MX set (RFC 8461); TLSRPT."""
+"""Whether a domain's MTA-STS policy can be fetched and covers its MX set (RFC 8461); TLSRPT."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Aske
     """Return whom to trust and how to ask: never nothing, and a policy host is shown none of ours.
 
     Raises:
-        UsageFault: there is no TLS, a host is no domain, or a file or the proxy cannot be used.
+        UsageFault: there is no TLS, a host is not a domain, or a file or the proxy cannot be used.
     """
     parsers.need_names("mta-sts", settings.endpoint.hosts)
     if not settings.tls.mode:
@@ -89,10 +89,10 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Aske
 
 
 def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
-    """Hold a domain's policy against its MX set.
+    """Compare a domain's policy with its MX set.
 
     Raises:
-        NoPolicy: there is no policy that senders could go by.
+        NoPolicy: there is no policy that senders could follow.
         PeerFault: the domain's DNS gives no answer, or the deadline came first.
     """
     servers, name = domain.servers, domain.host.dns_name
@@ -158,7 +158,7 @@ def _unprobed(asked: Asked, domain: Domain, hosts: Sequence[Host]) -> Procedure[
 
 
 def _odd(policy: Policy) -> list[Finding]:
-    """Return what a policy's owner has hardly meant."""
+    """Return what the owner of a policy probably did not intend."""
     odd = [
         Finding("misconfigured", f"the policy's mx {pattern} is an address, which no MX host is")
         for pattern in policy.patterns
@@ -180,7 +180,7 @@ def _tested(finding: Finding) -> Finding:
 def on_hosts(results: Sequence[PolicyResult], reports: list[Report]) -> list[Report]:
     """Return the reports on a host, judged by how far the policies of its domains are enforced.
 
-    One policy that may be is enough, be the others in ``testing`` or ``none``.
+    One policy that is enforced is enough, even if the others are in ``testing`` or ``none``.
     """
     modes = {result.mode for result in results}
     if modes in ({"testing"}, {"testing", "none"}):
@@ -203,7 +203,7 @@ def on_hosts(results: Sequence[PolicyResult], reports: list[Report]) -> list[Rep
 def _by_mode(result: PolicyResult, mode: str) -> PolicyResult:
     if mode == "testing":
         return result._replace(findings=tuple(map(_tested, result.findings)))
-    # Nobody goes by it, so that it is no more than worth knowing.
+    # Nobody follows it, so it is only worth knowing.
     notes = tuple(finding.problem for finding in result.findings)
     return result._replace(findings=(), notes=(*result.notes, *notes), certificates=())
 
@@ -224,7 +224,7 @@ def _policy(client: Client, domain: str) -> Procedure[tuple[Policy, Handshake]]:
             raise  # -t says what that means
         raise NoPolicy(fault.problem, fault.said, subject=fault.subject) from fault
     if page.media_type != "text/plain":
-        # RFC 8461 section 3.2: it might be a page that anybody can put on that host.
+        # RFC 8461 section 3.2: other types may be pages that users can put on that host.
         raise NoPolicy(
             f"the policy is not text/plain but {printable(page.media_type) or 'untyped'}"
         )
@@ -306,7 +306,7 @@ def is_covered(host: str, patterns: frozenset[str]) -> bool:
 
 
 def reporting(found: Sequence[bytes] | str) -> str:
-    """Return what is to be said of the TLSRPT records (RFC 8460 section 3), or of their want."""
+    """Return what to say about the TLSRPT records (RFC 8460 section 3), or their absence."""
     if isinstance(found, str):
         return f"TLSRPT unknown: {found}"
     own = [text for text in found if re.match(_REPORTING, text)]
@@ -319,7 +319,7 @@ def reporting(found: Sequence[bytes] | str) -> str:
 
 
 def misdirected(found: Sequence[bytes]) -> list[Finding]:
-    """Find fault with what is no place that a report can be sent to, where one record counts."""
+    """Return a finding for each rua to which no report can be sent."""
     own = [text for text in found if re.match(_REPORTING, text)]
     value = _rua(own[0]) if len(own) == 1 else None
     places = [] if value is None else [place.strip() for place in value.split(b",")]

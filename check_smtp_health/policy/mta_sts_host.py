@@ -1,4 +1,4 @@
-"""Whether an MX host would pass as senders that go by MTA-STS judge it (RFC 8461 section 4.1).
+"""Whether an MX host would pass by the rules of senders that use MTA-STS (RFC 8461 section 4.1).
 
 They verify its certificate by the authorities, for its own name, whatever else a run goes by: TLSA
 records that vouch for it, ``--no-verify``, another ``--sni``. Where the session's handshake was
@@ -114,5 +114,5 @@ def _finding(fault: PeerFault) -> Finding:
 
 
 def _unanswered(fault: SessionFault) -> Finding:
-    problem = f"its certificate could not be looked at as senders do: {fault.sentence}"
+    problem = f"its certificate could not be checked as senders do: {fault.sentence}"
     return Finding("unanswered", problem.removesuffix(": "), fault.said)

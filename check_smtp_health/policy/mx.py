@@ -1,4 +1,4 @@
-"""The hosts that take a domain's mail (RFC 5321 section 5.1, RFC 7505), and whether they can.
+"""The hosts that receive a domain's mail (RFC 5321 section 5.1, RFC 7505), and whether they can.
 
 One that leads back to whoever asks, or to nobody, takes none: probed, the monitoring host's own
 server would answer for it. Private addresses are as good as any (split DNS).
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 LOOPBACK = ("127.0.0.1", "::1")
-"""Whoever asks. The rest of 127.0.0.0/8 is left for whoever has put a server there."""
+"""The client itself. The rest of 127.0.0.0/8 is left for whoever has put a server there."""
 
 BROADCAST = "255.255.255.255"
 
@@ -71,11 +71,11 @@ def find(servers: Servers, domain: Host, expected: Sequence[Host] = ()) -> Proce
     rows = sorted((one.preference, _text(one.exchange)) for one in records.values)
     named = [(preference, name) for preference, name in rows if name]
     if not named:
-        raise Unresolvable("the domain takes no mail (null MX)", reason="null mx")
+        raise Unresolvable("the domain accepts no mail (null MX)", reason="null mx")
     findings = list(_surprises([name for _, name in named], expected))
     if len(named) < len(rows):
         # RFC 7505 section 3: a null MX is to be the only one.
-        findings.append(Finding("misconfigured", "a null MX stands beside others"))
+        findings.append(Finding("misconfigured", "a null MX is not the only MX record"))
     hosts = []
     for name in dict.fromkeys(name for _, name in named):
         host = _host(name)
@@ -124,7 +124,7 @@ def resolve(state: ProbeState) -> StageRun:
     """Look up the addresses of an MX host.
 
     Raises:
-        Misdirected: it is nobody's but the asker's, or nobody's at all.
+        Misdirected: it is the client's own, or nobody's at all.
     """
     host = state.target.host
     name = plain_name(host.dns_name)

@@ -1,4 +1,4 @@
-"""Records of text in DNS, and the tags that several kinds of them consist of."""
+"""TXT records, and the tags that several kinds of them consist of."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def texts(records: Records) -> list[bytes]:
 def tags(text: bytes) -> dict[str, str]:
     """Return the tags of a list of them (RFC 6376 section 3.2), the first where one comes twice.
 
-    What is no tag is left out, as DMARC and DKIM have it.
+    What is not a tag is left out, as DMARC and DKIM require.
     """
     return dict(reversed(_pairs(text)))
 

@@ -49,7 +49,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
 
 
 def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]:
-    """Look up the names of all of the server's addresses, and hold what it says against them."""
+    """Look up the names of all of the server's addresses, and compare them with what it says."""
     addresses = server_addresses(state)
     if not addresses:
         return None
@@ -92,7 +92,7 @@ def _judge(
     """Look up the names of one address.
 
     Raises:
-        DnsUnanswered: nobody tells the names of the address.
+        DnsUnanswered: no name server answers.
     """
     ip = ipaddress.ip_address(address)
     records = yield from ask(servers, ip.reverse_pointer, "PTR")
@@ -132,7 +132,7 @@ def _confirmation(
 
 
 def _listed(names: Sequence[str], mask: Mask) -> str:
-    # Masked before it is cut: half of a secret would not be known as one.
+    # Masked before it is cut: half of a secret would not be recognised.
     more = len(names) - NAMES_SHOWN
     shown = ", ".join(printable(mask.applied(name), 80) for name in names[:NAMES_SHOWN])
     return shown + (f" and {more} more" if more > 0 else "")

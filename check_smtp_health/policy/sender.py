@@ -1,4 +1,4 @@
-"""Whether mail may leave as a domain, by what it publishes: SPF (RFC 7208), DMARC (RFC 9989)."""
+"""Whether mail may be sent as a domain, by what it publishes: SPF (RFC 7208), DMARC (RFC 9989)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def prepare(values: Sequence[str], _settings: Settings, servers: Servers) -> tup
 
 
 def check(asked: tuple[Servers, Sender], _about: object) -> Procedure[PolicyResult | None]:
-    """Hold what a domain publishes against what it is to do."""
+    """Check what a domain publishes."""
     servers, sender = asked
     by_spf, by_dmarc = yield from together(
         [_spf(servers, sender), dmarc.check(servers, sender.domain)]
@@ -153,7 +153,7 @@ def _spf(servers: Servers, sender: Sender) -> Procedure[PolicyResult]:
 
 
 def _findings(domain: str, whole: spf.Outcome, strangers: Sequence[spf.Outcome]) -> list[Finding]:
-    """Return what is wrong with a record, whoever sends."""
+    """Return what is wrong with a record, whatever the sender."""
     if whole.result == "temperror":
         return [Finding("unanswered", f"SPF: {whole.problem}")]
     if whole.problem and whole.lookups <= spf.CENSUS_LIMIT:
@@ -173,7 +173,7 @@ def _findings(domain: str, whole: spf.Outcome, strangers: Sequence[spf.Outcome])
         findings.append(Finding("misconfigured", problem))
     elif whole.result == "neutral":
         what = f"'{printable(whole.term)}'" if whole.term else "no 'all'"
-        problem = f"SPF of {domain} says nothing of others ({what})"
+        problem = f"SPF of {domain} says nothing about other senders ({what})"
         findings.append(Finding("misconfigured", problem))
     if any(uses_ptr(one.text) for one in whole.visited):
         findings.append(Finding("noted", f"SPF of {domain} uses ptr, which is slow and unreliable"))

@@ -87,7 +87,7 @@ def parsed(text: str) -> Record:
         name, value = modifier[1].lower(), modifier[2]
         if name in ("redirect", "exp"):
             if name in modifiers:
-                raise Malformed(f"'{name}=' stands there twice")
+                raise Malformed(f"'{name}=' appears twice")
             _need_domain(word, value)
             modifiers[name] = value
         else:
@@ -103,11 +103,11 @@ def uses_ptr(text: str) -> bool:
 def _term(word: str) -> Term:
     found = _DIRECTIVE.fullmatch(word)
     if found is None:
-        raise Malformed(f"'{printable(word)}' is not a term of SPF")
+        raise Malformed(f"'{printable(word)}' is not an SPF term")
     sign, name, mark, rest = found[1], found[2].lower(), found[3] or "", found[4] or ""
     read = _MECHANISMS.get(name)
     if read is None:
-        raise Malformed(f"'{printable(word)}' is not a mechanism of SPF")
+        raise Malformed(f"'{printable(word)}' is not an SPF mechanism")
     target, prefix4, prefix6 = read(word, mark, rest)
     return Term(word, _QUALIFIERS[sign or "+"], name, target, prefix4, prefix6)
 
@@ -168,11 +168,11 @@ def _domain_and_prefixes(word: str, mark: str, rest: str) -> tuple[str, int, int
             _need_domain(word, target)
     found = _CIDR.fullmatch(cidr)
     if found is None:
-        raise Malformed(f"'{printable(word)}' has a prefix length that is none")
+        raise Malformed(f"'{printable(word)}' has an invalid prefix length")
     prefix4 = int(found[1]) if found[1] else 32
     prefix6 = int(found[2]) if found[2] else 128
     if prefix4 > 32 or prefix6 > 128:
-        raise Malformed(f"'{printable(word)}' has a prefix length that is none")
+        raise Malformed(f"'{printable(word)}' has an invalid prefix length")
     return target, prefix4, prefix6
 
 
@@ -206,7 +206,7 @@ def _need_macros(word: str, text: str) -> list[str]:
 
 
 def _need_domain(word: str, text: str) -> None:
-    """See to it that a text is a domain-spec (section 7.1)."""
+    """Check that a text is a domain-spec (section 7.1)."""
     letters = _need_macros(word, text)
     if {"c", "r", "t"} & set(letters):
         raise Malformed(f"'{printable(word)}' has a macro that is for explanations only")

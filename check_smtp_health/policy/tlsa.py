@@ -65,7 +65,7 @@ def look_up(
         NoPolicy: there is none.
         Insecure: DNSSEC does not vouch for them, or for the host.
         NotValidating: nobody could tell whether it does.
-        DnsUnanswered: nobody tells.
+        DnsUnanswered: no name server answers.
     """
     owner = _owner(port, host)
     own, *addresses = yield from together(
@@ -84,8 +84,7 @@ def look_up(
         if not isinstance(own, PeerFault) and own.values and not own.is_secure:
             raise Insecure(f"the TLSA records at {printable(owner)} are not DNSSEC-secure")
         raise Insecure(
-            f"the addresses of {printable(host)} are not DNSSEC-secure, so that no TLSA record "
-            "counts"
+            f"the addresses of {printable(host)} are not DNSSEC-secure, so no TLSA record counts"
         )
     loose = ""
     for name in names:
@@ -110,7 +109,7 @@ def look_up(
 
 
 def need_validation(servers: Servers, answers: Sequence[Answer]) -> Procedure[None]:
-    """See to it that the name servers validate at all, as one secure answer shows.
+    """Check that the name servers validate at all, as one secure answer shows.
 
     Where there is none, they are asked about the root, which is signed.
 
@@ -119,7 +118,7 @@ def need_validation(servers: Servers, answers: Sequence[Answer]) -> Procedure[No
     """
     if any(not isinstance(one, PeerFault) and one.is_secure for one in answers):
         return
-    # The root is known to every resolver: none that works takes long.
+    # Every resolver knows the root, so a working one answers at once.
     (root,) = yield from together([ask(servers, ".", "SOA", rounds=ROUNDS[:1])])
     if not isinstance(root, PeerFault) and not root.is_secure:
         hosts = ", ".join(address.host for address in servers.addresses)
@@ -139,7 +138,7 @@ def _names(servers: Servers, host: str, addresses: Sequence[Records]) -> Procedu
 
     Raises:
         Insecure: DNSSEC is broken there.
-        DnsUnanswered: nobody tells.
+        DnsUnanswered: no name server answers.
     """
     found = [one for one in addresses if one.values]
     aliases = [one.canonical for one in found if plain_name(one.canonical) != plain_name(host)]
@@ -156,7 +155,7 @@ def _names(servers: Servers, host: str, addresses: Sequence[Records]) -> Procedu
 def _explained(servers: Servers, fault: PeerFault, name: str, kind: str) -> Procedure[PeerFault]:
     """Return the fault, or what DNSSEC has to do with it.
 
-    A resolver that validates withholds what is forged; asked not to, it tells.
+    A resolver that validates withholds forged records, unless asked not to.
     """
     if isinstance(fault, DnsFailed):
         (unchecked,) = yield from together([ask(servers, name, kind, unchecked=True)])

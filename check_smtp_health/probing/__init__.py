@@ -1,1 +1,1 @@
-"""Which servers are probed, and the walk through the stages of one of them."""
+"""Which servers are probed, and how each goes through the stages."""

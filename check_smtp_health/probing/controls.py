@@ -1,4 +1,4 @@
-"""The controls: is it the target that does not answer, or does nobody answer us?
+"""The controls: does only the target not answer, or does nobody answer us?
 
 Loaded, and asked, once resolving or connecting to a target has failed without an answer, or has
 taken half of the time; every control once, whatever the number of targets. At the same time the
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from check_smtp_health.stages.state import ProbeState
 
 OTHER_PORTS = (465, 587)
-"""Where a mail server may answer although it does not on the port of the run."""
+"""Ports on which a mail server may answer although the run's port is silent."""
 
 NAMED = 3
 """Controls that a status line names."""
@@ -76,7 +76,7 @@ class Controls:
                 if (yield from self._is_answered(found)):
                     self._is_port_open = True
         except SessionFault:
-            return  # whoever cannot be asked gives no answer
+            return  # a control that cannot be asked counts as silent
 
     def _ask_port(self, state: ProbeState, port: int) -> Procedure[None]:
         found = tuple(_at(address, port) for address in state.connection.addresses)
@@ -113,7 +113,7 @@ class Controls:
         return found
 
     def _is_answered(self, found: tuple[Address, ...], *, refusals: bool = True) -> Procedure[bool]:
-        """Whether there is a connection to one of the addresses, or at least a refusal."""
+        """Whether one of the addresses accepts a connection, or at least refuses it."""
         for address, share in addresses.with_shares(found):
             try:
                 yield Connect(address, self._settings.endpoint.source, share)

@@ -35,7 +35,7 @@ that a domain could name 100,000. No domain has more than some dozens."""
 def probe_all(
     plan: ProbePlan,
     watch: Watch | None,
-    aside: list[TimedProcedure[Any]],
+    aside: Sequence[TimedProcedure[Any]],
     deadline: Deadline,
     signals: Sequence[Signals],
 ) -> list[Report]:

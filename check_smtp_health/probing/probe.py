@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
-# The server is there and well-behaved, but did not give what was wanted.
+# The server behaves correctly, but refused or lacks what was wanted.
 _CLEAN = (Rejected, NotOffered, LocalFault)
 
 VOUCHING_SHARE = 0.5
@@ -75,7 +75,7 @@ VOUCHING_SHARE = 0.5
 
 
 class ProbePlan(NamedTuple):
-    """What is done with each target, and what was made ready for it."""
+    """What is done with each target, and what was prepared for it."""
 
     settings: Settings
     stages: Plan
@@ -161,11 +161,11 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 
 
 def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:
-    """Say of a policy that does not vouch for the server what it was not told for that."""
+    """Add to a policy that does not vouch for the server which stage was left out."""
     if not result.findings:
         return result
     first, *others = result.findings
-    first = first._replace(problem=f"{first.problem}, so that {stage.name} was not tried")
+    first = first._replace(problem=f"{first.problem}, so {stage.name} was not tried")
     return result._replace(findings=(first, *others))
 
 
@@ -204,7 +204,7 @@ class _Walk:
         return self._transcript.exchanges
 
     def skip(self, seconds: float) -> None:
-        """Leave out what is no part of the session: its axis begins so much later."""
+        """Leave out seconds that are not part of the session, by moving its beginning."""
         if self._origin is not None:
             self._origin += seconds
         self.ended += seconds
@@ -250,7 +250,7 @@ class _Walk:
     def _served(
         self, procedure: Procedure[_T], clock: _Clock, limit: float | None
     ) -> TimedProcedure[_T]:
-        """Pass the operations on, note their moments, and return what the procedure returns."""
+        """Pass the operations on, note their times, and return what the procedure returns."""
         try:
             operation = next(procedure)
             while True:
@@ -275,7 +275,7 @@ class _Walk:
             return value
 
     def _overheard(self, operation: Within) -> TimedProcedure[Any]:
-        """Have procedures served, and take what each has said and heard into the transcript."""
+        """Have procedures served, and add what each sends and receives to the transcript."""
         room = self._transcript.room // max(1, len(operation.procedures))
         heard = [_Transcript(room, self._transcript.origin) for _ in operation.procedures]
         procedures = [one.overhear(each) for one, each in zip(heard, operation.procedures)]

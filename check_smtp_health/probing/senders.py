@@ -1,4 +1,4 @@
-"""Where it is reported what was found of the domains as which mail is to leave."""
+"""Attaches what was found about sender domains to the reports."""
 
 from __future__ import annotations
 

@@ -76,20 +76,27 @@ def prepare(settings: Settings) -> ProbePlan:
     return ProbePlan(settings, stages.plan(settings), prepared, policies)
 
 
-def probe_all(plan: ProbePlan, signals: Sequence[Signals]) -> list[Report]:
-    """Probe every target under one deadline, which begins now; ``signals`` interrupt it."""
+def probe_all(
+    plan: ProbePlan, signals: Sequence[Signals], *aside: TimedProcedure[None]
+) -> list[Report]:
+    """Probe every target under one deadline, which begins now; ``signals`` interrupt it.
+
+    What stands ``aside`` is served at the same time.
+    """
     endpoint = plan.settings.endpoint
     if not endpoint.controls:
-        return _probe_all(plan, signals)
+        return _probe_all(plan, signals, aside)
     watch = Watch(plan)
-    return watch.judged(_probe_all(watch.plan, signals, watch))
+    return watch.judged(_probe_all(watch.plan, signals, (*aside, watch.run()), watch))
 
 
 def _probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], watch: Watch | None = None
+    plan: ProbePlan,
+    signals: Sequence[Signals],
+    aside: Sequence[TimedProcedure[Any]],
+    watch: Watch | None = None,
 ) -> list[Report]:
     endpoint = plan.settings.endpoint
-    aside: list[TimedProcedure[Any]] = [] if watch is None else [watch.run()]
     deadline = driver.Deadline(_seconds(endpoint))
     if (
         endpoint.mx
@@ -107,7 +114,7 @@ def _probe_all(
 
 
 def _seconds(endpoint: Endpoint) -> float:
-    """Return the seconds for all sessions: of hundreds the answer takes a part of the time, too."""
+    """Return the seconds for all sessions: with hundreds, writing the answer takes time as well."""
     for_answer = len(endpoint.hosts) // ANSWERED_AT_ONCE * 0.1
     return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
 
@@ -161,7 +168,7 @@ class Watch:
         yield from self._controls.ask(self._states, half / max(left, half))
 
     def judged(self, reports: list[Report]) -> list[Report]:
-        """Return the reports with what the controls say of each."""
+        """Return the reports with what the controls say about each."""
         return reports if self._controls is None else list(map(self._controls.judged, reports))
 
 

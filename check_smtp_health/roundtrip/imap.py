@@ -1,4 +1,4 @@
-"""An account over IMAP (RFC 3501, RFC 9051): is the message there, and out with it.
+"""An account over IMAP (RFC 3501, RFC 9051): finds the message and deletes it.
 
 The server's search is a shortcut only: where it finds nothing, the newest headers are fetched and
 compared here. A message is touched by its UID alone, and only where its header has been seen.
@@ -420,7 +420,7 @@ class Imap(ImapSession):
                 self._note(folder, "the server keeps what is deleted there")
 
     def _remove_stale(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
-        """Delete earlier messages that nobody waits for any more."""
+        """Delete earlier messages that no run waits for any more."""
         newest = self._copies()[0].message
         if self._selected is not folder:
             yield from self._enter(folder)
@@ -433,7 +433,7 @@ class Imap(ImapSession):
         ]
         yield from self._remove(folder, query, stale)
         if stale:
-            self._note(folder, f"{len(stale)} stale deleted")
+            self._note(folder, f"leftovers deleted: {len(stale)}")
 
     def _seek_stale(self, found: dict[int, FoundMessage], query: MessageQuery) -> Procedure[None]:
         for mark in query.recipient_marks:

@@ -62,7 +62,7 @@ BY_TOKEN = {"XOAUTH2", "OAUTHBEARER"}
 """Mechanisms (RFC 7628) that take no password."""
 
 FAREWELL_LIMIT = 1.0
-"""Seconds that a farewell may take, as with SMTP's QUIT: what it could tell is not worth a wait."""
+"""Seconds that logging out may take, as with SMTP's QUIT: the reply is not worth waiting for."""
 
 
 class Access(NamedTuple):
@@ -95,14 +95,14 @@ class Patience:
         self._seconds = PATIENCE
 
     def wait(self, fault: SessionFault, least: float = 0.0) -> Procedure[None]:
-        """Do nothing for a while, each time longer, and at least for so many seconds."""
+        """Pause, each time longer, and for so many seconds at least."""
         self.fault = NotNow(fault.problem, fault.said)
         seconds, self._seconds = self._seconds, self._seconds * PATIENCE_GROWTH
         self._seconds = min(self._seconds, PATIENCE_LONGEST)
         yield Pause(max(seconds, least))
 
     def is_rewarded(self) -> None:
-        """Note that what was asked for has been granted."""
+        """Note that the last request was granted."""
         self.fault = None
         self._seconds = PATIENCE
 
@@ -166,7 +166,7 @@ class Reader(ABC):
         """
 
     def finish(self, query: MessageQuery) -> Procedure[None]:
-        """Do what is left to do, none of which is judged, and log out."""
+        """Clean up, which has no effect on the state, and log out."""
         del query
         yield from ()
 
@@ -193,7 +193,7 @@ class Reader(ABC):
             yield from self.patience.wait(refusal, self.delay)
 
     def drop(self) -> Procedure[None]:
-        """Close the connection without a farewell."""
+        """Close the connection without logging out."""
         yield Close()
         self.forget()
 
@@ -212,11 +212,11 @@ class Reader(ABC):
             Injected: plaintext came where TLS was due, somebody else's (NO STARTTLS).
         """
         if unread:
-            raise Injected("behind the reply", unread[:256])
+            raise Injected("after STARTTLS", unread[:256])
         try:
             self.tls = yield StartTls(self.access.trust, self._name)
         except NotTls as fault:
-            raise Injected("in place of the handshake") from fault
+            raise Injected("instead of the TLS handshake") from fault
 
     @property
     def _name(self) -> str:

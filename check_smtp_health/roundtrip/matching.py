@@ -12,7 +12,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.roundtrip import answers, header
 
 STALE_AFTER = 24 * 3600
-"""Seconds after which nobody waits for a message any more, whoever sent it."""
+"""Seconds after which no run waits for a message any more, whoever sent it."""
 
 
 class FoundMessage(NamedTuple):

@@ -1,4 +1,4 @@
-"""The message of a round trip (RFC 5322): what it says, and how it is known again."""
+"""The message of a round trip (RFC 5322): what it says, and how it is recognised."""
 
 from __future__ import annotations
 

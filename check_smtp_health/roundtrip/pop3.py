@@ -1,4 +1,4 @@
-"""A mailbox over POP3 (RFC 1939, RFC 2449): is the message there, and out with it.
+"""A mailbox over POP3 (RFC 1939, RFC 2449): finds the message and deletes it.
 
 What came is only seen in a session that began later, so each look is one. A message is deleted by
 its number in the very session in which its header was seen.
@@ -117,7 +117,7 @@ class Pop3(Reader):
 
     def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
         """Delete what this session has found; have another for what came since."""
-        if not self._headers:  # the session has ended, and took its numbers with it
+        if not self._headers:  # the session has ended, and its numbers with it
             yield from self._log_in()
             yield from self._read(query)
         yield from self._delete(query, self.copies[0].message)
@@ -145,7 +145,7 @@ class Pop3(Reader):
         yield from self._ask(b"QUIT", "QUIT refused")
         yield from self.drop()
         if stale:
-            self.notes.append(f"{self.home}: {len(stale)} stale deleted")
+            self.notes.append(f"{self.home}: leftovers deleted: {len(stale)}")
         if not self._has_top:
             self.notes = [f"{self.home}: read whole, because the server does not offer TOP"]
 
@@ -188,7 +188,7 @@ class Pop3(Reader):
         """Give user and password, in the way that is offered (RFC 2449 section 6.3, RFC 5034)."""
         user, password = octets(self.home.user), octets(self.access.password.reveal())
         mechanisms = sorted(set(capabilities.get("SASL", ())))
-        # A server that names neither may well know USER.
+        # A server that offers neither may still know USER.
         way = "USER" if "USER" in capabilities or not mechanisms else "PLAIN"
         if way == "PLAIN" and way not in mechanisms:
             raise unable(mechanisms)
@@ -232,7 +232,7 @@ class Pop3(Reader):
     # Messages.
 
     def _read(self, query: MessageQuery) -> Procedure[None]:
-        """Look at what may be the message or its kin, newest first, as far as one session does."""
+        """Look at what may be the message or a leftover, newest first, as far as a session goes."""
         # Its number, and how much longer it is than what was sent: it only grew on the way, and by
         # no half is it shorter where a line's end counts as one.
         # An answer may well be shorter.
@@ -293,7 +293,9 @@ class Pop3(Reader):
         try:
             yield from self._ask(line, "message refused", take, is_private=True)
         except Refused:
-            return False  # somebody else has just deleted it, or the command is not known
+            return (
+                False  # another client has just deleted it, or the server does not know the command
+            )
         return True
 
     # Commands.
@@ -339,7 +341,7 @@ class Pop3(Reader):
 
 
 def _paired(take: Callable[[bytes, bytes], None]) -> Callable[[bytes], None]:
-    """Return what takes a line of a listing (RFC 1939 section 5)."""
+    """Return a function that takes a line of a listing (RFC 1939 section 5)."""
 
     def take_line(line: bytes) -> None:
         pair = _PAIR.match(line)
@@ -350,7 +352,7 @@ def _paired(take: Callable[[bytes, bytes], None]) -> Callable[[bytes], None]:
 
 
 def _up_to(room: int, lines: list[bytes]) -> Callable[[bytes], None]:
-    """Return what keeps lines as long as there is room for them."""
+    """Return a function that keeps lines as long as there is room for them."""
 
     def take(line: bytes) -> None:
         nonlocal room

@@ -154,7 +154,7 @@ class Response(NamedTuple):
         }
 
     def nonsense(self) -> Violation:
-        """Return the fault for a response that is none."""
+        """Return the fault for a line that is not a response."""
         return Violation("not IMAP", self.line)
 
     def _tokens(self) -> Iterator[tuple[bool, bytes]]:
@@ -216,7 +216,7 @@ class ResponseParser:
         """Return the next complete response, or None while one is still incomplete.
 
         Raises:
-            Violation: what came is no response, or passes a limit.
+            Violation: what came is not a response, or exceeds a limit.
         """
         while self._buffer:
             if self._missing:
@@ -268,9 +268,9 @@ class ResponseParser:
         if literal is None or (len(words) > 1 and words[1].upper() in STATUS):
             self._pieces.append(line)
             return
-        # Of many digits a number is not made in no time.
+        # Converting a number of many digits would take long.
         if len(literal[1]) > DIGITS or int(literal[1]) > REPLY_LIMIT:
-            raise Violation("a literal without bounds", line[:SAID_LIMIT])
+            raise Violation("a literal that is too long", line[:SAID_LIMIT])
         self._pieces.append(line[: literal.start()])
         self._missing = int(literal[1])
         if not self._missing:

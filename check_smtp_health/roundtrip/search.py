@@ -1,4 +1,4 @@
-"""Looks for one message in all mailboxes of a run until it is there, and deletes it.
+"""Looks for one message in all mailboxes of a run until it arrives, and deletes it.
 
 Each account is a procedure with a connection of its own, and all are served at the same time. What
 ends one, ends the others at their next look: the answer is known.

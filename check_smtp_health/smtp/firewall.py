@@ -1,4 +1,4 @@
-"""What a firewall leaves of a session that it inspects, as Cisco's do: stars and X for words.
+"""What is left of a session that a firewall rewrites, as Cisco's do: stars and X for words.
 
 Loaded only where something is missing.
 """

@@ -1,4 +1,4 @@
-"""THE TABLE OF REFUSALS: what a server says no to, by its words, its codes, in this order.
+"""THE TABLE OF REFUSALS: what a server refuses, by its words, then by its codes.
 
 A refusal of RCPT may be about everything that came before it: many servers put off until then
 what they think of the client's address, its greeting and the sender. Loaded only where there is a

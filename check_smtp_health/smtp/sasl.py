@@ -33,7 +33,7 @@ class Mechanism(NamedTuple):
     ``responses`` are needed before a server's 235 counts: an earlier yes proves nothing.
     ``is_clear`` says that the password is sent in plain text; ``is_slow`` that computing takes as
     long as the server likes; ``takes_token`` that the password is an access token, so that the
-    mechanism must be asked for by name. ``package`` is what it needs, with its extra.
+    mechanism must be asked for by name. ``package`` is the library that it needs.
     ``heeds_challenges`` says that it depends on what the server's challenges are: those of others
     are prompts, or the reason of a refusal, whatever they say.
     """
@@ -44,17 +44,17 @@ class Mechanism(NamedTuple):
     is_clear: bool = False
     is_slow: bool = False
     takes_token: bool = False
-    package: tuple[str, str] | None = None
+    package: str | None = None
     heeds_challenges: bool = False
 
 
 def plain(user: str, password: str) -> Exchange:
-    """RFC 4616: all at once, in clear."""
+    """RFC 4616: all at once, in plain text."""
     yield octets(f"\0{user}\0{password}")
 
 
 def login(user: str, password: str) -> Exchange:
-    """Never standardised (draft-murchison-sasl-login): user, then password, in clear."""
+    """Never standardised (draft-murchison-sasl-login): user, then password, in plain text."""
     yield None
     yield octets(user)
     yield octets(password)
@@ -99,7 +99,7 @@ def scram_sha_256(user: str, password: str) -> Exchange:
         challenge = yield client.get_client_final().encode()
         client.set_server_final(challenge.decode("utf-8", "replace"))
     except (ScramException, ValueError):
-        raise Violation("the server's side of it is wrong") from None
+        raise Violation("the server's SCRAM message is wrong") from None
     yield b""
 
 
@@ -119,12 +119,12 @@ def _need(iterations: int) -> None:
         raise Violation(f"less than {ITERATIONS_LEAST} iterations")
 
 
-# THE MECHANISM TABLE, those first that show least to whoever listens.
+# THE MECHANISM TABLE; first those that reveal least to an eavesdropper.
 MECHANISMS = (
     Mechanism(
         *("SCRAM-SHA-256", scram_sha_256, 3),
         is_slow=True,
-        package=("scramp", "scram"),
+        package="scramp",
         heeds_challenges=True,
     ),
     Mechanism("CRAM-MD5", cram_md5, 1, heeds_challenges=True),

@@ -98,7 +98,7 @@ class ReplyParser:
         """Return the next complete reply, or None while one is still incomplete.
 
         Raises:
-            Violation: what came is no reply, differs in codes, or passes a limit.
+            Violation: what came is not a reply, has different codes, or exceeds a limit.
         """
         while self._buffer:
             data = self._buffer
@@ -123,10 +123,10 @@ class ReplyParser:
         if not (len(code) == 3 and code.isdigit() and line[3:4] in (b"", b" ", b"-")):
             raise Violation("not an SMTP reply" if line else "an empty line, not a reply", line)
         if code[:1] not in b"2345":
-            raise Violation("not a reply code of SMTP", line)
+            raise Violation("not an SMTP reply code", line)
         first = self._lines[0] if self._lines else line
         if code != first[:3]:
-            raise Violation("differing codes in one reply", b"\n".join((*self._lines, line)))
+            raise Violation("different codes in one reply", b"\n".join((*self._lines, line)))
         self._lines.append(line)
         self._size += len(line)
         if line[3:4] != b"-":

@@ -30,7 +30,7 @@ OUTSIDE = (QUIT, DELIVERY)
 """Stages that are no part of what ``time`` counts."""
 
 QUIT_LIMIT = 1.0
-"""Seconds that QUIT may take: what it could tell is not worth a wait."""
+"""Seconds that QUIT may take: its reply is not worth waiting for."""
 
 EXPLAIN_LIMIT = 2.0
 """Seconds that finding out more about a rejected certificate may take."""
@@ -170,7 +170,7 @@ def measured(settings: Settings) -> set[str]:
 
 
 def _need_measured(settings: Settings) -> None:
-    """See to it that each limit is for something that is measured.
+    """Check that each limit is for something that is measured.
 
     Raises:
         UsageFault: one is not, so that it could never be violated.

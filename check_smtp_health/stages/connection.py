@@ -1,4 +1,4 @@
-"""From a name to a server that has spoken, and the farewell."""
+"""From a name to a server that has sent its banner; and QUIT."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def servers(settings: Settings) -> Servers:
     try:
         from check_smtp_health.net import dns
     except ImportError as error:
-        raise UsageFault(
-            option, "needs the package dnspython: pip install 'check-smtp-health[dns]'"
-        ) from error
+        from check_smtp_health.config.remedies import missing
+
+        raise UsageFault(option, missing("dnspython")) from error
     try:
         return dns.servers(settings.endpoint.nameservers, settings.endpoint.source)
     except LocalFault as fault:
@@ -171,7 +171,7 @@ def banner(state: ProbeState) -> StageRun:
         reply = yield from _first_reply(state)
     except TimedOut as fault:
         if settings.endpoint.port == SUBMISSIONS_PORT and not (settings.tls.mode or fault.said):
-            fault.problem += f" (port {SUBMISSIONS_PORT} awaits TLS, try --ssl)"
+            fault.problem += f" (port {SUBMISSIONS_PORT} expects TLS, try --ssl)"
         raise
     except Unasked as fault:
         if settings.endpoint.proxy:

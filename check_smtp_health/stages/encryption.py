@@ -1,4 +1,4 @@
-"""STARTTLS, the handshake, and what is to be said of the certificate."""
+"""STARTTLS, the handshake, and what the status line says about the certificate."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REMEDIES: dict[Why, str] = {
     "unknown issuer": ", try --ca-file or --no-verify",
     "wrong name": ", try --sni or --no-verify",
 }
-"""What would help the one who runs the check; for the rest it is the server's turn."""
+"""What the user of the check can do; for other reasons the server must be changed."""
 
 _PROBLEMS: dict[Why, str] = {
     "bad authority": "issuer is not an authority",
@@ -48,7 +48,7 @@ _PROBLEMS: dict[Why, str] = {
     "weak key": "has a key that is too small",
     "wrong purpose": "is not a certificate for servers",
 }
-"""Reasons that say too little, in other words."""
+"""Reasons in words that say more."""
 
 _OPTIONS = {"ca_file": "ca-file", "ca_path": "ca-path", "certfile": "cert", "keyfile": "key"}
 
@@ -72,13 +72,13 @@ def trust(settings: Settings) -> Trust:
 
 
 def need_reader_of(options: TlsOptions) -> None:
-    """See to it that the dates of certificates can be read where they are not verified.
+    """Check that the dates of certificates can be read where they are not verified.
 
     Raises:
         UsageFault: the extra ``tls`` is missing.
     """
     if not options.verify and options.judge_expiry:
-        _need_reader("no-verify", " (or --ignore-certificate-expiration)")
+        _need_reader("no-verify", ", or use --ignore-certificate-expiration")
 
 
 def _need_reader(option: str, instead: str) -> None:
@@ -86,11 +86,10 @@ def _need_reader(option: str, instead: str) -> None:
     try:
         import cryptography.x509  # noqa: F401
     except ImportError as error:
-        raise UsageFault(
-            option,
-            "needs the package cryptography to read the certificate: "
-            f"pip install 'check-smtp-health[tls]'{instead}",
-        ) from error
+        from check_smtp_health.config.remedies import missing
+
+        need = missing("cryptography", " to read the certificate")
+        raise UsageFault(option, f"{need}{instead}") from error
 
 
 def tls_options(settings: Settings) -> TlsOptions:
@@ -131,13 +130,13 @@ def starttls(state: ProbeState) -> StageRun:
     try:
         reply = yield from ask(state, "STARTTLS")
     except Violation as fault:
-        raise Injected("behind the reply", fault.said) from fault
+        raise Injected("after STARTTLS", fault.said) from fault
     except Rejected as fault:
         # 421 behind a 220: the farewell that a server may send at any time is plaintext, too.
-        raise Injected("behind the reply", fault.said) from fault
+        raise Injected("after STARTTLS", fault.said) from fault
     require_code(reply, 220)
     if state.connection.session.unread:
-        raise Injected("behind the reply", state.connection.session.unread)
+        raise Injected("after STARTTLS", state.connection.session.unread)
 
 
 def handshake(state: ProbeState) -> StageRun:
@@ -148,7 +147,7 @@ def handshake(state: ProbeState) -> StageRun:
     except NotTls as fault:
         if state.settings.tls.mode == "implicit":
             raise HandshakeFailed(f"{fault.problem}, try -S") from fault
-        raise Injected("in place of the handshake") from fault
+        raise Injected("instead of the TLS handshake") from fault
     except HandshakeFailed as fault:
         if fault.reason == "name unknown":
             other = "another --sni" if state.target.server_name else "--sni NAME"
@@ -233,7 +232,7 @@ def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsha
             yield from listen(again)
         yield from ask(again, "QUIT")
     except SessionFault:
-        pass  # leaving politely is all that was left to do
+        pass  # nothing was left to do but to close the connection
     return agreed
 
 

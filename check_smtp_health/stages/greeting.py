@@ -1,4 +1,4 @@
-"""HELO, EHLO, LHLO: the server takes us as a client, and says what it offers."""
+"""HELO, EHLO, LHLO: the server accepts us as a client, and says what it offers."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _another_follows(state: ProbeState) -> bool:
 
 
 def offers(state: ProbeState) -> list[Finding]:
-    """Return what is missing of ``--require`` and what is there of ``--forbid``."""
+    """Return which ``--require`` keywords are missing and which ``--forbid`` ones are offered."""
     session, greeting = state.connection.session, state.settings.greeting
     faults = [
         not_offered(state, str(word)) for word in greeting.require if not session.offers(*word)

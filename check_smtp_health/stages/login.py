@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954): one attempt, with the best mechanism that both sides have."""
+"""AUTH (RFC 4954): one attempt, with the best mechanism that both sides support."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ACCOUNTS = (
     (rb"app(?:lication)?[ -]?(?:specific )?password", "an application-specific password is needed"),
     (rb"web browser", "the account wants a login in a web browser first"),
 )
-"""What large providers say of an account, whatever the mechanism, and what that means."""
+"""What large providers say about an account, whatever the mechanism, and what that means."""
 
 _UNKNOWN_OR_WEAK = (504, 534)
 """RFC 4954 sections 4 and 6: the mechanism is none that the server knows, or too weak for it."""
@@ -71,7 +71,7 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     if asked.is_clear and not settings.login.may_show_password:
         raise UsageFault(
             "authtype",
-            f"{name} without TLS would show the password, use -S, --ssl or --auth-insecure",
+            f"{name} without TLS would expose the password, use -S, --ssl or --auth-insecure",
         )
     if not _is_usable(asked):
         raise UsageFault("authtype", _lacking(asked))
@@ -81,8 +81,9 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
 def _lacking(mechanism: Mechanism) -> str:
     """Return what has to be installed for a mechanism that is not usable."""
     assert mechanism.package is not None
-    package, extra = mechanism.package
-    return f"{mechanism.name} needs the package {package}: pip install 'check-smtp-health[{extra}]'"
+    from check_smtp_health.config.remedies import missing
+
+    return f"{mechanism.name} {missing(mechanism.package)}"
 
 
 def _is_usable(mechanism: Mechanism) -> bool:
@@ -90,7 +91,7 @@ def _is_usable(mechanism: Mechanism) -> bool:
     if mechanism.package is None:
         return True
     try:
-        __import__(mechanism.package[0])
+        __import__(mechanism.package)
     except ImportError:
         return False
     return True
@@ -130,8 +131,8 @@ def _chosen(state: ProbeState, login: Login) -> Mechanism:
     """Return the mechanism to log in by.
 
     Raises:
-        NotOffered: there is none that both sides can do.
-        LocalFault: it is for us to do something about that.
+        NotOffered: there is none that both sides support.
+        LocalFault: something is missing on this host.
     """
     settings, session = state.settings, state.connection.session
     if not session.offers("AUTH"):
@@ -146,14 +147,14 @@ def _chosen(state: ProbeState, login: Login) -> Mechanism:
         raise _none_of(state, login, offered)
     if mechanism.is_clear and not login.may_show_password:
         raise LocalFault(
-            f"{mechanism.name} without TLS would show the password, "
+            f"{mechanism.name} without TLS would expose the password, "
             "use -S, --ssl or --auth-insecure"
         )
     return mechanism
 
 
 def _none_of(state: ProbeState, login: Login, offered: Sequence[str]) -> SessionFault:
-    """Return the fault where nothing can be done with what is offered, and what would help."""
+    """Return the fault for a server whose mechanisms are all unusable, and what would help."""
     words = printable(state.mask.applied(" ".join(offered)))
     if login.mechanism is not None:
         problem = f"{login.mechanism} is not offered, only {words}"
@@ -170,7 +171,7 @@ def _none_of(state: ProbeState, login: Login, offered: Sequence[str]) -> Session
                 f"(-A {one.name}, with the token as password)",
                 reason="mechanism",
             )
-    return NotOffered(f"{only}, none of which this plugin can do", reason="mechanism")
+    return NotOffered(f"{only}, none of which this plugin supports", reason="mechanism")
 
 
 def _hint(state: ProbeState, mechanism: Mechanism, reply: Reply) -> str:
@@ -238,8 +239,8 @@ def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Pr
         reply = yield from _respond(state, b"", sasl.encode(response))
         responses += 1
     if reply.code == 235 and responses < mechanism.responses:
-        # A server that accepts anybody does not prove that the password is right.
-        raise Violation("a yes before the login was complete", reply.raw)
+        # A server that accepts everybody does not prove that the password is right.
+        raise Violation("success before the login was complete", reply.raw)
     return reply
 
 

@@ -1,4 +1,4 @@
-"""Why a server says nothing: one that speaks TLS from the first byte waits for us to begin.
+"""Why a server is silent: one that speaks TLS from the first byte waits for us to begin.
 
 Loaded only where a server has been silent for most of the time.
 """

@@ -1,4 +1,4 @@
-"""What one session has learned so far, and the two things that all stages do: ask and judge."""
+"""What one session has learned so far, and what all stages do: send a line, judge the reply."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ REMEDIES: dict[Reason, str] = {
     "client certificate rejected": "the server rejects the client certificate of --cert",
     "client certificate wanted": "the server wants a client certificate, give --cert and --key",
 }
-"""What is said of faults from rooms that know no options."""
+"""Hints for faults from rooms that do not know the options."""
 
 
 ROOM = 6 * 1024 * 1024
@@ -249,7 +249,7 @@ class ProbeState:
     def kept(self, said: bytes) -> bytes:
         """Return what is kept of a server's words, to be shown: all, where there is room for it.
 
-        Secrets are masked before: half of one would not be known as such.
+        Secrets are masked first: half of one would not be recognised.
         """
         if len(said) > LEAST_WORDS:
             if self._mask is not None or self.prepared.secrets:
@@ -327,13 +327,13 @@ def first_word(state: ProbeState, reply: Reply) -> bytes:
 
 
 def require_code(reply: Reply, code: int) -> None:
-    """Hold a reply to the code that is required.
+    """Require that a reply has this code.
 
     Raises:
         Rejected: it has a different one.
     """
     if reply.code != code:
-        # A refusal speaks for itself; a code that only surprises does not.
+        # A refusal explains itself; an unexpected code does not.
         problem = f"instead of {code}" if reply.is_positive else ""
         raise Rejected(problem, reply.raw, reply.code)
 

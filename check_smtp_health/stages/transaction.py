@@ -1,4 +1,4 @@
-"""MAIL, RCPT, the relay test and the user's own commands; nothing is delivered by any of them."""
+"""MAIL, RCPT, the relay test and the user's own commands; none of them delivers anything."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _RELAY = _Test(
 _UNKNOWN = _Test(
     ("user", "recipient", "login"),
     "backscatter",
-    "which is to be unknown (its bounces go to strangers)",
+    "which should be unknown (its bounces go to strangers)",
     "unknown recipient refused",
 )
 
@@ -125,7 +125,7 @@ def _refuses_all(state: ProbeState, reply: Reply) -> None:
 
 
 def rcpt(state: ProbeState) -> StageRun:
-    """Name each recipient; one that is refused does not keep the next from being asked."""
+    """Send RCPT for each recipient, whether or not the one before was refused."""
     for address in state.settings.transaction.recipients:
         reply = yield from ask(state, "RCPT", f"TO:<{address}>")
         # RFC 5321 section 3.4: 251 is a yes, the server forwards; 252 leaves it open.
@@ -139,7 +139,7 @@ def rcpt(state: ProbeState) -> StageRun:
 
 
 def relay(state: ProbeState) -> StageRun:
-    """Name recipients that must be refused, each for the reason that it is to be refused for."""
+    """Send RCPT for the addresses that must be refused, each for a reason of its own."""
     for test, addresses in _tests(state):
         before = len(state.findings)
         for address in addresses:
@@ -205,12 +205,12 @@ def command(state: ProbeState) -> StageRun:
 
 
 def reset(state: ProbeState) -> StageRun:
-    """Take back what was begun, so that the server logs no abandoned message."""
+    """Cancel the open transaction, so that the server logs no abandoned message."""
     yield from ask(state, "RSET")
 
 
 def begin_again(state: ProbeState) -> StageRun:
-    """Begin the transaction anew, with nobody in it but the recipients that were accepted."""
+    """Begin the transaction again, with only the recipients that were accepted."""
     require_code((yield from ask(state, "RSET")), 250)
     state.transaction.is_open = False
     yield from mail(state)
@@ -238,7 +238,7 @@ def _contains(reply: Reply, text: str) -> Procedure[bool]:
     check_smtp has it as one; with most texts that comes to the same.
 
     Raises:
-        LocalFault: nobody lives long enough to see whether it matches.
+        LocalFault: matching would take too long.
     """
     wanted = octets(text)
     forms = (reply.raw, b"\n".join(reply.lines))
@@ -253,7 +253,7 @@ def _contains(reply: Reply, text: str) -> Procedure[bool]:
     try:
         found = yield Call(aside.matches, (pattern, forms))
     except TimedOut:
-        found = None  # the server has answered: it is not to blame
+        found = None  # the server has answered, so it is not to blame
     if found is None:
         raise LocalFault(f"matching {quoted(text)} takes too long", reply.raw)
     return found
@@ -265,7 +265,7 @@ def refused(state: ProbeState, reply: Reply, what: str) -> None:
     Raises:
         Rejected: it said goodbye, too.
     """
-    if reply.code == 421:  # nobody is left to ask for the next
+    if reply.code == 421:  # the server has said goodbye: there is no next command
         raise Rejected(f"({what})", reply.raw, reply.code)
     kind: Kind = "transient" if reply.is_transient else "rejected"
     hint = greeting_hint(state, reply, what)

@@ -129,13 +129,13 @@ ROWS = (
     ),
     critical(
         "has two codes in one banner",
-        "banner: differing codes in one reply: '220-a / 250 b' (after # s)",
+        "banner: different codes in one reply: '220-a / 250 b' (after # s)",
         CONNECTED,
         *(b"220-a\r\n250 b\r\n", Hang()),
     ),
     critical(
         "has two banners",
-        "banner: more than the one reply that was due: '220 b' (after # s)",
+        "banner: unexpected extra reply: '220 b' (after # s)",
         CONNECTED,
         *(b"220 a\r\n220 b\r\n", Hang()),
     ),
@@ -225,13 +225,13 @@ ROWS = (
     ),
     critical(
         "sends a code of FTP's",
-        "banner: not a reply code of SMTP: '120 wait' (after # s)",
+        "banner: not an SMTP reply code: '120 wait' (after # s)",
         CONNECTED,
         *(b"120 wait\r\n", Hang()),
     ),
     critical(
         "sends a code of nobody's",
-        "banner: not a reply code of SMTP: '620 hi' (after # s)",
+        "banner: not an SMTP reply code: '620 hi' (after # s)",
         CONNECTED,
         *(b"620 hi\r\n", Hang()),
     ),

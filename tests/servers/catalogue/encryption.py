@@ -122,7 +122,7 @@ STARTTLS = (
     *(
         critical(
             f"has {what} injected behind its answer to STARTTLS",
-            f"starttls: plaintext behind the reply, injected: '{text}' (after # s)",
+            f"starttls: unexpected plaintext after STARTTLS: '{text}' (after # s)",
             HELOED,
             *(*ASKED, b"220 go\r\n" + text.encode() + end, Hang()),
             asks=WITH_STARTTLS,
@@ -140,7 +140,7 @@ _AFTER = "time connect tls banner starttls certificate_days"
 HANDSHAKE = (
     critical(
         "has plaintext injected in place of its handshake",
-        "tls: plaintext in place of the handshake, injected (after # s)",
+        "tls: unexpected plaintext instead of the TLS handshake (after # s)",
         BEGUN,
         *(*GO, Sleep(0.1), b"250 evil\r\n", Hang()),
         asks=WITH_STARTTLS,

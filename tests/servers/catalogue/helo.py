@@ -81,20 +81,20 @@ ROWS = (
     ),
     critical(
         "answers HELO with 250 and 550 in one reply",
-        "helo: differing codes in one reply: "
+        "helo: different codes in one reply: "
         "'250-mail.example.org / 550 5.7.1 Access denied' (after # s)",
         GREETED,
         *(*ASKED, b"250-mail.example.org\r\n550 5.7.1 Access denied\r\n", *QUIT),
     ),
     critical(
         "answers HELO twice",
-        "helo: more than the one reply that was due: '250 b' (after # s)",
+        "helo: unexpected extra reply: '250 b' (after # s)",
         GREETED,
         *(*ASKED, b"250 a\r\n250 b\r\n", Hang()),
     ),
     critical(
         "answers HELO before it is asked",
-        "banner: more than the one reply that was due: '250 mx' (after # s)",
+        "banner: unexpected extra reply: '250 mx' (after # s)",
         "time connect",
         *(BANNER + b"250 mx\r\n", Hang()),
     ),

@@ -138,7 +138,7 @@ ROWS = (
     ),
     critical(
         "takes a login without the password",
-        "auth: LOGIN: a yes before the login was complete: '235 2.7.0 in' (after # s)",
+        "auth: LOGIN: success before the login was complete: '235 2.7.0 in' (after # s)",
         HELOED,
         *(*NAMED, b"235 2.7.0 in\r\n", *QUIT),
         asks=BY_LOGIN,
@@ -209,7 +209,7 @@ ROWS = (
     ),
     critical(
         "does not know the password itself, which SCRAM finds out",
-        "auth: SCRAM-SHA-256: the server's side of it is wrong (after # s)",
+        "auth: SCRAM-SHA-256: the server's SCRAM message is wrong (after # s)",
         HELOED,
         *(*offer(b"SCRAM-SHA-256"), Expect(b"AUTH SCRAM-SHA-256 ")),
         *(b"334 " + encoded("r=other,s=QSXCR+Q6sek8bf92,i=4096") + b"\r\n", Hang()),
@@ -217,7 +217,7 @@ ROWS = (
     ),
     critical(
         "takes a login without proof that it knows the password itself",
-        "auth: SCRAM-SHA-256: a yes before the login was complete: '235 in' (after # s)",
+        "auth: SCRAM-SHA-256: success before the login was complete: '235 in' (after # s)",
         HELOED,
         *(*offer(b"SCRAM-SHA-256"), Expect(b"AUTH SCRAM-SHA-256 "), b"235 in\r\n", *QUIT),
         asks=log_in("SCRAM-SHA-256"),
@@ -240,7 +240,7 @@ ROWS = (
         "would be sent the password in clear",
         (*offer(b"PLAIN LOGIN"), *QUIT),
         "UNKNOWN",
-        "auth: PLAIN without TLS would show the password, use -S, --ssl or --auth-insecure",
+        "auth: PLAIN without TLS would expose the password, use -S, --ssl or --auth-insecure",
         REFUSED,
         Question(("-U", USER, "-P", PASSWORD), unasked="minds no password in clear"),
     ),

@@ -98,7 +98,7 @@ SENDERS = (
     ),
     critical(
         "answers MAIL with 250 and 550 in one reply",
-        "mail: differing codes in one reply: '250-ok / 550 no' (after # s)",
+        "mail: different codes in one reply: '250-ok / 550 no' (after # s)",
         HELOED,
         *(*MAIL, b"250-ok\r\n550 no\r\n", *QUIT),
         asks=FROM,
@@ -302,7 +302,7 @@ RELAY = (
     ),
     critical(
         "takes mail for an unknown user",
-        "relay: accepts a@x, which is to be unknown (its bounces go to strangers): "
+        "relay: accepts a@x, which should be unknown (its bounces go to strangers): "
         "250 why not (after # s)",
         ACCEPTED,
         *(*NULL, *rcpt("a@x", "250 why not"), *RSET, *QUIT),
