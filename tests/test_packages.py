@@ -135,7 +135,7 @@ def check_in(root: FreshRoot, *command: str) -> None:
 
 
 def check_here(*command: str | Path) -> None:
-    """Check likewise with a command of this machine, which has an empty environment."""
+    """Check that a command of this machine, in an empty environment, finds the server healthy."""
     with ScriptedServer(HEALTHY).running() as server:
         address = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example")
         done = subprocess.run(
