@@ -113,7 +113,9 @@ def test_each_task_has_all_that_its_reader_needs() -> None:
 WATCHED = ("Facts", "Try it by hand", "Icinga 2", "Nagios", "States", "Perfdata")
 
 
-@pytest.mark.parametrize("page", [page for page in TASKS if "/watch-" in page])
+@pytest.mark.parametrize(
+    "page", [page for page in TASKS if re.match(r"docs/(watch|log-in)-", page)]
+)
 def test_what_to_watch_has_facts_examples_states_and_perfdata(page: str) -> None:
     text = TASKS[page]
     titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
