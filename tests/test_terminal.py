@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -220,6 +221,24 @@ def test_ctrl_c_leaves_the_answer_alone() -> None:
         f"SMTP UNKNOWN - {where(server)} banner: interrupted by SIGINT (after # s)"
         " | time=#s;;;0;10 connect=#s;;;0"
     ]
+
+
+def test_the_last_resort_writes_over_the_line() -> None:
+    with ScriptedServer(SILENT).running() as server:
+        window = Window(*at(server))
+        window.until(lambda rows: rows == ["banner … 0.5 s of 10"])
+        window.process.send_signal(signal.SIGALRM)
+        assert window.end() == 3
+    assert window.rows == ["SMTP UNKNOWN - stuck beyond the deadline, ended by SIGALRM"]
+
+
+def test_a_terminal_that_controls_nobody() -> None:
+    """As under a program that only pretends to be a terminal."""
+    with ScriptedServer(SLOW).running() as server:
+        window = Window(*at(server), command=("setsid", "--wait", str(plugin.SCRIPT)))
+        window.until(lambda rows: rows == ["banner … 0.5 s of 10"])
+        assert window.end() == 0
+    assert "…" not in "".join(window.rows)
 
 
 def test_a_stopped_terminal_stops_no_clock() -> None:
