@@ -27,7 +27,7 @@ help:
 	@echo 'make contrib           write the files in contrib/ that follow from others'
 	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
 	@echo 'make screenshots       take the other pictures in docs/ anew, which takes two minutes'
-	@echo 'make package           source archive, wheel, single file and .deb, in $(DIST)'
+	@echo 'make package           source archive, wheel, single file, .deb and .rpm, as far as this machine can'
 	@echo 'make clean             remove what the others made'
 
 demo: $(DEMO)/.demo
@@ -88,8 +88,7 @@ screenshots: $(READY)
 	@$(BIN)/python -m tests.screenshots
 
 package: $(READY)
-	packaging/build $(BIN)/python $(DIST)
-	@ls $(DIST)
+	@packaging/build $(BIN)/python $(DIST)
 
 clean:
 	rm -rf $(VENV) $(VENV)-audit $(VENV)-demo .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info

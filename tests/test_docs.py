@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from check_smtp_health.config import option_table
+from check_smtp_health.stages import NAMES
 from tests import documented, needs
 from tests.documented import (
     ENGINES,
@@ -106,6 +107,22 @@ def test_each_task_has_all_that_its_reader_needs() -> None:
         if not blocks(language, text)
     ] == []
     assert [page for page, text in TASKS.items() if "\n## When it goes red\n" not in text] == []
+
+
+WATCHED = ("Facts", "Try it by hand", "Icinga 2", "Nagios", "States", "Perfdata")
+
+
+@pytest.mark.parametrize("page", [page for page in TASKS if "/watch-" in page])
+def test_what_to_watch_has_facts_examples_states_and_perfdata(page: str) -> None:
+    text = TASKS[page]
+    titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert [title for title in titles if title in WATCHED] == list(WATCHED)
+    facts = [fact for fact, _ in documented.table(text, "Facts")]
+    assert facts == ["recommended interval", "time", "cost", "needs"]
+    assert [state for state, _ in documented.table(text, "States")] == list(STATES)
+    assert set(re.findall(r"`([a-z_]+)`", documented.section(text, "Perfdata"))) <= {
+        *(*NAMES, "time", "healthy", "certificate_days", "dnsbl", "spf_lookups", "dkim_bits")
+    }
 
 
 @pytest.mark.parametrize(("page", "line"), LINES)

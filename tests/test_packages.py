@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import email
 import os
 import re
 import runpy
@@ -35,9 +36,11 @@ INSTALL = (ROOT / "docs" / "install.md").read_text()
 PLUGIN = "/usr/lib/nagios/plugins/check_smtp_health"
 
 DEB = f"check-smtp-health_{__version__}_all.deb"
+RPM = f"check_smtp_health-{__version__}-1.noarch.rpm"
 SOURCE = f"check_smtp_health-{__version__}.tar.gz"
 WHEEL = f"check_smtp_health-{__version__}-py3-none-any.whl"
 SINGLE_FILE = "check_smtp_health.pyz"
+SUMS = "SHA256SUMS"
 
 # What is left in a checkout and is no part of it.
 LEFT = shutil.ignore_patterns(
@@ -64,7 +67,7 @@ def documented(title: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with what ``make package`` builds; without Debian's tools no .deb."""
+    """Return the folder with what ``make package`` builds, as far as this machine has the tools."""
     source = tmp_path_factory.mktemp("copy") / "source"
     shutil.copytree(ROOT, source, symlinks=True, ignore=LEFT)
     done = subprocess.run(
@@ -75,10 +78,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env={**environment(), **EPOCH},
         check=False,
     )
-    if ": no .deb: " not in done.stderr:
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.split() == [DEB, WHEEL, SOURCE, SINGLE_FILE]
-    return source / "dist"
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = source / "dist"
+    said, _, left_out = done.stdout.partition("left out:\n")
+    listed = said.splitlines()
+    assert listed[0] == f"built in {folder}:"
+    expected = [SUMS, DEB, RPM, WHEEL, SOURCE, SINGLE_FILE]
+    if "  Debian package: " in left_out:
+        expected.remove(DEB)
+    if "  RPM: " in left_out:
+        expected.remove(RPM)
+    assert [line.strip() for line in listed[1:]] == expected
+    assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +165,72 @@ def test_print_definition(engine: str) -> None:
     assert (done.code, done.stderr) == (3, "")
 
 
+def test_checksums(built: Path) -> None:
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=built, check=False
+    )
+    assert done.returncode == 0
+    lines = (built / SUMS).read_text().splitlines()
+    assert {line.split()[1] for line in lines} == {path.name for path in built.iterdir()} - {SUMS}
+
+
+def test_what_cannot_be_built_is_left_out_and_said(built: Path, tmp_path: Path) -> None:
+    """On a machine that has neither Debian's tools nor rpmbuild."""
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    needed = "sh dirname basename mktemp rm mkdir cat date ls sed sha256sum git env tar"
+    for program in needed.split():
+        found = shutil.which(program)
+        if found:
+            (bare / program).symlink_to(found)
+    done = subprocess.run(
+        [built.parent / "packaging" / "build", sys.executable, tmp_path / "dist"],
+        capture_output=True,
+        text=True,
+        env={**environment(), **EPOCH, "PATH": str(bare)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        f"built in {tmp_path / 'dist'}:\n"
+        f"  {SUMS}\n  {WHEEL}\n  {SOURCE}\n  {SINGLE_FILE}\n"
+        "left out:\n"
+        "  Debian package: needs Debian or a derivative, with: apt-get install build-essential\n"
+        "  RPM: needs rpmbuild; try: dnf install rpm-build, on Debian apt-get install rpm\n"
+    )
+
+
 # The wheel.
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="needs Python 3.10 for readme-renderer")
+def test_a_package_index_can_show_the_readme(built: Path) -> None:
+    from readme_renderer import markdown
+
+    with zipfile.ZipFile(built / WHEEL) as archive:
+        (name,) = (one for one in archive.namelist() if one.endswith("/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    page = markdown.render(str(metadata.get_payload()))
+    assert page is not None
+    links = re.findall(r'(?:href|src)="([^#"][^"]*)"', page)
+    assert len(links) > 20
+    home = metadata["Home-page"]
+    assert [
+        link for link in links if not link.startswith((f"{home}/blob/v", f"{home}/raw/v"))
+    ] == []
+    (picture,) = re.findall(r'<img src="([^"]*)"', page)
+    assert (ROOT / picture.partition(f"/raw/v{__version__}/")[2]).exists()
+    urls = dict(re.findall(r"(\w+), (\S+)", " ".join(metadata.get_all("Project-URL", []))))
+    assert list(urls) == ["Documentation", "Changelog", "Source", "Issues"]
+    assert [url for url in urls.values() if not url.startswith(home)] == []
+    control = (ROOT / "debian" / "control").read_text()
+    spec = (PACKAGING / "check_smtp_health.spec").read_text()
+    assert (f"\nHomepage: {home}\n" in control, f"\nURL: {home}\n" in spec) == (True, True)
 
 
 NEEDED = (
     *("nagiosplugin", "cryptography", "cffi", "pycparser", "typing_extensions"),
-    *("scramp", "asn1crypto"),
+    *("scramp", "asn1crypto", "dnspython"),
 )
 """What the plugin and its extras are installed with."""
 
@@ -186,7 +258,7 @@ def test_virtual_environment(built: Path, tmp_path: Path) -> None:
         ("python3 ", f"{sys.executable} "),
         ("/opt", str(tmp_path)),
         ("/usr/lib/nagios/plugins", str(plugins)),
-        ("'.[tls,scram]'", f"'check-smtp-health[tls,scram] @ file://{built / WHEEL}'"),
+        ("'.[dns,tls,scram]'", f"'check-smtp-health[dns,tls,scram] @ file://{built / WHEEL}'"),
     ):
         assert there in script
         script = script.replace(there, here)
@@ -364,47 +436,54 @@ def test_definitions_go_where_the_documentation_says(installed: FreshRoot) -> No
 # The RPM.
 
 
-def test_rpm(built: Path, installed: FreshRoot) -> None:
-    """As Debian's rpmbuild makes it, and run with Debian's nagiosplugin."""
-    needs.program("rpmbuild")
-    (line,) = documented("RPM")
-    topdir = built.parent / "rpm"
-    # Debian's packages are none that rpm knows, and its Python has no pip.
-    ours = f"--nodeps --define '_topdir {topdir}' --define '__python3 {sys.executable}'"
-    done = subprocess.run(
-        ["sh", "-c", line.replace("rpmbuild", f"rpmbuild {ours}")],
-        cwd=built,
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (package,) = topdir.glob("RPMS/noarch/*.rpm")
+@pytest.fixture(scope="module")
+def rpm(built: Path) -> Path:
+    """Return the RPM, as Debian's rpmbuild makes it."""
+    if not (built / RPM).exists():
+        needs.leave_out("needs rpmbuild")
+    return built / RPM
 
-    def query(*what: str) -> list[str]:
-        return subprocess.run(
-            ["rpm", "--query", "--package", *what, package],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.splitlines()
 
-    assert {"python3 >= 3.9", "python3-nagiosplugin >= 1.3.2"} <= set(query("--requires"))
-    files = [name for name in query("--list") if "/check_smtp_health/" not in name]
-    assert {
+def query(package: Path, *what: str) -> list[str]:
+    """Return what an RPM says of itself."""
+    return subprocess.run(
+        ["rpm", "--query", "--package", *what, package], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+
+
+def test_rpm_has_all_that_it_should(rpm: Path) -> None:
+    assert {"python3 >= 3.9", "python3-nagiosplugin >= 1.3.2"} <= set(query(rpm, "--requires"))
+    site = f"/usr/lib/python3.{sys.version_info[1]}/site-packages"
+    names = query(rpm, "--list")
+    modules = [name for name in names if name.startswith(f"{site}/check_smtp_health/")]
+    others = set(names) - set(modules) - set(query(rpm, "--docfiles"))
+    packaged = {
+        f"{site}/{path.relative_to(ROOT)}"
+        for path in (ROOT / "check_smtp_health").rglob("*")
+        if path.suffix in (".py", ".typed", ".cfg", ".conf", ".json")
+    }
+    assert packaged - set(modules) == set()
+    beside = {".dist-info", "/usr/share/doc/"}
+    assert {name for name in others if not any(one in name for one in beside)} == {
         "/usr/bin/check_smtp_health",
+        f"{site}/check_smtp_health",
         "/usr/lib64/nagios/plugins/check_smtp_health",
         "/usr/share/bash-completion/completions/check_smtp_health",
         "/usr/share/fish/vendor_completions.d/check_smtp_health.fish",
         "/usr/share/icinga2/include/smtp_health",
-        "/usr/share/man/man1/check_smtp_health.1",
+        f"/usr/share/licenses/check_smtp_health-{__version__}",
+        f"/usr/share/licenses/check_smtp_health-{__version__}/LICENSE",
         "/usr/share/zsh/site-functions/_check_smtp_health",
-    } <= set(files)
+    }
+    documents = {Path(name).name for name in query(rpm, "--docfiles")}
+    assert {"README.md", "CHANGELOG.md", "reference.md", "check_smtp_health.1"} <= documents
 
+
+def test_rpm_runs(rpm: Path, installed: FreshRoot) -> None:
+    """With Debian's nagiosplugin."""
     folder = installed.path / "tmp/rpm"
     folder.mkdir()
-    with package.open("rb") as file:
+    with rpm.open("rb") as file:
         packed = subprocess.run(["rpm2archive", "-"], stdin=file, capture_output=True, check=True)
     subprocess.run(["tar", "-xzf", "-", "-C", folder], input=packed.stdout, check=True)
     (site,) = folder.glob("usr/lib/python3*/site-packages")
