@@ -143,7 +143,7 @@ def two_values(flag: str, given: str) -> str:
 
 
 def state(given: str, states: Iterable[str]) -> str:
-    """Return which state may be meant by a word that is none."""
+    """Return which state may be meant by a word that is not one."""
     word = given.strip().lower()
     meant = next((one for one in states if len(word) > 1 and one.startswith(word[:4])), "")
     return f", did you mean {meant}?" if meant else ""

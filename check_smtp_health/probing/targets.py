@@ -122,7 +122,7 @@ def _seconds(endpoint: Endpoint) -> float:
 class Watch:
     """Has the controls asked once resolving or connecting fails without an answer, or takes long.
 
-    ``plan`` is the same plan, but for stages that tell this when they begin and how they end.
+    ``plan`` is the same plan, with stages that report when they begin and how they end.
     """
 
     def __init__(self, plan: ProbePlan) -> None:

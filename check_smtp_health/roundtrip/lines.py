@@ -56,7 +56,7 @@ class LineParser:
         """Return the first line of a reply, or None while it is incomplete.
 
         Raises:
-            Violation: it is none of POP3's, or has no end.
+            Violation: it is not a POP3 reply, or too long.
         """
         line, end, rest = self._buffer.partition(b"\n")
         if len(line) > LINE_LIMIT:
