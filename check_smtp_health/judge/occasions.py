@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 def _has_tls(settings: Settings) -> bool:
-    """Whether anything may be asked in TLS: the server, a mailbox, a policy host."""
-    return bool(settings.tls.mode or settings.roundtrip or settings.policies.given)
+    """Whether anything may be asked in TLS: the server, a mailbox, a web server."""
+    others = settings.roundtrip or settings.policies.given or settings.login
+    return bool(settings.tls.mode or others)
 
 
 def _has_mailbox(settings: Settings) -> bool:
