@@ -18,7 +18,7 @@ from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, SessionFault
 from check_smtp_health.escaping import harmless, printable
 from check_smtp_health.faults import DnsUnanswered
-from check_smtp_health.net import dns_answer
+from check_smtp_health.net import dns_answer, https
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.operations import (
     Connect,
@@ -31,7 +31,7 @@ from check_smtp_health.net.operations import (
     untimed,
 )
 from check_smtp_health.net.way import Way
-from check_smtp_health.policy import https, mta_sts
+from check_smtp_health.policy import mta_sts
 from check_smtp_health.roundtrip import header
 from check_smtp_health.roundtrip.imap import Imap
 from check_smtp_health.roundtrip.mailbox import Access

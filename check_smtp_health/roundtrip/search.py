@@ -14,6 +14,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Pause, Timestamped, Watch, Within, untimed
 from check_smtp_health.net.way import Way
 from check_smtp_health.report import duration
+from check_smtp_health.roundtrip.authentication import mechanisms
 from check_smtp_health.roundtrip.mailbox import Access
 
 TYPE_CHECKING = False
@@ -67,7 +68,8 @@ class Search:
     """Looks into these mailboxes; the first one of an account is where its mail belongs.
 
     ``family`` and ``source`` are what holds for every connection of the run. ``clean`` are further
-    folders of the same accounts, from which copies are deleted.
+    folders of the same accounts, from which copies are deleted. ``by_token`` says that the password
+    is an access token.
     """
 
     def __init__(  # noqa: PLR0913
@@ -80,6 +82,7 @@ class Search:
         family: int | None = None,
         source: str | None = None,
         clean: Sequence[Mailbox] = (),
+        by_token: bool = False,
     ) -> None:
         accounts: dict[tuple[str, str, int], list[Mailbox]] = {}
         for mailbox in mailboxes:
@@ -92,11 +95,16 @@ class Search:
                 trust,
                 may_show_password,
                 tuple(one for one in clean if one.account == account),
+                mechanisms(places[0].mechanism, by_token=by_token),
             )
             for account, places in accounts.items()
         ]
         self._family = family
         self._source = source
+
+    def use(self, token: Secret) -> None:
+        """Log in by this access token, which was not known before."""
+        self._accounts = [one._replace(password=token) for one in self._accounts]
 
     def run(
         self, query: MessageQuery, seconds: float, servers: Servers | None
