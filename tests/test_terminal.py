@@ -193,6 +193,22 @@ def test_the_search_for_a_message_has_a_time_of_its_own() -> None:
     assert "…" not in "".join(window.rows)
 
 
+def test_an_access_token_is_waited_for_first(tmp_path: Path) -> None:
+    file = tmp_path / "oauth.ini"
+    with ScriptedServer(SILENT).running() as server, ScriptedServer(SILENT).running() as endpoint:
+        file.write_text(
+            f"[oauth]\ntoken_url=https://127.0.0.1:{endpoint.port}/\nclient_id=a\nclient_secret=b\n"
+        )
+        file.chmod(0o600)
+        window = Window(
+            *at(server, "-U", "me", "--auth-insecure", "--oauth", str(file), "-t", "2.6")
+        )
+        window.until(lambda rows: rows == ["token … 1 s of 2.6"])
+        window.until(lambda rows: rows == ["banner … 2 s of 2.6"])
+        assert window.end() == 2
+    assert "…" not in "".join(window.rows)
+
+
 def test_several_targets_are_counted() -> None:
     with ScriptedServer(SILENT, address="0.0.0.0").running() as server:
         window = Window(*at(server, "-H", "127.0.0.2", "-H", "127.0.0.3", "-t", "0.8"))

@@ -78,17 +78,21 @@ def prepare(settings: Settings) -> ProbePlan:
 
 
 def probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], *aside: TimedProcedure[None]
+    plan: ProbePlan, signals: Sequence[Signals], *aside: Callable[[], TimedProcedure[None]]
 ) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it.
 
-    What stands ``aside`` is served at the same time.
+    What each ``aside`` begins is served at the same time, whatever the run waits for.
     """
     deadline = driver.Deadline(_seconds(plan.settings.endpoint))
     if plan.stages.token is None:
-        return _watched(plan, deadline, signals, aside)
+        return _watched(plan, deadline, signals, [begin() for begin in aside])
     reports: list[Report] = load("probing.tokens:probe_all")(
-        plan, deadline, signals, lambda plan: _watched(plan, deadline, signals, aside)
+        plan,
+        deadline,
+        signals,
+        lambda plan: _watched(plan, deadline, signals, [begin() for begin in aside]),
+        [begin() for begin in aside],
     )
     return reports
 
