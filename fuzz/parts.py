@@ -7,6 +7,7 @@ finds an input that takes long.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from typing import TYPE_CHECKING
@@ -31,10 +32,11 @@ from check_smtp_health.net.operations import (
     untimed,
 )
 from check_smtp_health.net.way import Way
-from check_smtp_health.policy import mta_sts
-from check_smtp_health.roundtrip import header
+from check_smtp_health.policy import dkim, mta_sts, signatures, spf
+from check_smtp_health.policy.sender import ROUNDS_LIMIT
+from check_smtp_health.roundtrip import header, origin
 from check_smtp_health.roundtrip.imap import Imap
-from check_smtp_health.roundtrip.mailbox import Access
+from check_smtp_health.roundtrip.mailbox import WHOLE_LIMIT, Access
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
 from check_smtp_health.roundtrip.pop3 import Pop3
@@ -49,6 +51,9 @@ if TYPE_CHECKING:
 SOUGHT = MessageQuery(TOKEN, "t0ken", RECIPIENTS, ("one",), 900)
 
 OPERATIONS_LIMIT = 5000
+
+ADDRESSES = {"A": "192.0.2.9", "AAAA": "2001:db8::9", "MX": "b.test", "PTR": "a.test"}
+"""What DNS says of any name but its texts, by the kind of record."""
 
 KINDS = ("MX", "TXT", "A", "AAAA", "PTR", "TLSA", "CNAME")
 
@@ -153,6 +158,39 @@ def results(data: bytes) -> Iterator[str]:
     for host, _ in header.hops(read):
         _show(host)
     assert len(header.spam(read)) <= header.SPAM_LIMIT
+    found = origin.of(read)
+    assert (found.address is None) == bool(found.problem)
+    _show(found.problem)
+    assert len(origin.authors(read)) <= origin.AUTHORS_LIMIT + 1
+    if found.address is not None:
+        yield "origin"
+    if signatures.fields(data):
+        yield "fields"
+
+
+def sender_records(data: bytes) -> Iterator[str]:
+    """Evaluate SPF, the records of two domains that may lead to each other; read a DKIM key."""
+    first, second, key, *_ = [*data.split(b"\0", 2), b"", b""]
+    texts = {"a.test": first.decode("latin-1"), "b.test": second.decode("latin-1")}
+    for client in (None, ipaddress.ip_address("192.0.2.9"), ipaddress.ip_address("2001:db8::9")):
+        answers: dict[spf.Question, spf.Answer] = {}
+        for _ in range(ROUNDS_LIMIT):
+            outcome = spf.evaluated(answers, "a.test", client, "me@a.test", "out.a.test")
+            if not outcome.missing:
+                break
+            for name, kind in outcome.missing:
+                said = texts.get(name, "") if kind == "TXT" else ADDRESSES.get(kind, "")
+                answers[name, kind] = spf.Answer((said,) if said else ())
+        else:
+            raise AssertionError("no end of questions")
+        assert outcome.lookups <= spf.CENSUS_LIMIT + 1
+        _show(outcome.problem)
+        yield f"SPF {outcome.result}"
+    read = dkim.read(key, "s1._domainkey.a.test")
+    for finding in read.findings:
+        _show(finding.problem)
+    if read.bits:
+        yield "key"
 
 
 PARTS: Sequence[Callable[[bytes], Iterator[str]]] = (
@@ -162,6 +200,7 @@ PARTS: Sequence[Callable[[bytes], Iterator[str]]] = (
     policy,
     records,
     results,
+    sender_records,
 )
 
 
@@ -180,6 +219,7 @@ def _mailbox(kind: type[Reader], scheme: str, data: bytes) -> Iterator[str]:
         yield from one.bounce(SOUGHT)
         if one.copies:
             yield from one.clean_up(SOUGHT, 0)
+            assert len((yield from one.whole(SOUGHT)).data) <= 2 * WHOLE_LIMIT
 
     server = _Server(data)
     try:

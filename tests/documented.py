@@ -13,8 +13,9 @@ import re
 import shlex
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from email.utils import formatdate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +25,9 @@ from cryptography.hazmat.primitives import hashes
 from tests import masking, needs, plugin
 from tests.servers import tokens
 from tests.servers.authority import Authority
+from tests.servers.mail_signer import key
 from tests.servers.name_server import Answer, NameServer
-from tests.servers.roundtrip import IN, NOTHING, POOR, UNREAD, WHOLE, named
+from tests.servers.roundtrip import FETCHED, IN, NOTHING, POOR, UNREAD, WHOLE, named
 from tests.servers.roundtrip import LOGIN as MAILBOX_LOGIN
 from tests.servers.scripted import (
     Expect,
@@ -88,6 +90,23 @@ TOKEN = "eyJ0-t0ken"
 
 USER, LOST = "monitor", "lost@example.org"
 """Who can log in; whose mail is accepted and never seen again."""
+
+SIGNER = key("documented", 0)
+"""Whoever signs the mail of the domain."""
+
+SIGNED = b"SIGNED"
+"""Stands for the whole message in what a mailbox says."""
+
+WANTED_WHOLE = Tagged(
+    b"UID FETCH 7 (UID BODY.PEEK[]<0.65536>)\r\n",
+    b"* 3 FETCH (UID 7 BODY[]<0> " + SIGNED + b")\r\nTAG OK x\r\n",
+)
+
+RECEIVED = (
+    b"Return-Path: <monitor@example.org>\r\nReceived: from out.example.org (unknown [192.0.2.30])"
+    b"\r\n\tby mx.example.org (Postfix) with ESMTPS id 1; %s\r\n"
+)
+"""What the server writes on top of a message."""
 
 TLS = {"-S", "--ssl"}
 ASKING_DNS = {"--mx", "--dnsbl", "--reverse", "--dane", "--mta-sts", "--sender"}
@@ -179,7 +198,10 @@ def transaction(words: list[str]) -> tuple[Step, ...]:
 def mailbox(words: list[str], world: World) -> tuple[Step, ...]:
     """Return what the server does in whose mailbox the message is, or is not."""
     login = Tagged(f'LOGIN "{USER}" "{PASSWORD}"\r\n'.encode(), b"TAG OK in\r\n")
-    script = (*IN, NOTHING, UNREAD, Hang()) if LOST in words else WHOLE
+    script: tuple[Step, ...] = (*IN, NOTHING, UNREAD, Hang()) if LOST in words else WHOLE
+    if "--verify-message" in words:
+        at = script.index(FETCHED) + 1
+        script = (*script[:at], WANTED_WHOLE, *script[at:])
     steps = tuple(login if step is MAILBOX_LOGIN else step for step in script)
     if "--oauth" in words:
         shown = base64.b64encode(f"user={USER}\1auth=Bearer {TOKEN}\1\1".encode())
@@ -189,6 +211,21 @@ def mailbox(words: list[str], world: World) -> tuple[Step, ...]:
         others = ((POOR, asked), (login, login_by_token))
         steps = tuple(next((new for old, new in others if step is old), step) for step in steps)
     return (Handshake(world.authority.serving("localhost")), *steps)
+
+
+def signed(server: ScriptedServer) -> Callable[[bytes], bytes]:
+    """Return what has the mailbox say what came of the message that this server took."""
+    edit = named(server)
+
+    def edited(data: bytes) -> bytes:
+        if SIGNED not in data:
+            return edit(data)
+        sent = next(one for one in reversed(server.received) if b"Message-ID" in one)
+        message = SIGNER.signed(sent.removesuffix(b".\r\n"), "example.org", "mail2026")
+        whole = RECEIVED % formatdate().encode() + message
+        return data.replace(SIGNED, b"{%d}\r\n%s" % (len(whole), whole))
+
+    return edited
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -285,7 +322,8 @@ def published(words: list[str], world: World, port: int, pem: str) -> Iterator[s
         (f"mta-sts.{domain}", "A"): f"A {policy}",
         (domain, "TXT"): 'TXT "v=spf1 ip4:192.0.2.0/24 -all"',
         (f"_dmarc.{domain}", "TXT"): f'TXT "v=DMARC1; p=reject; rua=mailto:dmarc@{domain}"',
-        (f"mail2026._domainkey.{domain}", "TXT"): f'TXT "k=ed25519; p={"A" * 43}="',
+        (f"mail2026._domainkey.{domain}", "TXT"): f'TXT "{SIGNER.record}"',
+        ("localhost", "A"): "A 127.0.0.1",
         **{
             (f"{point}.{re.split('[=/]', zone)[0].replace('KEY', PASSWORD)}", "A"): "A 127.0.0.2"
             for option, zone in zip(words, words[1:])
@@ -342,13 +380,22 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
         line = line.replace("check_smtp", shlex.quote(needs.program("check_smtp")), 1)
     line = line.replace("check_smtp_health", '"$0"', 1)
     server = ScriptedServer(script(words, host, certificate), path=path)
-    box = ScriptedServer(mailbox(words, world), edit=named(server))
-    with server.running(), box.running(), giving_tokens(words, world):
+    verifies = "--verify-message" in words
+    box = ScriptedServer(mailbox(words, world), edit=signed(server) if verifies else named(server))
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(server.running())
+        stack.enter_context(box.running())
+        stack.enter_context(giving_tokens(words, world))
+        asked: tuple[str, ...] = ()
+        if verifies:
+            pem = world.authority.written(world.folder / "mx.pem", host)
+            asked = ("--nameserver", stack.enter_context(published(words, world, 25, pem)))
         line = line.replace("@mail.example.org", f"@localhost:{box.port}")
         where = () if path else ("-4", "-p", str(server.port))
         is_named = path or is_address or is_theirs or "--sni" in words or not TLS & set(words)
         outcome = plugin.run(
             *where,
+            *asked,
             *(() if is_named else ("--sni", host)),
             prefix=("sh", "-c", f'{line} "$@"'),
             environment={"PYTHONIOENCODING": "utf-8", "SSL_CERT_FILE": world.authority.path},

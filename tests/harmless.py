@@ -20,11 +20,13 @@ MORE_LIMIT = 500
 _MARK = re.compile(r"[\[(](OK|WARNING|CRITICAL|UNKNOWN|UP|DOWN)[\])]")
 _OURS = re.compile(
     rf"(?:(?:{'|'.join(NAMES)}) +\d+\.\d{{6}} s [\u2588\u2591#.]{{20}} "
-    rf"|(?:mx|{'|'.join(POLICIES)}) +)?"
+    rf"|(?:mx|verify-message|{'|'.join(POLICIES)}) +)?"
     rf"\[(?:{'|'.join(CODES)})\](?= |$)"
 )
 _METRIC = re.compile(
-    r"(?:time|certificate_days|" + "|".join(NAMES) + r")=-?\d+(?:\.\d{6})?s?(?:;[-0-9.:@~]*){0,4}"
+    r"(?:time|certificate_days|spf_lookups|dkim_bits|"
+    + "|".join(NAMES)
+    + r")=-?\d+(?:\.\d{6})?s?(?:;[-0-9.:@~]*){0,4}"
 )
 
 

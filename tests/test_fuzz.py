@@ -67,7 +67,8 @@ def test_the_corpus_of_parts_reaches_everything() -> None:
         *(f"{scheme}: {verb}" for scheme, verb in parts.VERBS),
         *(f"records of {kind}" for kind in parts.KINDS),
         *(f"policy {mode}" for mode in ("enforce", "testing", "none")),
-        *("record", "spf", "dkim", "dmarc", "a fault"),
+        *("record", "spf", "dkim", "dmarc", "a fault", "origin", "fields", "key"),
+        *(f"SPF {result}" for result in ("none", "neutral", "pass", "fail", "permerror")),
     } <= seen.keys()
 
 

@@ -264,6 +264,8 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     ((*SENT, "--delivery-timeout", "9"), "--delivery-timeout: needs --mailbox URL"),
     ((*SENT, "--require-auth-results", "spf"), "--require-auth-results: needs --mailbox URL"),
+    ((*SENT, "--verify-message"), "--verify-message: needs --mailbox URL"),
+    (("--verify-message",), "--verify-message: needs --mailbox URL"),
     (
         (*SOUGHT, "--require-auth-results", "spf,arc"),
         "--require-auth-results: 'arc' is not one of spf, dkim, dmarc",

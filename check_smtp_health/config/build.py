@@ -60,14 +60,8 @@ _AFTER_BANNER = (
 )
 
 _NEED_MAILBOX = (
-    *(
-        "mailbox-pass-file",
-        "mailbox-oauth",
-        "reply",
-        "clean",
-        "delivery-timeout",
-        "require-auth-results",
-    ),
+    *("mailbox-pass-file", "mailbox-oauth", "reply", "clean", "delivery-timeout"),
+    *("require-auth-results", "verify-message"),
 )
 
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
@@ -439,6 +433,7 @@ def _roundtrip(
         oauth=token,
         clean=_clean(options, mailboxes),
         takes_replies=_takes_replies(options),
+        verifies=bool(options.count("verify-message")),
     )
 
 
@@ -464,9 +459,10 @@ def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, .
 
 
 def _takes_replies(options: Options) -> bool:
-    if options.count("reply") and options.count("require-auth-results"):
-        # The results in an answer are those of its author's domain, not of ours.
-        raise UsageFault("require-auth-results", "cannot be combined with --reply")
+    for option in ("require-auth-results", "verify-message") if options.count("reply") else ():
+        if options.count(option):
+            # What is known of an answer is about its author's domain, not ours.
+            raise UsageFault(option, "cannot be combined with --reply")
     return bool(options.count("reply"))
 
 

@@ -305,6 +305,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "methods that the receiving server must report as passed: spf, dkim, dmarc",
                 repeatable=True,
             ),
+            Option(
+                ("--verify-message",),
+                "",
+                "verify the message that came: its DKIM signatures, SPF for the address that it "
+                "left from, and DMARC; --dnsbl and --reverse are about that address, too",
+            ),
         ),
     ),
     (

@@ -170,8 +170,8 @@ class RoundTrip(NamedTuple):
     """A message to send, and where to look for it within ``timeout`` seconds.
 
     ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
-    message is as good as the message. ``oauth`` is how an access token is got, which is then the
-    password.
+    message is as good as the message; with ``verifies`` it is fetched whole, to be judged by
+    ourselves. ``oauth`` is how an access token is got, which is then the password.
     """
 
     mailboxes: tuple[Mailbox, ...] = ()
@@ -183,6 +183,7 @@ class RoundTrip(NamedTuple):
     clean: tuple[Mailbox, ...] = ()
     takes_replies: bool = False
     oauth: OAuth | None = None
+    verifies: bool = False
 
 
 class Policies(NamedTuple):
@@ -227,7 +228,8 @@ class Settings(NamedTuple):
 
     @property
     def longest(self) -> float:
-        """Seconds after which the run must have ended: both deadlines, one after the other."""
-        roundtrip = self.roundtrip
-        extra = roundtrip.timeout if roundtrip is not None and roundtrip.mailboxes else 0.0
-        return self.endpoint.timeout + extra
+        """Seconds after which the run must have ended: all deadlines, one after the other."""
+        roundtrip, own = self.roundtrip, self.endpoint.timeout
+        if roundtrip is None or not roundtrip.mailboxes:
+            return own
+        return own + roundtrip.timeout + (own if roundtrip.verifies else 0.0)

@@ -13,7 +13,7 @@ from check_smtp_health.errors import LocalFault
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from re import Pattern
 
 PROCESSOR_LIMIT = 1
@@ -29,21 +29,42 @@ def matches(pattern: Pattern[bytes], texts: Sequence[bytes]) -> bool | None:
     Raises:
         LocalFault: no process can be started.
     """
+    found = computed(
+        lambda: b"yes" if any(pattern.search(text) for text in texts) else b"no", PROCESSOR_LIMIT
+    )
+    return None if found is None else found == b"yes"
+
+
+def computed(function: Callable[[], bytes], seconds: int) -> bytes | None:
+    """Return what a function returns. Blocks.
+
+    None is returned where that takes more than so many seconds of processor time, or fails.
+
+    Raises:
+        LocalFault: no process can be started.
+    """
     try:
+        readable, writable = os.pipe()
         child = os.fork()
     except OSError as error:
         raise LocalFault("this host cannot start another process") from error
     if child == 0:
-        _answer(pattern, texts)
+        _answer(function, seconds, writable)
+    os.close(writable)
+    with open(readable, "rb") as answer:
+        said = answer.read()
     _, status = os.waitpid(child, 0)
-    return {0: True, 1: False}.get(status >> 8) if status & 0x7F == 0 else None
+    return said if status == 0 else None
 
 
-def _answer(pattern: Pattern[bytes], texts: Sequence[bytes]) -> None:
-    code = 2
+def _answer(function: Callable[[], bytes], seconds: int, writable: int) -> None:
+    code = 1
     try:
-        os.closerange(0, FILES_LIMIT)
-        resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_LIMIT, PROCESSOR_LIMIT))
-        code = 0 if any(pattern.search(text) for text in texts) else 1
+        os.closerange(0, writable)
+        os.closerange(writable + 1, FILES_LIMIT)
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        with open(writable, "wb") as answer:
+            answer.write(function())
+        code = 0
     finally:
         os._exit(code)

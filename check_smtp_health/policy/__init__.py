@@ -28,18 +28,20 @@ if TYPE_CHECKING:
     from check_smtp_health.report import Host, Report
     from check_smtp_health.stages.state import ProbeState
 
-    Scope = Literal["server", "domain", "run"]
+    Scope = Literal["server", "domain", "run", "message"]
 
 
 class Row(NamedTuple):
     """A row. ``option`` asks for it and is its name; ``module`` is the one in this package.
 
-    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile; one
-    of the ``run`` is about the domains that its option names, prepared as ``Topic``s. One
+    Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile, of a
+    ``message`` once it has come; one of the ``run`` is about the domains that its option names,
+    prepared as ``Topic``s. One
     that ``vouches`` for a server is checked before the server is told a secret.
     ``on_mx_set`` is a procedure of the module that judges a domain's MX set, ``secrets`` one that
     gives, of what was prepared, what nobody may be shown, ``on_hosts`` one that judges the reports
-    on a host by what the policies of its domains have turned out to be, where it has them.
+    on a host by what the policies of its domains have turned out to be, where it has them,
+    ``on_origin`` one that asks the same about the address that a message has left from.
     """
 
     option: str
@@ -49,17 +51,19 @@ class Row(NamedTuple):
     vouches: bool = False
     secrets: str = ""
     on_hosts: str = ""
+    on_origin: str = ""
 
 
 POLICIES = (
-    Row("dnsbl", "server", "dnsbl", secrets="secrets"),
-    Row("reverse", "server", "reverse"),
+    Row("dnsbl", "server", "dnsbl", secrets="secrets", on_origin="of_address"),
+    Row("reverse", "server", "reverse", on_origin="of_address"),
     Row("dane", "server", "dane", on_mx_set="of_domain", vouches=True),
     Row("all-certificates", "server", "all_certificates"),
     Row("mta-sts", "server", "mta_sts_host"),
     Row("mta-sts", "domain", "mta_sts", on_hosts="on_hosts"),
     Row("sender", "run", "sender"),
     Row("dkim", "run", "dkim"),
+    Row("verify-message", "message", "verify_message"),
 )
 
 
@@ -89,6 +93,7 @@ class Policy(NamedTuple):
     vouches: bool = False
     secrets: tuple[bytes, ...] = ()
     on_hosts: Callable[[Sequence[PolicyResult], list[Report]], list[Report]] | None = None
+    on_origin: Callable[[Any, Any], Procedure[PolicyResult | None]] | None = None
 
 
 def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
@@ -110,6 +115,8 @@ def prepared(option: str, settings: Settings, servers: Servers | None) -> Policy
 def _asks(settings: Settings, option: str) -> bool:
     if option == "all-certificates":  # which is about TLS, and needs nothing of DNS
         return settings.tls.all_certificates
+    if option == "verify-message":
+        return settings.roundtrip is not None and settings.roundtrip.verifies
     return settings.policies.asks(option)
 
 
@@ -120,7 +127,9 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None
     check = load(f"policy.{row.module}:check")
     secrets = tuple(load(f"policy.{row.module}:{row.secrets}")(prepared)) if row.secrets else ()
-    functions = (check, on_mx_set, row.vouches, secrets, on_hosts)
+    asks_origin = row.on_origin and _asks(settings, "verify-message")
+    on_origin = load(f"policy.{row.module}:{row.on_origin}") if asks_origin else None
+    functions = (check, on_mx_set, row.vouches, secrets, on_hosts, on_origin)
     return Policy(row.option, row.scope, prepared, *functions)
 
 
@@ -135,6 +144,54 @@ def result(
     except Exception as bug:
         fault = own_fault(bug, settings)
     return PolicyResult(policy.name, (Finding(fault.kind, fault.sentence, fault.said),))
+
+
+def of_message(
+    policies: Sequence[Policy], state: ProbeState, known: tuple[PolicyResult, ...]
+) -> Procedure[tuple[PolicyResult, ...]]:
+    """Check the policies of a message that has come; return ``known`` with what came of them.
+
+    What is asked about the server is asked about the address that the message has left from, too.
+    """
+    from check_smtp_health.policy.verify_message import origins
+
+    own = server_addresses(state)
+    elsewhere = [one for one in origins(state) if one not in own]
+    asked = [
+        result(policy, state, state.settings) for policy in policies if policy.scope == "message"
+    ]
+    asked += [
+        result(
+            policy._replace(check=policy.on_origin, prepared=(policy.prepared, address)),
+            state,
+            state.settings,
+        )
+        for policy in policies
+        if policy.on_origin is not None
+        for address in elsewhere
+    ]
+    found = yield from together(asked)
+    results = list(known)
+    for one in found:
+        at = next((at for at, other in enumerate(results) if other.name == one.name), None)
+        if at is None:
+            results.append(one)
+        else:
+            results[at] = _joined(results[at], one)
+    return tuple(results)
+
+
+def _joined(one: PolicyResult, more: PolicyResult) -> PolicyResult:
+    """Return what the same policy has come to, of two addresses."""
+    findings = tuple(dict.fromkeys((*one.findings, *more.findings)))
+    is_well = all(finding.kind == "noted" for finding in findings)
+    counts = [count for count in (one.listings, more.listings) if count is not None]
+    return one._replace(
+        findings=findings,
+        notes=tuple(dict.fromkeys((*one.notes, *more.notes))),
+        listings=sum(counts) if counts else None,
+        held=one.held if is_well else "",
+    )
 
 
 def of_run(

@@ -44,6 +44,17 @@ class Published(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Applied(NamedTuple):
+    """What receivers do by: ``policy`` is empty where no record applies.
+
+    ``strict`` are the methods by which the very domain must have been authenticated.
+    """
+
+    policy: str
+    organization: str
+    strict: frozenset[str] = frozenset()
+
+
 class _Walk(NamedTuple):
     """The records at and above a domain, and the name at which its organization begins.
 
@@ -99,6 +110,36 @@ def check(servers: Servers, domain: str) -> Procedure[Published]:
         findings.append(Finding("noted", f"DMARC of {where} asks for no reports (rua)"))
     findings += yield from _unwanted(servers, where, walk.organization, list(destinations))
     return Published(policy, tuple(findings), (f"DMARC of {where}: {printable(said)}",))
+
+
+def applied(servers: Servers, domain: str) -> Procedure[Applied]:
+    """Return what applies to a message of an author in this domain.
+
+    Raises:
+        DnsUnanswered: nobody tells.
+    """
+    walk = yield from _walked(servers, domain)
+    names = (domain, walk.organization, walk.suffix)
+    where = next((name for name in names if name in walk.records), None)
+    if where is None or repeated(walk.records[where]):
+        return Applied("", walk.organization)
+    fields = tags(walk.records[where])
+    policy, _ = _policy(fields, where, is_above=where != domain)
+    strict = {
+        method
+        for method, tag in (("dkim", "adkim"), ("spf", "aspf"))
+        if fields.get(tag, "").lower() == "s"
+    }
+    return Applied(policy, walk.organization, frozenset(strict))
+
+
+def organization(servers: Servers, domain: str) -> Procedure[str]:
+    """Return the name at which the organization begins that a domain belongs to (section 4.10.2).
+
+    Raises:
+        DnsUnanswered: nobody tells.
+    """
+    return (yield from _walked(servers, domain)).organization
 
 
 def _mailto(uri: str) -> re.Match[str] | None:

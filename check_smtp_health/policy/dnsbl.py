@@ -199,14 +199,25 @@ def check(asked: Lists, state: ProbeState) -> Procedure[PolicyResult | None]:
     own = server_addresses(state)
     if not (own or all(one.about for one in asked.lists)):
         return None
+    siblings = [address.host for address in state.target.siblings]
+    has_ipv4 = any(_form(one) == IPV4 for one in (*own, *siblings))
+    return (yield from _asked(asked, own, own if has_ipv4 else ()))
+
+
+def of_address(asked: tuple[Lists, str], _state: ProbeState) -> Procedure[PolicyResult | None]:
+    """Ask about another address what is asked about the server's."""
+    lists, address = asked
+    about_server = tuple(one for one in lists.lists if not one.about)
+    return (yield from _asked(lists._replace(lists=about_server), (address,), ()))
+
+
+def _asked(asked: Lists, own: Sequence[str], excused: Sequence[str]) -> Procedure[PolicyResult]:
     answers: list[list[Opinion]] = yield from together(
         _consult(asked.servers, one, (one.about,) if one.about else own) for one in asked.lists
     )
     opinions = [one for several in answers for one in several]
     listings = [one for one in opinions if one.codes]
-    siblings = [address.host for address in state.target.siblings]
-    has_ipv4 = any(_form(one) == IPV4 for one in (*own, *siblings))
-    troubles = _troubles(opinions, own if has_ipv4 else ())
+    troubles = _troubles(opinions, excused)
     held = "" if listings else _unlisted(opinions)
     return PolicyResult(
         "dnsbl",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.net.dns import Records
@@ -22,8 +24,8 @@ def tags(text: bytes) -> dict[str, str]:
 
 def repeated(text: bytes) -> str:
     """Return a tag that comes twice, which makes the list invalid; empty where there is none."""
-    names = [name for name, _ in _pairs(text)]
-    return next((name for name in names if names.count(name) > 1), "")
+    counts = Counter(name for name, _ in _pairs(text))
+    return next((name for name, count in counts.items() if count > 1), "")
 
 
 def _pairs(text: bytes) -> list[tuple[str, str]]:

@@ -69,6 +69,17 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     return PolicyResult("reverse", tuple(findings), tuple(notes), held=held)
 
 
+def of_address(asked: tuple[Servers, str], state: ProbeState) -> Procedure[PolicyResult | None]:
+    """Look up the names of an address that another server has; what it says is not known.
+
+    Raises:
+        DnsUnanswered: nobody tells the names of the address.
+    """
+    servers, address = asked
+    judged = yield from _judge(servers, address, {}, state.mask, is_only=True)
+    return PolicyResult("reverse", judged.findings, judged.notes)
+
+
 def _names_said(state: ProbeState) -> Iterator[tuple[str, str]]:
     """Give what the server calls itself, and where it does."""
     for where, text in state.names.items():

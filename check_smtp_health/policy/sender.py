@@ -18,7 +18,7 @@ from check_smtp_health.report import Finding, PolicyResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.dns import Records, Servers
@@ -110,21 +110,37 @@ def check(asked: tuple[Servers, Sender], _about: object) -> Procedure[PolicyResu
     )
 
 
-def _spf(servers: Servers, sender: Sender) -> Procedure[PolicyResult]:
-    """Evaluate the record for each address, and go through all of it once."""
-    domain = sender.domain
+def evaluated(
+    servers: Servers,
+    domain: str,
+    evaluate: Callable[[Mapping[spf.Question, spf.Answer]], Sequence[spf.Outcome]],
+) -> Procedure[Sequence[spf.Outcome]]:
+    """Return what evaluations come to, once all that they miss has been asked for.
+
+    Raises:
+        DnsUnanswered: they have no end.
+    """
     answers: dict[spf.Question, spf.Answer] = {}
-    clients: list[spf.Ip | None] = [None, *STRANGERS, *sender.addresses]
     for _ in range(ROUNDS_LIMIT):
-        outcomes = [spf.evaluated(answers, domain, client) for client in clients]
+        outcomes = evaluate(answers)
         missing = list(dict.fromkeys(one for outcome in outcomes for one in outcome.missing))
         if not missing:
-            break
+            return outcomes
         asked = missing[:AT_ONCE]
         found = yield from together(ask(servers, *question) for question in asked)
         answers.update(zip(asked, map(_answer, found)))
-    else:
-        raise DnsUnanswered(f"SPF of {domain} asks for more than {len(answers)} names")
+    raise DnsUnanswered(f"SPF of {domain} asks for more than {len(answers)} names")
+
+
+def _spf(servers: Servers, sender: Sender) -> Procedure[PolicyResult]:
+    """Evaluate the record for each address, and go through all of it once."""
+    domain = sender.domain
+    clients: list[spf.Ip | None] = [None, *STRANGERS, *sender.addresses]
+    outcomes = yield from evaluated(
+        servers,
+        domain,
+        lambda answers: [spf.evaluated(answers, domain, client) for client in clients],
+    )
     whole, *strangers = outcomes[: 1 + len(STRANGERS)]
     each = outcomes[1 + len(STRANGERS) :]
     findings = list(_findings(domain, whole, strangers))
@@ -134,7 +150,7 @@ def _spf(servers: Servers, sender: Sender) -> Procedure[PolicyResult]:
         elif outcome.result not in ("pass", "none"):
             findings.append(
                 Finding(
-                    "unauthorised", f"SPF of {domain} does not authorise {client}: {_why(outcome)}"
+                    "unauthorised", f"SPF of {domain} does not authorise {client}: {why(outcome)}"
                 )
             )
     indent = "+ "
@@ -180,7 +196,8 @@ def _findings(domain: str, whole: spf.Outcome, strangers: Sequence[spf.Outcome])
     return findings
 
 
-def _why(outcome: spf.Outcome) -> str:
+def why(outcome: spf.Outcome) -> str:
+    """Return the result of an evaluation that is no pass, and what gave it."""
     if outcome.problem:
         return f"{outcome.result}, {outcome.problem}"
     if outcome.term:

@@ -44,7 +44,14 @@ from check_smtp_health.net.operations import (
     Write,
     untimed,
 )
-from check_smtp_health.report import Exchange, Failure, Observation, Report
+from check_smtp_health.report import (
+    Exchange,
+    Failure,
+    Finding,
+    Observation,
+    PolicyResult,
+    Report,
+)
 from check_smtp_health.smtp.session import LINE_COST
 from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
 from check_smtp_health.stages.state import ProbeState, own_fault, sentence
@@ -61,7 +68,6 @@ if TYPE_CHECKING:
         TimedProcedure,
     )
     from check_smtp_health.policy import Policy
-    from check_smtp_health.report import PolicyResult
     from check_smtp_health.stages import Plan, Stage
     from check_smtp_health.stages.state import Prepared, Target
 
@@ -118,6 +124,8 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     elif delivery is not None:
         yield Close()
         yield from walk.through(delivery, since=ended)
+    if state.delivery is not None and any(one.scope == "message" for one in plan.policies):
+        policies = yield from _of_message(plan, state, policies)
     tls = state.connection.tls.facts() if state.connection.tls is not None else None
     address = state.connection.address
     report = Report(
@@ -158,6 +166,21 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 
     results = yield from together(result(policy, state, state.settings) for policy in policies)
     return tuple(one for one in results if one is not None)
+
+
+def _of_message(
+    plan: ProbePlan, state: ProbeState, known: tuple[PolicyResult, ...]
+) -> TimedProcedure[tuple[PolicyResult, ...]]:
+    """Have the message judged that has come; for that there is as much time as for the session."""
+    from check_smtp_health.policy import of_message
+
+    judging = untimed(of_message(plan.policies, state, known))
+    outcome = yield Within(plan.settings.endpoint.timeout, [judging])
+    (found,) = outcome.value
+    if isinstance(found, SessionFault):
+        # Nobody is to blame for that but this host, or whoever has interrupted it.
+        return (*known, PolicyResult("verify-message", (Finding(found.kind, found.sentence),)))
+    return tuple(found)
 
 
 def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:

@@ -68,7 +68,8 @@ def prepare(settings: Settings) -> ProbePlan:
     make_room(settings)
     prepared = stages.prepare(settings)
     policies: tuple[Policy, ...] = ()
-    if settings.policies.given or settings.tls.all_certificates:
+    verifies = settings.roundtrip is not None and settings.roundtrip.verifies
+    if settings.policies.given or settings.tls.all_certificates or verifies:
         from check_smtp_health import policy
 
         policies = policy.prepare(settings, prepared.servers)
@@ -121,7 +122,7 @@ def _probe_all(
     if (
         endpoint.mx
         or endpoint.all_addresses
-        or any(policy.scope != "server" for policy in plan.policies)
+        or any(policy.scope in ("domain", "run") for policy in plan.policies)
     ):
         reports: list[Report] = load("probing.expansion:probe_all")(
             plan, watch, aside, deadline, signals

@@ -62,6 +62,8 @@ _TOKENS = re.compile(r'\\.|[\\"();]|[^\\"();]+', re.DOTALL)
 
 _RESULT = re.compile(r"\s*([A-Za-z0-9-]+)\s*(?:/\s*\d+\s*)?=\s*([A-Za-z]+)(?!\S)")
 
+_CLIENT = re.compile(r'\b(client-ip|envelope-from|receiver)="?<?([^\s;">]*)')
+
 _NO_NAME = re.compile(r"[^A-Za-z0-9.-]")
 
 _SPAM = ("x-spam", "x-rspamd", "x-bogosity", "x-virus", "x-ms-exchange-organization-scl")
@@ -115,7 +117,7 @@ def hops(read: Fields) -> tuple[Hop, ...]:
     for value in reversed(values(read, "Received")[:HOPS_LIMIT]):
         now = moment(value.rpartition(";")[2])
         seconds = now - before if now is not None and before is not None else None
-        found.append(Hop(_trace(value).by, seconds))
+        found.append(Hop(trace(value).by, seconds))
         before = now if now is not None else before
     return tuple(found)
 
@@ -147,38 +149,59 @@ def authentication_results(read: Fields) -> tuple[tuple[str, str], ...]:
     return ()
 
 
+def judged_client(read: Fields) -> tuple[str, str | None]:
+    """Return the address and the reverse-path that the receiving server says it has judged.
+
+    An address is empty, a path None, where it does not say.
+    """
+    traces = _traces(read)
+    address, sender = "", None
+    at = _topmost(read, _RECEIVED_SPF)
+    if at is not None:
+        # The first of each counts: the last ones may be in what others have chosen.
+        pairs = dict(reversed(_CLIENT.findall(read[at][1])))
+        if _is_own(traces, at, pairs.get("receiver", "").lower()):
+            address, sender = pairs.get("client-ip", ""), pairs.get("envelope-from")
+    at = _topmost(read, _RESULTS)
+    if sender is None and at is not None and _is_own(traces, at, _results(read[at][1])[0]):
+        path = re.search(r"\bsmtp\.mailfrom=([^\s;()]+)", read[at][1])
+        sender = path and path[1].strip('"<>')
+    return address, sender
+
+
 def spam(read: Fields) -> tuple[tuple[str, str], ...]:
     """Return the fields that spam filters left, names in lower case."""
     return tuple((name, value) for name, value in read if name.startswith(_SPAM))[:SPAM_LIMIT]
 
 
-class _Trace(NamedTuple):
+class Trace(NamedTuple):
     """A ``Received`` field: the server ``by`` which, and whether that had it from another one."""
 
     by: str
     is_handed_over: bool
 
 
-def _trace(value: str) -> _Trace:
+def trace(value: str) -> Trace:
+    """Return what a ``Received`` field says of the way."""
     words = _parts(value)[0].split()
     # The last ones: what stands before may be a HELO of several words, which others have chosen.
     clauses = dict(zip(map(str.lower, words), words[1:]))
     protocol = clauses.get("with", "").upper()
     is_handed_over = words[:1] == ["from"] and not protocol.startswith("LMTP")
-    return _Trace(clauses.get("by", ""), is_handed_over)
+    return Trace(clauses.get("by", ""), is_handed_over)
 
 
-def _traces(read: Fields) -> list[tuple[int, _Trace]]:
+def _traces(read: Fields) -> list[tuple[int, Trace]]:
     """Return each ``Received`` and its place among the fields."""
     places = [at for at, (name, _) in enumerate(read) if name == _RECEIVED][:HOPS_LIMIT]
-    return [(at, _trace(read[at][1])) for at in places]
+    return [(at, trace(read[at][1])) for at in places]
 
 
 def _topmost(read: Fields, name: str) -> int | None:
     return next((at for at, (known, _) in enumerate(read) if known == name), None)
 
 
-def _is_own(traces: list[tuple[int, _Trace]], at: int, name: str) -> bool:
+def _is_own(traces: list[tuple[int, Trace]], at: int, name: str) -> bool:
     """Whether the receiving server wrote the field there, which calls its author by that name."""
     above = [trace for place, trace in traces if place < at]
     servers = [trace.by for trace in above if trace.is_handed_over]
@@ -187,10 +210,10 @@ def _is_own(traces: list[tuple[int, _Trace]], at: int, name: str) -> bool:
     below = [trace.by for place, trace in traces if place > at][:1]
     # We sent the message without results: what is below all servers' fields is the last one's.
     authors = [name, *(below or ([] if name else servers[-1:]))]
-    return any(all(_is_of_one_site(server, one) for server in servers) for one in authors)
+    return any(all(is_of_one_site(server, one) for server in servers) for one in authors)
 
 
-def _is_of_one_site(one: str, other: str) -> bool:
+def is_of_one_site(one: str, other: str) -> bool:
     """Whether two servers' names are equal, or end in the same domain."""
     first, second = (name.lower().rstrip(".").split(".") for name in (one, other))
     if first == second:

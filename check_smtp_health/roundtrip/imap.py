@@ -13,7 +13,7 @@ from check_smtp_health.escaping import octets, printable
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
 from check_smtp_health.roundtrip.imap_session import ImapSession, Spoilt
-from check_smtp_health.roundtrip.mailbox import Copy
+from check_smtp_health.roundtrip.mailbox import WHOLE_LIMIT, Copy, Whole, too_long
 from check_smtp_health.roundtrip.matching import FoundMessage
 from check_smtp_health.roundtrip.responses import Numbers, words
 
@@ -36,6 +36,9 @@ COPIES_LIMIT = 20
 
 STALE_LIMIT = 100
 """Stale messages looked at in one run; the next one goes on."""
+
+PIECE = 64 * 1024
+"""Bytes of a message that are fetched at a time where all of them are wanted."""
 
 STATUS_LIMIT = 4096
 """Bytes fetched of a delivery status notification's machine-readable part."""
@@ -170,6 +173,25 @@ class Imap(ImapSession):
                 if said is not None:
                     return said
         return None
+
+    def whole(self, query: MessageQuery) -> Procedure[Whole]:
+        """Fetch the message piece by piece, the last of which is not full."""
+        yield from self._open()
+        folder = next(one for one in self._folders if one.found)
+        if self._selected is not folder:
+            yield from self._enter(folder)
+        if not folder.known:  # its numbers do not hold any more
+            yield from self._looked(folder, query)
+        data = b""
+        for uid in folder.known[:1]:
+            while len(data) < WHOLE_LIMIT:
+                items = b"(UID BODY.PEEK[]<%d.%d>)" % (len(data), PIECE)
+                piece = (yield from self._fetch(uid, items)).get(b"BODY[]", b"")
+                data += piece
+                if len(piece) < PIECE:
+                    return Whole(data, "" if data else "it has gone")
+            return too_long(data)
+        return Whole(b"", "it has gone")
 
     def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
         """Go through all folders that the run has looked into."""

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
 
+WHOLE_LIMIT = 1024 * 1024
+"""Bytes of a message that is fetched whole: ours has 1 KB, and what is added on the way 20."""
+
 PATIENCE = 0.5
 """Seconds before something that was refused for now is asked again, the first time."""
 
@@ -73,8 +76,9 @@ FAREWELL_LIMIT = 1.0
 class Access(NamedTuple):
     """An account, and what it takes to get in. The first of its folders is where mail belongs.
 
-    From the folders in ``clean``, copies are deleted, and nothing in them is judged. One of the
-    ``mechanisms`` is to be used, best first, where there are any.
+    From the folders in ``clean``, copies are deleted, and nothing in them is judged. With
+    ``fetches_whole`` the message is wanted with all that is in it. One of the ``mechanisms`` is to
+    be used, best first, where there are any.
     """
 
     mailboxes: tuple[Mailbox, ...]
@@ -82,6 +86,7 @@ class Access(NamedTuple):
     trust: Trust
     may_show_password: bool
     clean: tuple[Mailbox, ...] = ()
+    fetches_whole: bool = False
     mechanisms: tuple[Mechanism, ...] = ()
 
 
@@ -90,6 +95,13 @@ class Copy(NamedTuple):
 
     place: Mailbox
     message: FoundMessage
+
+
+class Whole(NamedTuple):
+    """A message as it lies in its mailbox, raw; ``problem`` says why it is not all there."""
+
+    data: bytes
+    problem: str = ""
 
 
 class Patience:
@@ -164,6 +176,10 @@ class Reader(ABC):
     @abstractmethod
     def bounce(self, query: MessageQuery) -> Procedure[bytes | None]:
         """Return what a delivery status notification says of the message, where one came back."""
+
+    @abstractmethod
+    def whole(self, query: MessageQuery) -> Procedure[Whole]:
+        """Return the message that was found, as far as ``WHOLE_LIMIT`` allows."""
 
     @abstractmethod
     def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
@@ -250,6 +266,11 @@ class Reader(ABC):
         if not data:
             raise Disconnected("connection closed by the server", self.last)
         return data
+
+
+def too_long(data: bytes) -> Whole:
+    """Return what has been fetched of a message that is longer than any is fetched."""
+    return Whole(data, f"it has more than {WHOLE_LIMIT // 1024} KiB")
 
 
 def command(words: bytes, shown: bytes | None = None) -> Write:

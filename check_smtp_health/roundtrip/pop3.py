@@ -14,15 +14,18 @@ from check_smtp_health.escaping import octets
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
 from check_smtp_health.roundtrip.authentication import Authentication, lacking
-from check_smtp_health.roundtrip.lines import LineParser
+from check_smtp_health.roundtrip.lines import LINE_LIMIT, LineParser
 from check_smtp_health.roundtrip.mailbox import (
     FAREWELL_LIMIT,
     NOT_NOW,
+    WHOLE_LIMIT,
     Copy,
     Reader,
+    Whole,
     command,
     listed,
     refusal,
+    too_long,
     unable,
 )
 from check_smtp_health.roundtrip.matching import FoundMessage
@@ -121,6 +124,30 @@ class Pop3(Reader):
         """Return nothing: what is in a message cannot be asked here."""
         yield from ()
         return None
+
+    def whole(self, query: MessageQuery) -> Procedure[Whole]:
+        """Fetch the message in the session that has found it, or in another one."""
+        if not self._headers:
+            yield from self._log_in()
+            yield from self._read(query)
+        sought = [one for one in self._headers if query.is_sought(one)]
+        if not sought:
+            return Whole(b"", "it has gone")
+        data = bytearray()
+        longest = 0
+
+        def take(line: bytes) -> None:
+            nonlocal longest
+            longest = max(longest, len(line))
+            if len(data) <= WHOLE_LIMIT:
+                data.extend(line + b"\r\n")
+
+        line = b"RETR " + sought[0].number.encode()
+        yield from self._ask(line, "RETR refused", take, is_private=True)
+        if len(data) > WHOLE_LIMIT:
+            return too_long(bytes(data))
+        is_cut = longest >= LINE_LIMIT
+        return Whole(bytes(data), f"a line has {LINE_LIMIT} bytes or more" if is_cut else "")
 
     def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
         """Delete what this session has found; have another for what came since."""

@@ -15,7 +15,7 @@ from check_smtp_health.net.operations import Pause, Timestamped, Watch, Within, 
 from check_smtp_health.net.way import Way
 from check_smtp_health.report import duration
 from check_smtp_health.roundtrip.authentication import mechanisms
-from check_smtp_health.roundtrip.mailbox import Access
+from check_smtp_health.roundtrip.mailbox import Access, Whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class Arrival(NamedTuple):
 
     ``notes`` are what there is to say of each account's times and clean-up; ``left`` is a problem
     and the server's words for each folder in which there was one. Of the copies ``answers`` are
-    messages that answer ours.
+    messages that answer ours. ``wholes`` has each account's copy as it is, by where it was, where
+    that is wanted.
     """
 
     places: tuple[Mailbox, ...]
@@ -62,14 +63,15 @@ class Arrival(NamedTuple):
     left: tuple[tuple[str, bytes], ...]
     answers: int = 0
     certificates: tuple[Certificate, ...] = ()
+    wholes: tuple[tuple[Mailbox, Whole], ...] = ()
 
 
 class Search:
     """Looks into these mailboxes; the first one of an account is where its mail belongs.
 
     ``family`` and ``source`` are what holds for every connection of the run. ``clean`` are further
-    folders of the same accounts, from which copies are deleted. ``by_token`` says that the password
-    is an access token.
+    folders of the same accounts, from which copies are deleted. With ``fetches_whole`` the message
+    itself is wanted, too. ``by_token`` says that the password is an access token.
     """
 
     def __init__(  # noqa: PLR0913
@@ -82,6 +84,7 @@ class Search:
         family: int | None = None,
         source: str | None = None,
         clean: Sequence[Mailbox] = (),
+        fetches_whole: bool = False,
         by_token: bool = False,
     ) -> None:
         accounts: dict[tuple[str, str, int], list[Mailbox]] = {}
@@ -95,6 +98,7 @@ class Search:
                 trust,
                 may_show_password,
                 tuple(one for one in clean if one.account == account),
+                fetches_whole,
                 mechanisms(places[0].mechanism, by_token=by_token),
             )
             for account, places in accounts.items()
@@ -133,6 +137,7 @@ class Search:
             tuple(problem for one in arrivals for problem in one.left),
             sum(one.answers for one in arrivals),
             tuple(found for one in arrivals for found in one.certificates),
+            tuple(whole for one in arrivals for whole in one.wholes),
         )
 
 
@@ -160,6 +165,9 @@ def _through(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
         progress.fault = progress.fault or fault
         raise
     reader.times["seen"] = moment = reader.watch.now
+    wholes: tuple[tuple[Mailbox, Whole], ...] = ()
+    if reader.access.fetches_whole:
+        wholes = ((reader.copies[0].place, (yield from _whole(reader, query))),)
     settle = min(SETTLE, (progress.seconds - reader.watch.elapsed) / 2)
     try:
         yield from reader.patiently(lambda: reader.clean_up(query, settle))
@@ -181,8 +189,20 @@ def _through(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
         tuple(reader.left),
         len(answers),
         () if reader.tls is None else reader.tls.certificates(reader.home.host.given),
+        wholes,
     )
     return Timestamped(arrival, moment)
+
+
+def _whole(reader: Reader, query: MessageQuery) -> Procedure[Whole]:
+    """Fetch the message; that it has been seen does not depend on this."""
+    try:
+        return (yield from reader.whole(query))
+    except Interrupted:
+        raise
+    except SessionFault as fault:
+        yield from reader.drop()
+        return Whole(b"", fault.sentence)
 
 
 def _finished(reader: Reader, query: MessageQuery) -> Procedure[None]:

@@ -254,7 +254,8 @@ def _secrets(settings: Settings) -> Iterator[bytes]:
 
 def _asks_dns(settings: Settings) -> bool:
     """Whether something is to be looked up that the system's resolver cannot look up."""
-    return bool(settings.endpoint.mx or settings.policies.given or settings.endpoint.nameservers)
+    asked = settings.endpoint.mx or settings.policies.given or settings.endpoint.nameservers
+    return bool(asked or (settings.roundtrip is not None and settings.roundtrip.verifies))
 
 
 def _stage(row: Row) -> Stage:

@@ -56,7 +56,9 @@ def servers(settings: Settings) -> Servers:
     Raises:
         UsageFault: the extra ``dns`` is missing, or this host has no name server.
     """
-    option = "mx" if settings.endpoint.mx else next(iter(settings.policies.given), "nameserver")
+    verifies = settings.roundtrip is not None and settings.roundtrip.verifies
+    other = "verify-message" if verifies else "nameserver"
+    option = "mx" if settings.endpoint.mx else next(iter(settings.policies.given), other)
     try:
         from check_smtp_health.net import dns
     except ImportError as error:

@@ -48,6 +48,7 @@ def tools(settings: Settings) -> RoundTripTools:
         source=settings.endpoint.source,
         clean=roundtrip.clean,
         by_token=roundtrip.oauth is not None,
+        fetches_whole=roundtrip.verifies,
     )
     return RoundTripTools(message.stamp, search)
 
@@ -120,6 +121,7 @@ def delivery(state: ProbeState) -> StageRun:
         arrival.notes,
         tuple(dict.fromkeys(arrival.certificates)),
     )
+    state.came = arrival.wholes
     folders = dict.fromkeys(place.folder or place.host.given for place in arrival.places)
     state.held.append(Held(f"delivered to {' and '.join(folders)}", is_timed=True))
     state.find(*_findings(state, arrival, dict(results)))

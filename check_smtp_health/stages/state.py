@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.settings import Settings, Tls
     from check_smtp_health.errors import Reason, SessionFault
     from check_smtp_health.masking import Mask
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
     from check_smtp_health.report import Certificate, Delivery, Finding, Host, Report
+    from check_smtp_health.roundtrip.mailbox import Whole
     from check_smtp_health.roundtrip.matching import MessageQuery
     from check_smtp_health.roundtrip.search import Search
     from check_smtp_health.smtp.sasl import Mechanism
@@ -204,11 +206,16 @@ class ProbeState:
     has the text of the banner and of the reply to HELO, which begin with the server's name for
     itself; ``lacking`` is a banner without the text that it must have, unless the reply to HELO has
     it; ``delivery`` is what is known of the message's way; ``room`` is the target's share of it.
+    ``came`` is there along with ``delivery`` only: the message itself, by the mailbox that it was
+    in, where it is wanted.
     """
+
+    came: tuple[tuple[Mailbox, Whole], ...]
 
     __slots__ = (
         "_mask",
         "_room",
+        "came",
         "connection",
         "delivery",
         "findings",

@@ -104,6 +104,7 @@ FORM = {
         "clean": "Folders to clean",
         "delivery_timeout": "Delivery timeout",
         "require_auth_results": "Required authentication results",
+        "verify_message": "Verify the message",
     },
     "SMTP: Output and options": {
         "verbose": "Line per stage",

@@ -10,7 +10,7 @@ import re
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tests.servers.scripted import ScriptedServer
@@ -26,7 +26,9 @@ class Inbox:
     that is empty ends the connection instead, and the last one lasts where ``lasts`` is so.
     ``search`` replaces the reply to a search by header; the message ``comes_after`` some seconds.
     ``delay`` is the least number of seconds between two logins, counted from the last one
-    (``late`` is what is said to those who come too early).
+    (``late`` is what is said to those who come too early). What lies in it is the message as it
+    was ``changed`` on its way; ``withheld`` are replies, as in ``refusals``, to whoever wants it
+    whole.
     """
 
     smtp: ScriptedServer
@@ -42,6 +44,8 @@ class Inbox:
     needs_id: bool = False
     drops_fields: bool = False
     foreign: bytes = b""
+    changed: Callable[[bytes], bytes] = bytes
+    withheld: list[str] = field(default_factory=list)
     address: str = "127.0.0.1"
     port: int = 0
     commands: list[str] = field(default_factory=list)
@@ -77,20 +81,25 @@ class Inbox:
 
     def header(self) -> bytes | None:
         """Return the message's header, None while it is not there."""
+        message = self.message()
+        return None if message is None else message.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+    def message(self) -> bytes | None:
+        """Return the message, None while it is not there."""
         sent = [one for one in self.smtp.received if b"Message-ID" in one]
         if not sent or self.is_deleted:
             return None
         self.came = self.came or time.monotonic() + self.comes_after
         if time.monotonic() < self.came:
             return None
-        header = sent[-1].partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        message = sent[-1].removesuffix(b".\r\n")
         if self.drops_fields:
-            header = re.sub(rb"X-Check[^\r]*\r\n(?: [^\r]*\r\n)*", b"", header)
-        return header
+            message = re.sub(rb"X-Check[^\r]*\r\n(?: [^\r]*\r\n)*", b"", message)
+        return self.changed(message)
 
     def refusal(self, command: str) -> str | None:
         """Return what comes instead of what was asked for, None where it is granted."""
-        said = self.refusals.get(command, [])
+        said = self.withheld if command == "whole" else self.refusals.get(command, [])
         if not said:
             return None
         return said[0] if self.lasts else said.pop(0)
@@ -130,7 +139,7 @@ class _Imap(_Session):
             if verb == "AUTHENTICATE":
                 self.say("+ ")
                 self.line()
-            said = self.inbox.refusal(verb)
+            said = self.inbox.refusal("whole" if "BODY.PEEK[]" in command else verb)
             if said == "":
                 return
             if said is not None:
@@ -157,6 +166,10 @@ class _Imap(_Session):
             elif verb == "SEARCH":
                 if self._searched(tag, command, is_here=is_here):
                     continue
+            elif verb == "FETCH" and "BODY.PEEK[]" in command:
+                first, size = map(int, re.findall(r"\d+", command.partition("[]")[2]))
+                piece = (self.inbox.message() or b"")[first : first + size]
+                self.say(b"* 1 FETCH (UID 4 BODY[]<%d> {%d}" % (first, len(piece)), piece + b")")
             elif verb == "FETCH" and is_here and header is not None:
                 self.say(b"* 1 FETCH (UID 4 BODY[HEADER]<0> {%d}" % len(header), header + b")")
             elif verb == "STORE":
@@ -186,7 +199,7 @@ class _Pop3(_Session):
             command = self.line()
             self.inbox.commands.append(command)
             verb = command.split()[0]
-            said = self.inbox.refusal(verb)
+            said = self.inbox.refusal("whole" if verb == "RETR" else verb)
             if said == "":
                 return
             if said is not None:
@@ -206,6 +219,8 @@ class _Pop3(_Session):
                 self.say("+OK", self.inbox.foreign, ".")
             elif verb == "TOP":
                 self.say("+OK", (header or b"") + b".")
+            elif verb == "RETR":
+                self.say("+OK", re.sub(rb"(?m)^\.", b"..", self.inbox.message() or b"") + b".")
             else:
                 doomed = doomed or verb == "DELE"
                 self.inbox.is_deleted |= doomed and verb == "QUIT"
