@@ -135,6 +135,8 @@ def test_a_file(tmp_path: Path, lines: tuple[str, ...], said: str) -> None:
     [
         (LOGIN, ""),
         ((*LOGIN, "-A", "oauthbearer"), ""),
+        # Authorities are for whoever gives out tokens, too.
+        ((*LOGIN, "--no-verify", "--ca-path", "."), ""),
         ((*LOGIN, *BOX, "-w", "token=1"), ""),
         ((*HOST, "--oauth", "FILE", *BOX), ""),
         ((*LOGIN, "--mailbox-oauth", "FILE", *BOX), ""),

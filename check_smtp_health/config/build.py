@@ -64,6 +64,9 @@ _NEED_MAILBOX = (
     *("require-auth-results", "verify-message"),
 )
 
+_ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
+"""What asks hosts of the web, whose certificates are verified in any case."""
+
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
 
@@ -231,7 +234,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
     _need_tls(options, mode)
-    if options.count("no-verify") and not options.count("mta-sts"):
+    if options.count("no-verify") and not any(map(options.count, _ASKS_WEB)):
         for name in _POLICY_TLS:
             if options.count(name):
                 flag = options.flag("no-verify")
