@@ -71,9 +71,9 @@ def prepare(_values: Sequence[str], _settings: Settings, servers: Servers) -> Se
         try:
             __import__(package)
         except (ImportError, RuntimeError) as error:
-            raise UsageFault(
-                NAME, f"needs the package {install}: pip install 'check-smtp-health[dkim]'"
-            ) from error
+            from check_smtp_health.config.remedies import missing
+
+            raise UsageFault(NAME, missing(install)) from error
     return servers
 
 
@@ -141,7 +141,7 @@ def _judge(servers: Servers, whole: Whole, state: ProbeState) -> Procedure[_Judg
         more, said = _of_dmarc(author, applied, aligned, is_unknown=unknown)
     else:
         about = "several domains" if len(authors) > 1 else "no domain"
-        problem = f"From names {about}, so that DMARC does not apply"
+        problem = f"From names {about}, so DMARC does not apply"
         more, said = [Finding("unauthenticated", problem)], []
     findings += more
     notes += said
@@ -179,7 +179,7 @@ def _dkim(verified: Sequence[Verified], count: int) -> tuple[list[Finding], list
         elif one.trouble:
             findings.append(Finding("unanswered", f"{name}: {one.trouble}"))
         else:
-            notes.append(f"{name} holds")
+            notes.append(f"{name} is valid")
         findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
     if count > len(verified):
         problem = f"of {count} DKIM signatures only the first {len(verified)} were verified"
@@ -199,7 +199,7 @@ def _spf(servers: Servers, came_from: Origin) -> Procedure[_Spf]:
         domain = parsers.to_ascii(domain)
     about = "the envelope sender" if path else "HELO"
     if not (parsers.is_name(domain) and "." in domain):
-        return _Spf("none", domain, about, f"{about} '{printable(domain, 80)}' is no domain")
+        return _Spf("none", domain, about, f"{about} '{printable(domain, 80)}' is not a domain")
     (outcome,) = yield from sender.evaluated(
         servers,
         domain,

@@ -82,15 +82,15 @@ def prepare(settings: Settings) -> ProbePlan:
 
 
 def probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], *aside: TimedProcedure[None]
+    plan: ProbePlan, signals: Sequence[Signals], *aside: Callable[[], TimedProcedure[None]]
 ) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it.
 
-    What stands ``aside`` is served at the same time.
+    What each ``aside`` begins is served at the same time, whatever the run waits for.
     """
     sessions, reports = begun(plan)
     deadline = driver.Deadline(seconds(plan.settings.endpoint))
-    found: list[Any] = driver.run([*sessions, *aside], deadline, signals)
+    found: list[Any] = driver.run([*sessions, *(begin() for begin in aside)], deadline, signals)
     return reports(found[: len(sessions)])
 
 
@@ -140,8 +140,8 @@ def seconds(endpoint: Endpoint) -> float:
 class Watch:
     """Has the controls asked once resolving or connecting fails without an answer, or takes long.
 
-    ``plan`` is the same plan, but for stages that tell this when they begin and how they end;
-    ``seconds`` are those left until the deadline.
+    ``plan`` is the same plan, with stages that report when they begin and how they end; ``seconds``
+    are those left until the deadline.
     """
 
     def __init__(self, plan: ProbePlan, seconds: float) -> None:
