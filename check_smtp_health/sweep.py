@@ -13,7 +13,7 @@ from check_smtp_health.config.settings import Endpoint, Settings
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import STATUS_LIMIT, harmless, quoted, shortened
 from check_smtp_health.judge.check import HealthCheck, scale
-from check_smtp_health.judge.text import HealthSummary, of_service
+from check_smtp_health.judge.text import NAME_LIMIT, HealthSummary, where
 from check_smtp_health.loading import remember
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import clock
@@ -188,10 +188,10 @@ class Sweep:
     # What comes of each
 
     def _take_wrong(self, line: Line, problem: str) -> None:
-        where = f"line {line.number} of {checks_file.name(self._path)}"
+        at = f"line {line.number} of {checks_file.name(self._path)}"
         space = "" if problem.startswith(":") else " "
         now = clock.now()
-        said = f"{where}{space}{problem}"
+        said = f"{at}{space}{problem}"
         self._pass_on(answer.unknown(line.host, line.service, (now, now), said))
         self._note(line, UNKNOWN, said)
 
@@ -399,6 +399,17 @@ def _spread(given: str | None) -> float:
         most = f"{parsers.TIMEOUT_LIMIT:.0f}"
         raise UsageFault("spread", f"{quoted(given)} is not a number of seconds up to {most}")
     return float(given)
+
+
+def of_service(check: HealthCheck) -> str:
+    """Return what is to be said of a check that has been called, behind its service's name.
+
+    A single target is left out there.
+    """
+    said: str = check.summary_str
+    if check.count is None:
+        said = said.removeprefix(f"{where(check.targets[0].report, NAME_LIMIT)} ")
+    return said
 
 
 def _joined(texts: Sequence[str], room: int) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import operator
-
 from check_smtp_health import stages
 from check_smtp_health.config.parsers import identity
 from check_smtp_health.errors import SessionFault, UsageFault, is_unanswered
@@ -101,7 +99,7 @@ def begun(plan: ProbePlan) -> Begun:
     """
     if plan.stages.token is not None:
         whole: TimedProcedure[Any] = load("probing.tokens:session")(plan)
-        return [whole], operator.itemgetter(0)
+        return [whole], lambda found: found[0]
     return begun_within(plan, seconds(plan.settings.endpoint))
 
 
