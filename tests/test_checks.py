@@ -8,8 +8,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +25,13 @@ from tests.servers.scripted import Expect, Hang, ScriptedServer
 
 WELL = (BANNER, *HELO, *QUIT)
 HEAD = "SMTP OK - 127.0.0.1:{} answered in # s (slowest: "
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Return a folder with a name that is short enough to be shown as it is."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def wrong(*arguments: str) -> str:
@@ -75,15 +84,15 @@ def wrong(*arguments: str) -> str:
         (("--checks", "-"), "--checks: standard input holds no check"),
     ],
 )
-def test_usage(arguments: tuple[str, ...], problem: str, tmp_path: Path) -> None:
-    (tmp_path / "checks").write_text("a;S;-H 127.0.0.1 -p 1\n")
-    (tmp_path / "empty").write_text("# nothing\n\n")
-    os.mkfifo(tmp_path / "fifo")
-    with open(tmp_path / "large", "wb") as large:
+def test_usage(arguments: tuple[str, ...], problem: str, folder: Path) -> None:
+    (folder / "checks").write_text("a;S;-H 127.0.0.1 -p 1\n")
+    (folder / "empty").write_text("# nothing\n\n")
+    os.mkfifo(folder / "fifo")
+    with open(folder / "large", "wb") as large:
         large.truncate(17 * 1024 * 1024)
 
     def placed(text: str) -> str:
-        return text.replace("FILE", str(tmp_path / "checks")).replace("FOLDER", str(tmp_path))
+        return text.replace("FILE", str(folder / "checks")).replace("FOLDER", str(folder))
 
     given = [placed(one) for one in arguments]
     if "needs" not in problem and "takes one" not in problem:
@@ -91,8 +100,8 @@ def test_usage(arguments: tuple[str, ...], problem: str, tmp_path: Path) -> None
     assert wrong(*given) == f"SMTP UNKNOWN - {problem}\n"
 
 
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    path = tmp_path / "checks"
+def test_a_file_that_may_not_be_read(folder: Path) -> None:
+    path = folder / "checks"
     path.write_text("a;S;-H 127.0.0.1\n")
     path.chmod(0)
     unprivileged = ("setpriv", "--inh-caps=-all", "--bounding-set=-all")

@@ -63,7 +63,7 @@ def read(path: str) -> tuple[Line, ...]:
 
 def name(path: str) -> str:
     """Return a file's name as people read it."""
-    return "standard input" if path == STDIN else quoted(path)
+    return "standard input" if path == STDIN else quoted(path, NAME_LIMIT)
 
 
 def _read(path: str) -> bytes:
