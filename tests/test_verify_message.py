@@ -253,6 +253,13 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
         "another",
     ),
+    "no body": (
+        GOOD,
+        lambda message: received(message).partition(b"\r\n\r\n")[0] + b"\r\n",
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
+        "another",
+    ),
     "another subject": (
         GOOD,
         edited(b"Subject: ", b"Subject: [list] "),

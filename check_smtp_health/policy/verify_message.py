@@ -109,10 +109,12 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
 
 def _judge(servers: Servers, whole: Whole, state: ProbeState) -> Procedure[_Judged]:
     end = HEADER_END.search(whole.data[: header.SIZE_LIMIT])
-    if end is None or whole.problem:
+    if whole.problem or (end is None and len(whole.data) >= header.SIZE_LIMIT):
         problem = whole.problem or f"its header has more than {header.SIZE_LIMIT // 1024} KiB"
         return _Judged((Finding("unanswered", f"the message was not verified: {problem}"),), ())
-    head, body = whole.data[: end.start()], whole.data[end.end() :]
+    head, body = whole.data, b""
+    if end is not None:
+        head, body = whole.data[: end.start()], whole.data[end.end() :]
     read = header.fields(state.mask.applied(head))
     came_from = origin.of(read)
     authors = origin.authors(read)
