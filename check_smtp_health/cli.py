@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
+    from check_smtp_health.config.settings import OAuth
     from check_smtp_health.net.operations import TimedProcedure
 
 _NO_MEMORY = "out of memory"
@@ -196,6 +197,7 @@ class _Run:
             os.uname().nodename,
             *passwords,
             dnsbl_key=key,
+            oauth=_oauth(options),
             keeps_transcript=form.has_transcript,
             causes=causes() if options.count("state") else (),
         )
@@ -282,6 +284,15 @@ def _answer(options: Options) -> str:
 
         return definitions.read(options.last("print-definition") or "")
     return ""
+
+
+def _oauth(options: Options) -> tuple[OAuth | None, OAuth | None]:
+    """Return how access tokens are got, for AUTH and for the mailboxes; most runs need none."""
+    if not (options.count("oauth") or options.count("mailbox-oauth")):
+        return None, None
+    from check_smtp_health.config import oauth
+
+    return oauth.read(options)
 
 
 def causes() -> tuple[str, ...]:

@@ -124,7 +124,24 @@ def forms(password: str, *users: str) -> Iterator[bytes]:
             yield _base64(pair)
     yield secret.hex().encode()
     yield b"".join(b"%%%02x" % byte for byte in secret)
-    yield re.sub(rb"[^A-Za-z0-9._~-]", lambda found: b"%%%02x" % found[0][0], secret)
+    encoded = re.sub(rb"[^A-Za-z0-9._~-]", lambda found: b"%%%02x" % found[0][0], secret)
+    yield encoded
+    yield encoded.replace(b"%20", b"+")  # in a form
+    yield secret.replace(b"/", rb"\/")  # in JSON
+
+
+def token_forms(token: str, *users: str) -> Iterator[bytes]:
+    """Give the same for an access token, which is long: in base64 it is known wherever it begins.
+
+    A login has it in the middle of a response (XOAUTH2, RFC 7628).
+    """
+    yield from forms(token, *users)
+    secret = octets(token)
+    for shift in range(3):
+        # Each character stands for six bits: the first and the last have some of their neighbours.
+        encoded = _base64(bytes(shift) + secret).rstrip(b"=")
+        whole = len(encoded) if (shift + len(secret)) % 3 == 0 else -1
+        yield encoded[-(-shift * 8 // 6) : whole]
 
 
 def _base64(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, SessionFault
 from check_smtp_health.escaping import harmless, printable
 from check_smtp_health.faults import DnsUnanswered
-from check_smtp_health.net import dns_answer
+from check_smtp_health.net import dns_answer, https
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.operations import (
     Connect,
@@ -32,7 +32,7 @@ from check_smtp_health.net.operations import (
     untimed,
 )
 from check_smtp_health.net.way import Way
-from check_smtp_health.policy import dkim, https, mta_sts, signatures, spf
+from check_smtp_health.policy import dkim, mta_sts, signatures, spf
 from check_smtp_health.policy.sender import ROUNDS_LIMIT
 from check_smtp_health.roundtrip import header, origin
 from check_smtp_health.roundtrip.imap import Imap

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import re
 import shlex
 import ssl
@@ -22,10 +23,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tests import masking, needs, plugin
+from tests.servers import tokens
 from tests.servers.authority import Authority
 from tests.servers.mail_signer import key
 from tests.servers.name_server import Answer, NameServer
-from tests.servers.roundtrip import FETCHED, IN, NOTHING, UNREAD, WHOLE, named
+from tests.servers.roundtrip import FETCHED, IN, NOTHING, POOR, UNREAD, WHOLE, named
 from tests.servers.roundtrip import LOGIN as MAILBOX_LOGIN
 from tests.servers.scripted import (
     Expect,
@@ -83,6 +85,9 @@ PASSWORD_FILES = {
 }
 """What is in the folders of the engines, and who may read it."""
 
+TOKEN = "eyJ0-t0ken"
+"""What whoever asks is given to log in with."""
+
 USER, LOST = "monitor", "lost@example.org"
 """Who can log in; whose mail is accepted and never seen again."""
 
@@ -130,6 +135,8 @@ def script(words: list[str], host: str, certificate: ssl.SSLContext) -> tuple[St
         return REFUSING
     name = "mx.example.org" if host[0].isdigit() else host
     size, tls, auth = OFFERED
+    by_token = "--oauth" in words
+    auth = "250 AUTH XOAUTH2\r\n" if by_token else auth
     secured = (Expect(b""), f"250-{name}\r\n{size}{auth}".encode())
     greeting = (Expect(b""), f"250-{name}\r\n{size}{tls}{auth}".encode())
     starttls = (Expect(b"STARTTLS"), b"220 2.0.0 Ready\r\n", Handshake(certificate), *secured)
@@ -141,14 +148,18 @@ def script(words: list[str], host: str, certificate: ssl.SSLContext) -> tuple[St
         f"220 {name} ESMTP Postfix\r\n".encode(),
         *(secured if "--ssl" in words else greeting),
         *(starttls if "-S" in words else ()),
-        *(login(words[words.index("-U") + 1]) if "-U" in words else ()),
+        *(login(words) if "-U" in words and "/etc/nagios/expired.ini" not in words else ()),
         *transaction(words),
         *QUIT,
     )
 
 
-def login(user: str) -> tuple[Step, ...]:
-    """Return what the server does with a user who has that password: it knows one."""
+def login(words: list[str]) -> tuple[Step, ...]:
+    """Return what the server does with a user who has that password, or token: it knows one."""
+    user = words[words.index("-U") + 1]
+    if "--oauth" in words:
+        shown = base64.b64encode(f"user={user}\1auth=Bearer {TOKEN}\1\1".encode())
+        return (Expect(b"AUTH XOAUTH2 " + shown + b"\r\n"), b"235 2.7.0 Accepted\r\n")
     # In the words of RFC 4616.
     response = base64.b64encode(f"\0{user}\0{PASSWORD}".encode())
     is_known = user == USER
@@ -192,6 +203,13 @@ def mailbox(words: list[str], world: World) -> tuple[Step, ...]:
         at = script.index(FETCHED) + 1
         script = (*script[:at], WANTED_WHOLE, *script[at:])
     steps = tuple(login if step is MAILBOX_LOGIN else step for step in script)
+    if "--oauth" in words:
+        shown = base64.b64encode(f"user={USER}\1auth=Bearer {TOKEN}\1\1".encode())
+        offer = b"* CAPABILITY IMAP4rev1 AUTH=XOAUTH2 SASL-IR\r\nTAG OK x\r\n"
+        asked = Tagged(b"CAPABILITY", offer)
+        login_by_token = Tagged(b"AUTHENTICATE XOAUTH2 " + shown + b"\r\n", b"TAG OK in\r\n")
+        others = ((POOR, asked), (login, login_by_token))
+        steps = tuple(next((new for old, new in others if step is old), step) for step in steps)
     return (Handshake(world.authority.serving("localhost")), *steps)
 
 
@@ -274,6 +292,22 @@ def samples(text: str) -> list[tuple[str, str]]:
 
 
 @contextlib.contextmanager
+def giving_tokens(words: list[str], world: World) -> Iterator[None]:
+    """Give out the token that a file asks for, where the command names one."""
+    if "--oauth" not in words:
+        yield
+        return
+    with tokens.running(world.authority, USER) as giver:
+        given = {"token_type": "Bearer", "access_token": TOKEN}
+        giver.answer = tokens.Answer(200, json.dumps(given).encode())
+        if words[words.index("--oauth") + 1].endswith("/expired.ini"):
+            giver.answer = tokens.refusing(401, **tokens.EXPIRED)
+        for name in ("oauth.ini", "expired.ini"):
+            tokens.written(world.folder / name, giver.url)
+        yield
+
+
+@contextlib.contextmanager
 def published(words: list[str], world: World, port: int, pem: str) -> Iterator[str]:
     """Publish what a command asks DNS and the web for; yield the resolver's address."""
     domain, host, policy = "example.org", "mx.example.org", "127.0.0.47"
@@ -351,6 +385,7 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
     with contextlib.ExitStack() as stack:
         stack.enter_context(server.running())
         stack.enter_context(box.running())
+        stack.enter_context(giving_tokens(words, world))
         asked: tuple[str, ...] = ()
         if verifies:
             pem = world.authority.written(world.folder / "mx.pem", host)

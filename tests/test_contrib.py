@@ -231,7 +231,7 @@ def test_without_a_spare_colour_a_stage_is_named() -> None:
 
 
 def test_what_adds_up_to_the_response_time_is_before_the_farewell() -> None:
-    assert (*STACKED, "quit", "delivery") == NAMES
+    assert ("token", *STACKED, "quit", "delivery") == NAMES
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs Python 3.11 for Grafana's types")

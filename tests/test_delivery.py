@@ -55,6 +55,9 @@ from tests.servers.system_resolver import NameServer, silence
 
 Script = tuple[Step, ...]
 
+HOW = "--mailbox-oauth, or ;AUTH=XOAUTH2 in the URL"
+"""What helps where only a token opens a mailbox."""
+
 OK = b"250 ok\r\n"
 GO = (Expect(b"DATA\r\n"), b"354 go\r\n")
 RSET = (Expect(b"RSET\r\n"), OK)
@@ -354,7 +357,8 @@ def offering(words: bytes) -> Tagged:
          "login refused (PLAIN): 'NO ***' (after # s)"),
         ((b"* OK [CAPABILITY IMAP4rev1 AUTH=XOAUTH2 AUTH=PLAIN] hi\r\n",
           Tagged(b"AUTHENTICATE PLAIN", b"TAG NO basic is disabled.\r\n")),
-         "login refused (PLAIN; XOAUTH2 is offered, too): 'NO basic is disabled.' (after # s)"),
+         "login refused (PLAIN; XOAUTH2 is offered, too: "
+         f"{HOW}): 'NO basic is disabled.' (after # s)"),
         ((HI, CAPABLE, Tagged(b"AUTHENTICATE PLAIN", b"+ \r\n"), Expect(b"AG1lAHMzY3JldA=="),
           b"+ again\r\n"),
          "not IMAP: '+ again' (after # s)"),
@@ -372,15 +376,17 @@ def offering(words: bytes) -> Tagged:
          "no login is offered (after # s)"),
         ((HI, offering(b"LOGINDISABLED AUTH=XOAUTH2 AUTH=OAUTHBEARER SASL-IR")),
          "only OAUTHBEARER and XOAUTH2 are offered, which need an access token instead of a "
-         "password (after # s)"),
+         "password (--mailbox-oauth, or ;AUTH=XOAUTH2 in the URL) (after # s)"),
         ((HI, offering(b"LOGINDISABLED AUTH=XOAUTH2")),
-         "only XOAUTH2 is offered, which needs an access token instead of a password (after # s)"),
+         "only XOAUTH2 is offered, which needs an access token instead of a password "
+         "(--mailbox-oauth, or ;AUTH=XOAUTH2 in the URL) (after # s)"),
         ((HI, offering(b"LOGINDISABLED AUTH=CRAM-MD5 AUTH=LOGIN AUTH=XOAUTH2")),
          "only CRAM-MD5, LOGIN and XOAUTH2 are offered, and this plugin cannot use them with a "
          "password (after # s)"),
         ((HI, offering(b"AUTH=XOAUTH2 AUTH=OAUTHBEARER"),
           Tagged(b"LOGIN", b"TAG NO not like this\r\n")),
-         "login refused (LOGIN; OAUTHBEARER and XOAUTH2 are offered, too): 'NO not like this' "
+         "login refused (LOGIN; OAUTHBEARER and XOAUTH2 are offered, too: "
+         f"{HOW}): 'NO not like this' "
          "(after # s)"),
         ((HI, offering(b"AUTH=XOAUTH2 AUTH=PLAIN"),
           Tagged(b"AUTHENTICATE", b"TAG NO [AUTHENTICATIONFAILED] wrong\r\n")),
@@ -949,15 +955,18 @@ PLAIN = Expect(b"AUTH PLAIN AG1lAHMzY3JldA==\r\n")
     ("script", "said"),
     [
         ((*capable(b"SASL XOAUTH2"),),
-         "only XOAUTH2 is offered, which needs an access token instead of a password"),
+         "only XOAUTH2 is offered, which needs an access token instead of a password "
+         f"({HOW})"),
         ((*capable(b"SASL CRAM-MD5"),),
          "only CRAM-MD5 is offered, and this plugin cannot use it with a password"),
         ((*capable(b"SASL PLAIN XOAUTH2"), PLAIN, b"-ERR basic is disabled\r\n"),
-         "login refused (PLAIN; XOAUTH2 is offered, too): '-ERR basic is disabled'"),
+         "login refused (PLAIN; XOAUTH2 is offered, too: "
+         f"{HOW}): '-ERR basic is disabled'"),
         ((*capable(b"SASL PLAIN XOAUTH2"), PLAIN, b"-ERR [AUTH] wrong\r\n"),
          "login refused (PLAIN): '-ERR (AUTH) wrong'"),
         ((*capable(b"USER", b"SASL PLAIN XOAUTH2"), *USED, b"-ERR basic is disabled\r\n"),
-         "login refused (USER; XOAUTH2 is offered, too): '-ERR basic is disabled'"),
+         "login refused (USER; XOAUTH2 is offered, too: "
+         f"{HOW}): '-ERR basic is disabled'"),
         ((*capable(b"TOP"), *USED, b"-ERR no\r\n"), "login refused (USER): '-ERR no'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from check_smtp_health.errors import PeerFault, Rejected, Violation
-from check_smtp_health.policy.https import Page, Response, page
+from check_smtp_health.net.https import Page, Response, page
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; x=y\r\n"
 LENGTH = HEAD + b"Content-Length: 5\r\n\r\nhello"

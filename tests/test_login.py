@@ -338,7 +338,7 @@ def test_what_would_help(
             b"250 AUTH XOAUTH2 OAUTHBEARER\r\n",
             (),
             "the server offers only XOAUTH2 OAUTHBEARER, and XOAUTH2 needs an access token "
-            "(-A XOAUTH2, with the token as password)",
+            "(--oauth, or -A XOAUTH2 with the token as password)",
         ),
         (b"250-STARTTLS\r\n250 SIZE\r\n", (), "AUTH is not offered, try -S"),
     ],

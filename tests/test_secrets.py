@@ -140,7 +140,7 @@ def test_a_bug_with_one_target_leaves_the_other(tmp_path: Path, module: str) -> 
 @pytest.mark.parametrize("mechanism", sasl.MECHANISMS, ids=lambda one: one.name)
 def test_no_fault_of_a_login_holds_the_password(mechanism: sasl.Mechanism) -> None:
     """Whatever ends it, and after how many answers."""
-    words = ("-H", "mx.example", "-U", USER, "-A", mechanism.name, "--auth-insecure")
+    words = ("-H", "mx.example", "-U", USER, "-A", mechanism.name, "-S", "--cert", "own.pem")
     chosen = command_line.settings(*words, password=PASSWORD)
     ends = (
         *(Disconnected("gone"), TimedOut(1), Interrupted("stop"), RuntimeError("a bug")),

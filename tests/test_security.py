@@ -116,7 +116,8 @@ def test_what_a_server_says(what: str) -> None:
 
 
 def test_every_stage_that_a_server_has_words_in_is_tried() -> None:
-    assert set(NAMES) - set(SAID) == {"resolve", "connect", "tls", "delivery"}
+    # What an endpoint of tokens says is in test_real_oauth.
+    assert set(NAMES) - set(SAID) == {"token", "resolve", "connect", "tls", "delivery"}
 
 
 @pytest.mark.parametrize(
@@ -366,9 +367,13 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "authtype": ("-U", USER, "--auth-insecure"),
     "authuser": ("-A", "PLAIN", "--auth-insecure"),
     "authpass": ("-U", USER, "-A", "XOAUTH2", "--auth-insecure"),
-    "authpass-file": ("-U", USER),
+    **dict.fromkeys(("authpass-file", "oauth"), ("-U", USER)),
     **dict.fromkeys(
-        ("mailbox-pass-file", "clean", "delivery-timeout", "require-auth-results"), MAILBOX
+        (
+            *("mailbox-pass-file", "mailbox-oauth", "clean", "delivery-timeout"),
+            "require-auth-results",
+        ),
+        MAILBOX,
     ),
     "mailbox": ("--rcpt", "a@x", "--deliver"),
     "key": ("-S", "--cert", "/nonexistent"),

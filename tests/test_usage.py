@@ -10,8 +10,8 @@ from tests import command_line, plugin
 from tests.servers.scripted import Hang, ScriptedServer
 
 STAGES = (
-    "resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, data, quit, "
-    "delivery, time, dnsbl or healthy"
+    "token, resolve, connect, tls, banner, helo, starttls, auth, mail, rcpt, relay, command, data, "
+    "quit, delivery, time, dnsbl or healthy"
 )
 
 TO = ("--rcpt", "a@x")
@@ -249,7 +249,8 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("-U", "me", "-P", "x", "-A", "NTLM", "-S"),
-        "-A: 'NTLM' is not one of SCRAM-SHA-256, CRAM-MD5, PLAIN, LOGIN, XOAUTH2",
+        "-A: 'NTLM' is not one of SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN, XOAUTH2, "
+        "OAUTHBEARER, EXTERNAL",
     ),
     (
         ("-U", "me", "-P", "x", "-A", "plain"),

@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.parsers import Control, State
+    from check_smtp_health.config.settings import OAuth
     from check_smtp_health.report import Host
 
     _T = TypeVar("_T")
 
 # Which connections the options about TLS are about: that of the session, those to the mailboxes as
-# well, that to the policy host as well.
+# well, that to a host of the web as well, which has a policy or gives out tokens.
 _SESSION_TLS = ("sni", "all-certificates")
 _MAILBOX_TLS = ("no-verify", "cert", "key", "tls-min", "ignore-certificate-expiration")
 _POLICY_TLS = ("ca-file", "ca-path")
@@ -49,6 +50,7 @@ _AFTER_BANNER = (
     "require",
     "forbid",
     "authuser",
+    "authtype",
     "from",
     "size",
     "rcpt",
@@ -58,9 +60,12 @@ _AFTER_BANNER = (
 )
 
 _NEED_MAILBOX = (
-    *("mailbox-pass-file", "reply", "clean", "delivery-timeout", "require-auth-results"),
-    "verify-message",
+    *("mailbox-pass-file", "mailbox-oauth", "reply", "clean", "delivery-timeout"),
+    *("require-auth-results", "verify-message"),
 )
+
+_ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
+"""What asks hosts of the web, whose certificates are verified in any case."""
 
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
@@ -73,13 +78,15 @@ def build(  # noqa: PLR0913
     mailbox_password: str | None = None,
     *,
     dnsbl_key: str | None = None,
+    oauth: tuple[OAuth | None, OAuth | None] = (None, None),
     keeps_transcript: bool = False,
     causes: Sequence[str] = (),
 ) -> Settings:
     """Return the settings that the options make.
 
     ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords and
-    the key are what ``credentials`` found, ``causes`` are what ``--state`` may name.
+    the key are what ``credentials`` found, ``oauth`` is what stands in their place, ``causes`` are
+    what ``--state`` may name.
 
     Raises:
         UsageFault: the first thing that is wrong.
@@ -92,9 +99,9 @@ def build(  # noqa: PLR0913
         endpoint=endpoint,
         greeting=_greeting(options, nodename, tls, transaction),
         tls=tls,
-        login=_login(options, tls, password),
+        login=_login(options, tls, password, oauth[0]),
         transaction=transaction,
-        roundtrip=_roundtrip(options, mailbox_password, endpoint),
+        roundtrip=_roundtrip(options, mailbox_password, endpoint, oauth),
         policies=_policies(options, dnsbl_key),
         judging=_judging(
             options,
@@ -182,7 +189,8 @@ def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> in
         if family not in (None, version):
             raise UsageFault(why, f"cannot be combined with {options.flag('source')} {source}")
         family, why = version, "source"
-    if wanted and not options.count("mailbox") and all(one.kind == "socket" for one in hosts):
+    elsewhere = options.count("mailbox") or options.count("oauth")
+    if wanted and not elsewhere and all(one.kind == "socket" for one in hosts):
         raise UsageFault(why, "has no effect on a Unix socket")
     for host in hosts if family is not None else ():
         if host.kind == "address" and family != parsers.ip_version(host.ascii):
@@ -226,7 +234,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
     _need_tls(options, mode)
-    if options.count("no-verify") and not options.count("mta-sts"):
+    if options.count("no-verify") and not any(map(options.count, _ASKS_WEB)):
         for name in _POLICY_TLS:
             if options.count(name):
                 flag = options.flag("no-verify")
@@ -253,11 +261,12 @@ def _need_tls(options: Options, mode: str) -> None:
     Raises:
         UsageFault: one is not. ``--sni`` without a name is a switch of check_smtp's.
     """
-    has_mailbox, has_policy_host = options.count("mailbox"), options.count("mta-sts")
+    has_mailbox = options.count("mailbox")
+    has_web_host = options.count("mta-sts") or options.count("oauth")
     for options_of, is_there in (
         (_SESSION_TLS, mode),
         (_MAILBOX_TLS, mode or has_mailbox),
-        (_POLICY_TLS, mode or has_mailbox or has_policy_host),
+        (_POLICY_TLS, mode or has_mailbox or has_web_host),
     ):
         for name in () if is_there else options_of:
             if options.last(name) or (options.count(name) and name in _SWITCHES):
@@ -285,7 +294,7 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         flag = options.flag(after_banner[0])
         raise UsageFault("expect", f"after {expect.code} nothing is asked, so {flag} has no effect")
     needs_extensions = (
-        any(options.count(name) for name in ("require", "forbid", "authuser", "size"))
+        any(options.count(one) for one in ("require", "forbid", "authuser", "authtype", "size"))
         or tls.mode == "starttls"
         or transaction.is_international
     )
@@ -309,8 +318,11 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
     )
 
 
-def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
+def _login(options: Options, tls: Tls, password: str | None, oauth: OAuth | None) -> Login | None:
     user = options.last("authuser")
+    mechanism = (options.last("authtype") or "").upper() or None
+    if mechanism == parsers.CERTIFICATE_MECHANISM:
+        return _login_by_certificate(options, tls, user)
     if user is None:
         for name in ("authtype", "authpass", "authpass-file"):
             if options.count(name):
@@ -320,17 +332,38 @@ def _login(options: Options, tls: Tls, password: str | None) -> Login | None:
                 raise UsageFault(name, problem)
         if options.count("auth-insecure") and not options.count("mailbox"):
             raise UsageFault("auth-insecure", "needs -U USER or --mailbox URL")
+        if oauth is not None and not options.count("mailbox"):
+            raise UsageFault("oauth", "needs -U USER or --mailbox URL")
         return None
-    if not user or has_controls(user):
-        raise UsageFault("authuser", f"{quoted(user)} is not a user name")
-    if not password:
+    _need_user_name(user)
+    if not password and oauth is None:
         raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
     return Login(
         user=user,
-        password=_secret("authuser", password),
-        mechanism=(options.last("authtype") or "").upper() or None,
+        password=_secret("authuser", password or ""),
+        mechanism=mechanism,
         may_show_password=bool(tls.mode or options.count("auth-insecure")),
+        oauth=oauth,
     )
+
+
+def _need_user_name(user: str) -> None:
+    if not user or has_controls(user):
+        raise UsageFault("authuser", f"{quoted(user)} is not a user name")
+
+
+def _login_by_certificate(options: Options, tls: Tls, user: str | None) -> Login:
+    """Return a login in which TLS says who we are; ``user`` is for whom, if not for ourselves."""
+    in_vain = ["authpass", "authpass-file", "oauth"]
+    in_vain += [] if options.count("mailbox") else ["auth-insecure"]
+    for name in in_vain:
+        if options.count(name):
+            raise UsageFault(name, f"has no effect with {parsers.CERTIFICATE_MECHANISM}")
+    if not tls.mode or tls.certfile is None:
+        raise UsageFault("authtype", f"{parsers.CERTIFICATE_MECHANISM} needs TLS and --cert FILE")
+    if user is not None:
+        _need_user_name(user)
+    return Login(user or "", Secret(""), parsers.CERTIFICATE_MECHANISM)
 
 
 def _transaction(options: Options) -> Transaction:
@@ -371,7 +404,12 @@ def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
     return tuple(zip(lines, texts))
 
 
-def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> RoundTrip | None:
+def _roundtrip(
+    options: Options,
+    password: str | None,
+    endpoint: Endpoint,
+    oauth: tuple[OAuth | None, OAuth | None],
+) -> RoundTrip | None:
     mailboxes = _mailboxes(options, endpoint)
     if not options.count("deliver"):
         if mailboxes:
@@ -381,6 +419,10 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
         raise UsageFault("deliver", "needs --rcpt ADDRESS")
     if not mailboxes:
         return RoundTrip()
+    # What is given for the mailbox goes before what serves it, too.
+    token = oauth[1] or (oauth[0] if not password else None)
+    if oauth[0] is not None and token is not oauth[0] and not options.count("authuser"):
+        raise UsageFault("oauth", "has no effect: there is no -U, and a password for the mailbox")
     return RoundTrip(
         mailboxes=mailboxes,
         timeout=parsers.delivery_timeout(options.last("delivery-timeout")),
@@ -390,7 +432,8 @@ def _roundtrip(options: Options, password: str | None, endpoint: Endpoint) -> Ro
             for method in parsers.auth_results(given)
         ),
         may_show_password=bool(options.count("auth-insecure")),
-        password=_mailbox_password(password),
+        password=_mailbox_password(password, mailboxes, token),
+        oauth=token,
         clean=_clean(options, mailboxes),
         takes_replies=_takes_replies(options),
         verifies=bool(options.count("verify-message")),
@@ -426,7 +469,14 @@ def _takes_replies(options: Options) -> bool:
     return bool(options.count("reply"))
 
 
-def _mailbox_password(given: str | None) -> Secret:
+def _mailbox_password(
+    given: str | None, mailboxes: tuple[Mailbox, ...], oauth: OAuth | None
+) -> Secret:
+    for mailbox in mailboxes if oauth is not None else ():
+        if mailbox.mechanism not in ("", *parsers.TOKEN_MECHANISMS):
+            raise UsageFault("mailbox", f"{mailbox.mechanism} takes no access token (--oauth)")
+    if not given and oauth is not None:
+        return Secret("")
     if not given:
         raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
     return _secret("mailbox", given)
@@ -451,6 +501,10 @@ def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
     mailboxes = _once(
         map(mailbox_url.parse, given), lambda one: (*one.account, one.scheme, one.folder)
     )
+    ways: dict[object, str] = {}
+    for one in mailboxes:
+        if ways.setdefault(one.account, one.mechanism) != one.mechanism:
+            raise UsageFault("mailbox", f"asks for two ways to log in to the account of {one}")
     for host in [one.host for one in mailboxes if endpoint.family and one.host.kind == "address"]:
         if parsers.ip_version(host.ascii) != endpoint.family:
             why = "source" if endpoint.source else f"use-ipv{endpoint.family}"

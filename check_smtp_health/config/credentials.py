@@ -41,10 +41,15 @@ def password(options: Options, environment: Mapping[str, str]) -> str | None:
     """
     path = options.last("authpass-file")
     given = options.last("authpass")
+    if options.count("oauth"):
+        for name in ("authpass", "authpass-file"):
+            if options.count(name):
+                raise UsageFault(name, "cannot be combined with --oauth")
+        return None
     if path is not None and given is not None:
         raise UsageFault("authpass-file", f"cannot be combined with {options.flag('authpass')}")
     if path is not None:
-        found: str | None = _first_line("authpass-file", path)
+        found: str | None = first_line("authpass-file", path)
     else:
         found = given if given is not None else environment.get(ENVIRONMENT) or None
     return _kept(found)
@@ -52,6 +57,10 @@ def password(options: Options, environment: Mapping[str, str]) -> str | None:
 
 def mailbox_password(options: Options, environment: Mapping[str, str]) -> str | None:
     """Return the password for the mailboxes, or None where nobody gave one; as ``password``."""
+    if options.count("mailbox-oauth"):
+        if options.count("mailbox-pass-file"):
+            raise UsageFault("mailbox-pass-file", "cannot be combined with --mailbox-oauth")
+        return None
     return _from_file(options, "mailbox-pass-file", environment, MAILBOX_ENVIRONMENT)
 
 
@@ -65,21 +74,31 @@ def _from_file(
 ) -> str | None:
     path = options.last(option)
     if path is not None:
-        return _kept(_first_line(option, path))
+        return _kept(first_line(option, path))
     return _kept(environment.get(variable) or None)
 
 
 def _kept(found: str | None) -> str | None:
     """Return a password, and keep it out of core dumps."""
     if found is not None:
-        import resource
-
-        _, most = resource.getrlimit(resource.RLIMIT_CORE)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+        keep_out_of_core_dumps()
     return found
 
 
-def _first_line(option: str, path: str) -> str:
+def keep_out_of_core_dumps() -> None:
+    """See to it that what this process knows is not written to a file, should it crash."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+
+
+def first_line(option: str, path: str) -> str:
+    """Return the first line of a file, which holds a secret.
+
+    Raises:
+        UsageFault: the file cannot be read, or can be by everyone, or that line is empty.
+    """
     line = files.read(option, path, FILE_LIMIT, is_secret=True).partition(b"\n")[0]
     text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
     if not text:

@@ -14,6 +14,10 @@ from check_smtp_health.config import files, getopt
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 PROGRAM = "check_smtp_health"
 
 FILES = (
@@ -58,6 +62,25 @@ def parse(lines: list[str], section: str, source: str) -> list[str]:
         UsageFault: ``source`` has no such section, or a line in it is not understood.
     """
     arguments: list[str] = []
+    for where, key, value in pairs(lines, section, source, "extra-opts", _KEY):
+        option = getopt.find(f"-{key}" if len(key) == 1 else f"--{key}")
+        if value and not option.value and value not in option.optional:
+            raise UsageFault("extra-opts", f"{where}: {key} takes no value")
+        # "=" even for an empty value: it must not swallow the argument that follows.
+        if option.name == "extra-opts":
+            raise UsageFault("extra-opts", f"{where} takes no further --extra-opts")
+        arguments.append(f"--{option.name}={value}")
+    return arguments
+
+
+def pairs(
+    lines: list[str], section: str, source: str, option: str, keys: str
+) -> Iterator[tuple[str, str, str]]:
+    """Give where each line of a section is, its key, which must match ``keys``, and its value.
+
+    Raises:
+        UsageFault: ``source`` has no such section, or a line that is none; ``option`` is to blame.
+    """
     current: str | None = None
     seen = False
     for number, line in enumerate(map(str.strip, lines), 1):
@@ -67,25 +90,17 @@ def parse(lines: list[str], section: str, source: str) -> list[str]:
             current = line[1:].partition("]")[0].strip()
             seen = seen or current == section
         elif current is None:
-            raise UsageFault(
-                "extra-opts", f"line {number} of {quoted(source)} stands before the first [section]"
-            )
+            where = f"line {number} of {quoted(source)}"
+            raise UsageFault(option, f"{where} stands before the first [section]")
         elif current == section:
             key, equals, value = (part.strip() for part in line.partition("="))
             where = f"line {number} of {quoted(source)}"
             # Nothing else of the line is repeated: it may hold a password.
-            if not equals or not re.fullmatch(_KEY, key):
-                raise UsageFault("extra-opts", f"{where} is not key=value")
-            option = getopt.find(f"-{key}" if len(key) == 1 else f"--{key}")
-            if value and not option.value and value not in option.optional:
-                raise UsageFault("extra-opts", f"{where}: {key} takes no value")
-            # "=" even for an empty value: it must not swallow the argument that follows.
-            if option.name == "extra-opts":
-                raise UsageFault("extra-opts", f"{where} takes no further --extra-opts")
-            arguments.append(f"--{option.name}={value}")
+            if not equals or not re.fullmatch(keys, key):
+                raise UsageFault(option, f"{where} is not key=value")
+            yield where, key, value
     if not seen:
-        raise UsageFault("extra-opts", f"{quoted(source)} has no section {quoted(section)}")
-    return arguments
+        raise UsageFault(option, f"{quoted(source)} has no section {quoted(section)}")
 
 
 def _read(locator: str) -> list[str]:

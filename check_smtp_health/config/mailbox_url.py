@@ -39,14 +39,24 @@ SCHEMES = {
 }
 
 
+MECHANISMS = ("PLAIN", *parsers.TOKEN_MECHANISMS)
+"""What a URL may ask for: what mailboxes are logged in to by."""
+
+_AUTH = re.compile("(;AUTH=)", re.IGNORECASE)
+
+
 class Mailbox(NamedTuple):
-    """Where a message is looked for; ``folder`` is empty where the protocol has none."""
+    """Where a message is looked for; ``folder`` is empty where the protocol has none.
+
+    ``mechanism`` is the SASL mechanism to log in by, empty where that is left to us.
+    """
 
     scheme: str
     user: str
     host: Host
     port: int
     folder: str
+    mechanism: str = ""
 
     @property
     def account(self) -> tuple[str, str, int]:
@@ -69,7 +79,7 @@ class Mailbox(NamedTuple):
 
 
 def parse(given: str, option: str = "mailbox") -> Mailbox:
-    """Return the mailbox of a URL, such as ``imaps://user@host:993/Folder``.
+    """Return the mailbox of a URL, such as ``imaps://user;AUTH=XOAUTH2@host:993/Folder``.
 
     The last ``@`` before the folder ends the user, who may have others; ``%`` escapes are undone.
     ``option`` is the one to blame.
@@ -91,6 +101,7 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
             "contains a password, which everybody could see: use --mailbox-pass-file FILE "
             "(a ':' in a user name is %3A, a '/' %2F)",
         )
+    userinfo, mechanism = _parted(given, userinfo, option)
     user, folder = _decoded(given, userinfo, option), _decoded(given, path, option)
     if not user:
         raise UsageFault(option, f"{quoted(given)} has no user (USER@HOST)")
@@ -107,7 +118,20 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     except UsageFault as fault:
         raise UsageFault(option, fault.problem) from fault
     folder = folder or ("INBOX" if SCHEMES[scheme].has_folders else "")
-    return Mailbox(scheme, user, host, port, folder)
+    return Mailbox(scheme, user, host, port, folder, mechanism)
+
+
+def _parted(given: str, userinfo: str, option: str) -> tuple[str, str]:
+    """Return the user, still encoded, and the mechanism (RFC 5092 section 3.2, RFC 2384).
+
+    ``*`` is any, which is the same as none.
+    """
+    user, is_there, mechanism = (*_AUTH.split(userinfo, 1), "", "")[:3]
+    name = mechanism.upper()
+    if is_there and name != "*" and name not in MECHANISMS:
+        known = ", ".join(MECHANISMS)
+        raise UsageFault(option, f"{quoted(given)} asks for another mechanism than {known}")
+    return user, "" if name == "*" else name
 
 
 def _decoded(given: str, part: str, option: str) -> str:

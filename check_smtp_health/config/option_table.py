@@ -191,8 +191,9 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-A", "--authtype"),
                 "MECH",
-                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2 or SCRAM-SHA-256 (default: PLAIN "
-                "or LOGIN with TLS, else the strongest that both sides support)",
+                "SASL mechanism: PLAIN, LOGIN, CRAM-MD5, XOAUTH2, OAUTHBEARER, EXTERNAL, "
+                "SCRAM-SHA-1 or SCRAM-SHA-256 (default: PLAIN or LOGIN with TLS, else the "
+                "strongest that both sides support)",
             ),
             Option(("-U", "--authuser"), "USER", "user to log in as"),
             Option(
@@ -205,6 +206,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("--authpass-file",),
                 "FILE",
                 "file whose first line is the password; must not be readable by everyone",
+            ),
+            Option(
+                ("--oauth",),
+                "FILE",
+                "get an access token first, as the section [oauth] of this INI file says, and log "
+                "in with that; it is for the mailbox, too",
             ),
             Option(
                 ("--auth-insecure",),
@@ -259,8 +266,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("--mailbox",),
                 "URL",
                 "look for the message of --deliver and delete it: imap://, imaps://, pop3:// or "
-                "pop3s:// USER@HOST[:PORT][/FOLDER]; the first folder given for an account is "
-                "where the message should arrive",
+                "pop3s:// USER[;AUTH=MECH]@HOST[:PORT][/FOLDER]; the first folder given for an "
+                "account is where the message should arrive",
                 repeatable=True,
             ),
             Option(
@@ -268,6 +275,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "FILE",
                 "file whose first line is the mailbox's password; or the environment variable "
                 "CHECK_SMTP_HEALTH_MAILBOXPASS",
+            ),
+            Option(
+                ("--mailbox-oauth",),
+                "FILE",
+                "the same as --oauth, for the mailbox alone",
             ),
             Option(
                 ("--reply",),

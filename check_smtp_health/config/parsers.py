@@ -39,6 +39,12 @@ SIZE_DIGITS = 20
 
 DNS_PORT = 53
 
+TOKEN_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
+"""SASL mechanisms whose password is an access token."""
+
+CERTIFICATE_MECHANISM = "EXTERNAL"
+"""The SASL mechanism by which the client's certificate says who we are."""
+
 KEY_LABEL = "KEY"
 """The label of a DNSBL's zone that stands for the customer's key."""
 PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "lmtp": 24}

@@ -100,14 +100,31 @@ class Tls(NamedTuple):
     all_certificates: bool = False
 
 
+class OAuth(NamedTuple):
+    """How an access token is got (RFC 6749): from ``path`` on ``host``, by HTTPS.
+
+    ``fields`` are the form that is sent, without its secrets; those are in ``secrets``.
+    """
+
+    host: Host
+    port: int
+    path: str
+    fields: tuple[tuple[str, str], ...]
+    secrets: tuple[tuple[str, Secret], ...]
+
+
 class Login(NamedTuple):
-    """``mechanism`` is None where the best is to be chosen."""
+    """``mechanism`` is None where the best is to be chosen.
+
+    ``oauth`` is how an access token is got, which is then the password.
+    """
 
     user: str
     password: Secret
     mechanism: str | None = None
     may_show_password: bool = False
     """Whether a mechanism may be used that sends the password in plain text: in TLS, for one."""
+    oauth: OAuth | None = None
 
 
 class Transaction(NamedTuple):
@@ -154,7 +171,7 @@ class RoundTrip(NamedTuple):
 
     ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
     message is as good as the message; with ``verifies`` it is fetched whole, to be judged by
-    ourselves.
+    ourselves. ``oauth`` is how an access token is got, which is then the password.
     """
 
     mailboxes: tuple[Mailbox, ...] = ()
@@ -165,6 +182,7 @@ class RoundTrip(NamedTuple):
     """Whether the password may be sent without TLS."""
     clean: tuple[Mailbox, ...] = ()
     takes_replies: bool = False
+    oauth: OAuth | None = None
     verifies: bool = False
 
 

@@ -118,22 +118,31 @@ def diagnose(
 ) -> Diagnosis | None:
     """Return the cause of a failure or finding of a stage, or, without one, of a policy."""
     stage = "" if seen is None else seen.stage
+    if stage == "token":
+        return None  # causes and advice are about mail servers
     said = problem.said.decode("utf-8", "replace")
     code = int(said[:3]) if said[:3].isascii() and said[:3].isdigit() else 0
     if problem.kind in _REPLIES and said:
-        by_token = stage == "auth" and _takes_token(settings)
+        by_token = _is_by_token(stage, settings)
         found = of_reply(stage, code, said, by_token=by_token)
         if found is not None:
             return _in_stage(found, stage, problem.kind)
     return of_kind(stage, problem.kind, _reason(seen, problem, code, settings))
 
 
-def _takes_token(settings: Settings) -> bool:
-    from check_smtp_health.smtp import sasl
+def _is_by_token(stage: str, settings: Settings) -> bool:
+    """Whether the login of that stage is by an access token."""
+    from check_smtp_health.config.parsers import TOKEN_MECHANISMS
 
-    name = "" if settings.login is None else settings.login.mechanism or ""
-    mechanism = sasl.named(name)
-    return mechanism is not None and mechanism.takes_token
+    roundtrip = settings.roundtrip
+    if stage == "delivery" and roundtrip is not None:
+        return roundtrip.oauth is not None or all(
+            one.mechanism in TOKEN_MECHANISMS for one in roundtrip.mailboxes
+        )
+    login = settings.login
+    if stage != "auth" or login is None:
+        return False
+    return login.oauth is not None or login.mechanism in TOKEN_MECHANISMS
 
 
 def _in_stage(found: Diagnosis, stage: str, kind: Kind) -> Diagnosis | None:

@@ -7,7 +7,7 @@ from check_smtp_health.judge.contexts import contexts
 from check_smtp_health.judge.nagios import Check, Results
 from check_smtp_health.judge.resources import MailServer, MailService
 from check_smtp_health.judge.states import worst
-from check_smtp_health.stages import NAMES
+from check_smtp_health.stages import NAMES, measured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,10 +106,12 @@ class _Perfdata:
             label: f";{_text(warning.get(label))};{_text(critical.get(label))}"
             for label in (TIME, *NAMES, DNSBL, HEALTHY)
         }
+        known = measured(settings)
         most = f";{settings.endpoint.timeout:.6f}".rstrip("0").rstrip(".")
         self._seconds = [
             (label, f"s{self._limits[label]};0{most if label == TIME else ''}")
             for label in (TIME, *NAMES)
+            if label in known
         ]
 
     def of_target(self, target: MailServer) -> list[str]:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 
 def _has_tls(settings: Settings) -> bool:
-    """Whether anything may be asked in TLS: the server, a mailbox, a policy host."""
-    return bool(settings.tls.mode or settings.roundtrip or settings.policies.given)
+    """Whether anything may be asked in TLS: the server, a mailbox, a policy host, an endpoint."""
+    by_token = settings.login is not None and settings.login.oauth is not None
+    return bool(settings.tls.mode or settings.roundtrip or settings.policies.given or by_token)
 
 
 def _has_mailbox(settings: Settings) -> bool:

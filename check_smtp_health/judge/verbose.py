@@ -117,8 +117,9 @@ def _head(seen: Observation) -> str:
 
 def _stage_line(seen: Observation, report: Report, results: Sequence[Result], chart: Chart) -> str:
     state = worst(result.state for result in of_stage(results, seen))
-    whole = max(sum((other.began, other.seconds)) for other in report.observations)
-    bar = chart.drawn(seen, whole)
+    first = min(other.began for other in report.observations)  # a token comes before the session
+    whole = max(sum((other.began, other.seconds)) for other in report.observations) - first
+    bar = chart.drawn(seen._replace(began=seen.began - first), whole)
     # Behind the bar: front ends make balls of the marks, and all of one width.
     line = f"{_head(seen)} {bar} {_mark(state)}"
     if seen.failure is None:

@@ -9,10 +9,11 @@ from check_smtp_health.errors import PeerFault, TimedOut, UsageFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.faults import NoPolicy, UntestedPolicy
 from check_smtp_health.namedtuple import NamedTuple
+from check_smtp_health.net import https
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
-from check_smtp_health.policy import https, mx
+from check_smtp_health.policy import mx
 from check_smtp_health.policy.mta_sts_host import as_senders, is_known, look_up
 from check_smtp_health.policy.records import texts
 from check_smtp_health.report import Finding, PolicyResult
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
     from check_smtp_health.errors import Kind
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers
+    from check_smtp_health.net.https import Client
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
     from check_smtp_health.policy import Domain
-    from check_smtp_health.policy.https import Client
     from check_smtp_health.report import Host, Report
 
     Mode = Literal["enforce", "testing", "none"]

@@ -303,8 +303,10 @@ class _Walk:
         heard = [_Transcript(room, self._transcript.origin) for _ in operation.procedures]
         procedures = [one.overhear(each) for one, each in zip(heard, operation.procedures)]
         outcome = yield operation._replace(procedures=procedures)
+        # Where nothing came before, the axis begins here.
+        shift = outcome.began if self._origin is None else 0.0
         for one in heard:
-            self._transcript.take(one)
+            self._transcript.take(one, shift)
         return outcome
 
     def _failure(self, fault: SessionFault) -> Failure:
@@ -328,10 +330,10 @@ class _Transcript:
         self.room = room
         self._hidden = 0
 
-    def take(self, other: _Transcript) -> None:
-        """Add what another one has, which had a part of the room."""
-        for one in other.exchanges:
-            self._add(*one)
+    def take(self, other: _Transcript, shift: float = 0.0) -> None:
+        """Add what another one has, which had a part of the room, so many seconds earlier."""
+        for moment, sender, data in other.exchanges:
+            self._add(moment - shift, sender, data)
 
     def overhear(self, procedure: TimedProcedure[_T]) -> TimedProcedure[_T]:
         """Serve a procedure, and note what is said."""

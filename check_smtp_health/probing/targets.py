@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.settings import Endpoint, Settings
     from check_smtp_health.net.addresses import Address
+    from check_smtp_health.net.driver import Deadline
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
     from check_smtp_health.probing.controls import Controls
@@ -84,21 +85,36 @@ def probe_all(
 
     What stands ``aside`` is served at the same time.
     """
-    endpoint = plan.settings.endpoint
-    if not endpoint.controls:
-        return _probe_all(plan, signals, aside)
-    watch = Watch(plan)
-    return watch.judged(_probe_all(watch.plan, signals, (*aside, watch.run()), watch))
+    deadline = driver.Deadline(_seconds(plan.settings.endpoint))
+    if plan.stages.token is None:
+        return _watched(plan, deadline, signals, aside)
+    reports: list[Report] = load("probing.tokens:probe_all")(
+        plan, deadline, signals, lambda plan: _watched(plan, deadline, signals, aside)
+    )
+    return reports
+
+
+def _watched(
+    plan: ProbePlan,
+    deadline: Deadline,
+    signals: Sequence[Signals],
+    aside: Sequence[TimedProcedure[Any]],
+) -> list[Report]:
+    """Probe every target, and ask the controls where need be."""
+    if not plan.settings.endpoint.controls:
+        return _probe_all(plan, deadline, signals, aside)
+    watch = Watch(plan, deadline.remaining())
+    return watch.judged(_probe_all(watch.plan, deadline, signals, (*aside, watch.run()), watch))
 
 
 def _probe_all(
     plan: ProbePlan,
+    deadline: Deadline,
     signals: Sequence[Signals],
     aside: Sequence[TimedProcedure[Any]],
     watch: Watch | None = None,
 ) -> list[Report]:
     endpoint = plan.settings.endpoint
-    deadline = driver.Deadline(_seconds(endpoint))
     if (
         endpoint.mx
         or endpoint.all_addresses
@@ -123,10 +139,12 @@ def _seconds(endpoint: Endpoint) -> float:
 class Watch:
     """Has the controls asked once resolving or connecting fails without an answer, or takes long.
 
-    ``plan`` is the same plan, but for stages that tell this when they begin and how they end.
+    ``plan`` is the same plan, but for stages that tell this when they begin and how they end;
+    ``seconds`` are those left until the deadline.
     """
 
-    def __init__(self, plan: ProbePlan) -> None:
+    def __init__(self, plan: ProbePlan, seconds: float) -> None:
+        self._seconds = seconds
         self._settings = plan.settings
         self._servers = plan.prepared.servers
         self._states: list[ProbeState] = []  # of those who are at it, or failed
@@ -158,14 +176,14 @@ class Watch:
 
     def run(self) -> TimedProcedure[None]:
         """Have the controls asked after half of the time, or the last session, where need be."""
-        half = self._settings.endpoint.timeout / 2
+        half = self._seconds / 2
         outcome = yield Pause(half, is_idle=True)
         if not self._states or outcome.fault is not None:
             return
         from check_smtp_health.probing.controls import Controls
 
         self._controls = Controls(self._settings, self._servers)
-        left = self._settings.endpoint.timeout - (outcome.ended - outcome.began)
+        left = self._seconds - (outcome.ended - outcome.began)
         yield from self._controls.ask(self._states, half / max(left, half))
 
     def judged(self, reports: list[Report]) -> list[Report]:

@@ -14,18 +14,20 @@ from check_smtp_health.errors import (
     TimedOut,
     Violation,
 )
-from check_smtp_health.escaping import octets
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Close
+from check_smtp_health.roundtrip.authentication import Authentication, lacking
 from check_smtp_health.roundtrip.mailbox import (
     FAREWELL_LIMIT,
     NOT_NOW,
     Reader,
     command,
+    listed,
     refusal,
     unable,
 )
 from check_smtp_health.roundtrip.responses import ResponseParser, quoted, words
+from check_smtp_health.smtp import sasl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.way import Way
     from check_smtp_health.roundtrip.mailbox import Access
     from check_smtp_health.roundtrip.responses import Response
+    from check_smtp_health.smtp.sasl import Mechanism
 
     Take = Callable[[Response], None]
     _T = TypeVar("_T")
@@ -45,6 +48,9 @@ NOT_NOW_CODES = {b"UNAVAILABLE", b"INUSE", b"LIMIT", b"SERVERBUG"}
 
 # RFC 9051 appendix E: what a server that speaks this version can do without naming it.
 _REV2 = {"UIDPLUS", "SASL-IR", "SPECIAL-USE", "LIST-EXTENDED", "MOVE"}
+
+INITIAL_LIMIT = 7 * 1024
+"""Bytes of a response in the line of its command: RFC 7162 section 4 has lines of 8,192."""
 
 ASIDE_LIMIT = 2.0
 """Seconds for a question that does not decide: a slow answer must not cost the message its time."""
@@ -148,10 +154,12 @@ class ImapSession(Reader):
     def _log_in(self) -> Procedure[None]:
         user, password = self.home.user, self.access.password.reveal()
         offered = sorted(name[5:] for name in self._capabilities if name.startswith("AUTH="))
-        if "PLAIN" in offered:
-            login = self._log_in_by_plain(octets(f"\0{user}\0{password}"))
-        elif "LOGINDISABLED" in self._capabilities:
-            raise unable(offered)
+        mechanism = self._mechanism(offered)
+        login: Authentication | None = None
+        if mechanism is not None:
+            login = Authentication(mechanism, user, password)
+            line = b"AUTHENTICATE " + mechanism.name.encode()
+            asked = self._ask(line, refusal(mechanism.name), login=login)
         else:
             try:
                 line = b"LOGIN %s " % quoted(user)
@@ -160,25 +168,39 @@ class ImapSession(Reader):
                 raise LocalFault(
                     "LOGIN cannot send this user or password, and AUTH=PLAIN is missing"
                 ) from None
-            login = self._ask(line + secret, refusal("LOGIN"), shown=line + b"***")
+            asked = self._ask(line + secret, refusal("LOGIN"), shown=line + b"***")
         try:
-            reply = yield from login
-        except Refused as fault:
-            if b"[AUTHENTICATIONFAILED]" not in fault.said.upper():
+            reply = yield from asked
+        except (Refused, NotNow) as fault:
+            others: list[str] = []
+            is_wrong = b"[AUTHENTICATIONFAILED]" in fault.said.upper()
+            if isinstance(fault, Refused) and not (is_wrong or self.access.mechanisms):
                 # The password may be right, and the mechanism what is not wanted.
                 others = [name for name in offered if name not in ("PLAIN", "LOGIN")]
-                fault.problem = refusal("PLAIN" if "PLAIN" in offered else "LOGIN", others)
+            name = "LOGIN" if mechanism is None else mechanism.name
+            fault.problem = refusal(name, others, "" if login is None else login.why)
             raise
+        if login is not None and login.why:
+            raise Violation(f"success after the reason of a refusal ({login.why})", self.last)
         yield from self._learn(reply)
 
-    def _log_in_by_plain(self, response: bytes) -> Procedure[Response]:
-        import base64
+    def _mechanism(self, offered: list[str]) -> Mechanism | None:
+        """Return the mechanism to log in by, None for the command LOGIN.
 
-        encoded, line = base64.b64encode(response), b"AUTHENTICATE PLAIN"
-        problem = refusal("PLAIN")
-        if "SASL-IR" in self._capabilities:  # RFC 4959
-            return (yield from self._ask(line + b" " + encoded, problem, shown=line + b" ***"))
-        return (yield from self._ask(line, problem, answer=encoded))
+        Raises:
+            NotOffered: the server does not let us in by what we have.
+        """
+        wanted = self.access.mechanisms
+        if wanted:
+            mechanism = sasl.best(offered, wanted)
+            if mechanism is None:
+                raise NotOffered(lacking(wanted, listed(offered) if offered else ""))
+            return mechanism
+        if "PLAIN" in offered:
+            return sasl.named("PLAIN")
+        if "LOGINDISABLED" in self._capabilities:
+            raise unable(offered)
+        return None
 
     def _log_out(self) -> Procedure[None]:
         try:
@@ -229,14 +251,14 @@ class ImapSession(Reader):
         take: Take | None = None,
         *,
         shown: bytes | None = None,
-        answer: bytes | None = None,
+        login: Authentication | None = None,
         limit: float | None = None,
         is_private: bool = False,
     ) -> Procedure[Response]:
         """Give a command, as often as it is refused for now only; return the reply to it.
 
-        ``take`` is given all that comes before. ``answer`` is a secret that the server asks for,
-        and ``shown`` what takes the line's place in the transcript.
+        ``take`` is given all that comes before. ``login`` has what the server asks for, and
+        ``shown`` is what takes the line's place in the transcript.
 
         Raises:
             Refused: the server says no.
@@ -247,9 +269,15 @@ class ImapSession(Reader):
             self._tag += 1
             tag = b"a%d" % self._tag
             self._parser.expect()
-            masked = None if shown is None else tag + b" " + shown
-            yield from self.send(command(tag + b" " + line, masked))
-            reply = yield from self._reply(tag, take, answer, limit, is_private=is_private)
+            said, masked = line, shown
+            if login is not None:
+                # RFC 4959: where it is offered, the response need not wait.
+                has_room = "SASL-IR" in self._capabilities
+                initial = login.begin(INITIAL_LIMIT if has_room else 0)
+                said, masked = line + initial, line + b" ***" if initial else line
+            masked = None if masked is None else tag + b" " + masked
+            yield from self.send(command(tag + b" " + said, masked))
+            reply = yield from self._reply(tag, take, login, limit, is_private=is_private)
             if reply.name == b"OK":
                 if has_waited:
                     self.patience.is_rewarded()
@@ -268,7 +296,7 @@ class ImapSession(Reader):
         self,
         tag: bytes,
         take: Take | None,
-        answer: bytes | None,
+        login: Authentication | None,
         limit: float | None,
         *,
         is_private: bool,
@@ -287,10 +315,10 @@ class ImapSession(Reader):
             elif response.tag == tag:
                 return response
             elif response.tag == b"+":
+                answer = None if login is None else login.answer(response.pieces[0])
                 if answer is None:
                     raise response.nonsense()
                 yield from self.send(command(answer, b"***"))
-                answer = None
             elif response.tag != b"*":
                 raise response.nonsense()
             else:

@@ -52,8 +52,10 @@ class LineParser:
         if b"\n" not in self._buffer:
             self._buffer = self._buffer[: LINE_LIMIT + 1]
 
-    def status(self) -> bytes | None:
+    def status(self, *, is_asked: bool = False) -> bytes | None:
         """Return the first line of a reply, or None while it is incomplete.
+
+        While one logs in, one ``is_asked``: it may be a challenge (RFC 5034 section 4).
 
         Raises:
             Violation: it is none of POP3's, or has no end.
@@ -65,7 +67,8 @@ class LineParser:
             return None
         self._buffer = rest
         self.last = line.rstrip(b"\r")
-        if not re.match(rb"(?:\+OK|-ERR)(?: |\Z)", self.last):
+        first = rb"(?:\+OK|-ERR|\+)(?: |\Z)" if is_asked else rb"(?:\+OK|-ERR)(?: |\Z)"
+        if not re.match(first, self.last):
             raise Violation("not POP3", self.last)
         return self.last
 

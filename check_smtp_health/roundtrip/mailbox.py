@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 
+from check_smtp_health.config.parsers import TOKEN_MECHANISMS
 from check_smtp_health.errors import Disconnected, LocalFault, NotOffered, SessionFault, Unreachable
 from check_smtp_health.escaping import has_controls, printable
 from check_smtp_health.faults import Injected, NotNow, NotTls
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.trust import Trust
     from check_smtp_health.net.way import Way
     from check_smtp_health.roundtrip.matching import FoundMessage, MessageQuery
+    from check_smtp_health.smtp.sasl import Mechanism
 
     _T = TypeVar("_T")
 
@@ -61,8 +63,11 @@ be of use."""
 MECHANISMS_LIMIT = 6
 """Mechanisms that a sentence names; a server offers four or five."""
 
-BY_TOKEN = {"XOAUTH2", "OAUTHBEARER"}
-"""Mechanisms (RFC 7628) that take no password."""
+BY_TOKEN = set(TOKEN_MECHANISMS)
+"""Mechanisms that take no password."""
+
+HOW = "--mailbox-oauth, or ;AUTH={} in the URL"
+"""What would help where a token is wanted."""
 
 FAREWELL_LIMIT = 1.0
 """Seconds that logging out may take, as with SMTP's QUIT: the reply is not worth waiting for."""
@@ -72,7 +77,8 @@ class Access(NamedTuple):
     """An account, and what it takes to get in. The first of its folders is where mail belongs.
 
     From the folders in ``clean``, copies are deleted, and nothing in them is judged. With
-    ``fetches_whole`` the message is wanted with all that is in it.
+    ``fetches_whole`` the message is wanted with all that is in it. One of the ``mechanisms`` is to
+    be used, best first, where there are any.
     """
 
     mailboxes: tuple[Mailbox, ...]
@@ -81,6 +87,7 @@ class Access(NamedTuple):
     may_show_password: bool
     clean: tuple[Mailbox, ...] = ()
     fetches_whole: bool = False
+    mechanisms: tuple[Mechanism, ...] = ()
 
 
 class Copy(NamedTuple):
@@ -278,12 +285,18 @@ def command(words: bytes, shown: bytes | None = None) -> Write:
     return Write(words + b"\r\n", None if shown is None else shown + b"\r\n")
 
 
-def refusal(mechanism: str, others: Sequence[str] = ()) -> str:
-    """Return what is said of a login that was refused; ``others`` are offered as well."""
+def refusal(mechanism: str, others: Sequence[str] = (), why: str = "") -> str:
+    """Return what is said of a login that was refused; ``others`` are offered as well.
+
+    ``why`` is what the server said of that, before it refused.
+    """
+    reason = f"; {why}" if why else ""
     if not others:
-        return f"login refused ({mechanism})"
+        return f"login refused ({mechanism}{reason})"
     verb = "is" if len(others) == 1 else "are"
-    return f"login refused ({mechanism}; {_listed(others)} {verb} offered, too)"
+    taking = [name for name in others if name in BY_TOKEN]
+    how = f": {HOW.format(taking[-1])}" if taking else ""
+    return f"login refused ({mechanism}{reason}; {listed(others)} {verb} offered, too{how})"
 
 
 def unable(mechanisms: Sequence[str]) -> NotOffered:
@@ -291,14 +304,16 @@ def unable(mechanisms: Sequence[str]) -> NotOffered:
     if not mechanisms:
         return NotOffered("no login is offered")
     is_one = len(mechanisms) == 1
-    problem = f"only {_listed(mechanisms)} {'is' if is_one else 'are'} offered"
+    problem = f"only {listed(mechanisms)} {'is' if is_one else 'are'} offered"
     if set(mechanisms) <= BY_TOKEN:
-        what = f"which need{'s' * is_one} an access token instead of a password"
+        how = HOW.format(mechanisms[-1])
+        what = f"which need{'s' * is_one} an access token instead of a password ({how})"
     else:
         what = f"and this plugin cannot use {'it' if is_one else 'them'} with a password"
     return NotOffered(f"{problem}, {what}")
 
 
-def _listed(mechanisms: Sequence[str]) -> str:
+def listed(mechanisms: Sequence[str]) -> str:
+    """Return the mechanisms that a server offers, as a sentence names them."""
     *first, last = [printable(name, 40) for name in mechanisms[:MECHANISMS_LIMIT]]
     return f"{', '.join(first)} and {last}" if first else last

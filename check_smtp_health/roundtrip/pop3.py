@@ -9,10 +9,11 @@ from __future__ import annotations
 import collections
 import re
 
-from check_smtp_health.errors import NotOffered, PeerFault, SessionFault
+from check_smtp_health.errors import NotOffered, PeerFault, SessionFault, Violation
 from check_smtp_health.escaping import octets
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
+from check_smtp_health.roundtrip.authentication import Authentication, lacking
 from check_smtp_health.roundtrip.lines import LINE_LIMIT, LineParser
 from check_smtp_health.roundtrip.mailbox import (
     FAREWELL_LIMIT,
@@ -22,11 +23,13 @@ from check_smtp_health.roundtrip.mailbox import (
     Reader,
     Whole,
     command,
+    listed,
     refusal,
     too_long,
     unable,
 )
 from check_smtp_health.roundtrip.matching import FoundMessage
+from check_smtp_health.smtp import sasl
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.way import Way
     from check_smtp_health.roundtrip.mailbox import Access
     from check_smtp_health.roundtrip.matching import MessageQuery
+    from check_smtp_health.smtp.sasl import Mechanism
 
 HEADERS_LIMIT = 200
 """Headers asked for in one session, from the newest on; the next look goes on before these."""
@@ -54,6 +58,9 @@ BODY_LIMIT = 2000
 
 HEADER_LIMIT = 64 * 1024
 """Bytes kept of one header."""
+
+COMMAND_LIMIT = 255
+"""Bytes of a command (RFC 5034 section 4); a longer response waits until it is asked for."""
 
 # What is "not now" rather than "no": RFC 2449 section 8.1 and RFC 3206 section 4.
 _NOT_NOW = re.compile(rb"-ERR \[(?:IN-USE|LOGIN-DELAY|SYS/TEMP)\]", re.IGNORECASE)
@@ -213,28 +220,71 @@ class Pop3(Reader):
 
     def _admitted(self, capabilities: dict[str, tuple[str, ...]]) -> Procedure[None]:
         """Give user and password, in the way that is offered (RFC 2449 section 6.3, RFC 5034)."""
-        user, password = octets(self.home.user), octets(self.access.password.reveal())
         mechanisms = sorted(set(capabilities.get("SASL", ())))
-        # A server that offers neither may still know USER.
-        way = "USER" if "USER" in capabilities or not mechanisms else "PLAIN"
-        if way == "PLAIN" and way not in mechanisms:
-            raise unable(mechanisms)
-        problem = refusal(way)
+        mechanism = self._mechanism(mechanisms, has_user="USER" in capabilities)
+        if mechanism is None:
+            yield from self._admitted_as_user(mechanisms)
+            return
+        login = Authentication(mechanism, self.home.user, self.access.password.reveal())
         try:
-            if way == "PLAIN":
-                import base64
-
-                response = base64.b64encode(b"\0%s\0%s" % (user, password))
-                yield from self._ask(b"AUTH PLAIN " + response, problem, shown=b"AUTH PLAIN ***")
-            else:
-                yield from self._ask(b"USER " + user, problem)
-                yield from self._ask(b"PASS " + password, problem, shown=b"PASS ***")
-        except Refused as fault:
-            if not _WRONG.match(fault.said):
-                # The password may be right, and the mechanism what is not wanted.
-                others = [name for name in mechanisms if name not in ("PLAIN", "LOGIN")]
-                fault.problem = refusal(way, others)
+            yield from self._authenticated(login)
+        except (Refused, NotNow) as fault:
+            fault.problem = refusal(mechanism.name, self._others(fault, mechanisms), login.why)
             raise
+        if login.why:
+            raise Violation(f"success after the reason of a refusal ({login.why})", self.last)
+
+    def _mechanism(self, offered: list[str], *, has_user: bool) -> Mechanism | None:
+        """Return the mechanism to log in by, None for the commands USER and PASS.
+
+        Raises:
+            NotOffered: the server does not let us in by what we have.
+        """
+        wanted = self.access.mechanisms
+        if wanted:
+            mechanism = sasl.best(offered, wanted)
+            if mechanism is None:
+                raise NotOffered(lacking(wanted, listed(offered) if offered else ""))
+            return mechanism
+        # A server that names neither may well know USER.
+        if has_user or not offered:
+            return None
+        if "PLAIN" not in offered:
+            raise unable(offered)
+        return sasl.named("PLAIN")
+
+    def _admitted_as_user(self, mechanisms: list[str]) -> Procedure[None]:
+        problem = refusal("USER")
+        secret = octets(self.access.password.reveal())
+        try:
+            yield from self._ask(b"USER " + octets(self.home.user), problem)
+            yield from self._ask(b"PASS " + secret, problem, shown=b"PASS ***")
+        except Refused as fault:
+            fault.problem = refusal("USER", self._others(fault, mechanisms))
+            raise
+
+    def _others(self, fault: SessionFault, mechanisms: list[str]) -> list[str]:
+        """Return what else is offered, where the password may be right and the mechanism wrong."""
+        if self.access.mechanisms or isinstance(fault, NotNow) or _WRONG.match(fault.said):
+            return []
+        return [name for name in mechanisms if name not in ("PLAIN", "LOGIN")]
+
+    def _authenticated(self, login: Authentication) -> Procedure[None]:
+        """Log in by AUTH; what a server wants to know it asks for by a line that begins with +."""
+        line = b"AUTH " + login.mechanism.name.encode()
+        initial = login.begin(COMMAND_LIMIT - len(line) - 3)
+        yield from self.send(command(line + initial, line + b" ***" if initial else line))
+        self._parser.expect()
+        problem = refusal(login.mechanism.name)
+        while True:
+            status = yield from self._status(is_asked=True)
+            if not status.startswith(b"+") or status.startswith(b"+OK"):
+                self._judge(status, problem)
+                return
+            answer = login.answer(status[2:])
+            if answer is None:
+                raise Violation("more challenges than the mechanism has answers", status)
+            yield from self.send(command(answer, b"***"))
 
     def _capabilities(self) -> Procedure[dict[str, tuple[str, ...]]]:
         found: dict[str, tuple[str, ...]] = {}
@@ -354,8 +404,10 @@ class Pop3(Reader):
             if not is_over:
                 self._parser.feed((yield from self.receive(limit, is_private=is_private)))
 
-    def _status(self, limit: float | None = None, *, is_private: bool = False) -> Procedure[bytes]:
-        while (line := self._parser.status()) is None:
+    def _status(
+        self, limit: float | None = None, *, is_private: bool = False, is_asked: bool = False
+    ) -> Procedure[bytes]:
+        while (line := self._parser.status(is_asked=is_asked)) is None:
             self._parser.feed((yield from self.receive(limit, is_private=is_private)))
         return line
 

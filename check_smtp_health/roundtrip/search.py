@@ -14,6 +14,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Pause, Timestamped, Watch, Within, untimed
 from check_smtp_health.net.way import Way
 from check_smtp_health.report import duration
+from check_smtp_health.roundtrip.authentication import mechanisms
 from check_smtp_health.roundtrip.mailbox import Access, Whole
 
 TYPE_CHECKING = False
@@ -70,7 +71,7 @@ class Search:
 
     ``family`` and ``source`` are what holds for every connection of the run. ``clean`` are further
     folders of the same accounts, from which copies are deleted. With ``fetches_whole`` the message
-    itself is wanted, too.
+    itself is wanted, too. ``by_token`` says that the password is an access token.
     """
 
     def __init__(  # noqa: PLR0913
@@ -84,6 +85,7 @@ class Search:
         source: str | None = None,
         clean: Sequence[Mailbox] = (),
         fetches_whole: bool = False,
+        by_token: bool = False,
     ) -> None:
         accounts: dict[tuple[str, str, int], list[Mailbox]] = {}
         for mailbox in mailboxes:
@@ -97,11 +99,16 @@ class Search:
                 may_show_password,
                 tuple(one for one in clean if one.account == account),
                 fetches_whole,
+                mechanisms(places[0].mechanism, by_token=by_token),
             )
             for account, places in accounts.items()
         ]
         self._family = family
         self._source = source
+
+    def use(self, token: Secret) -> None:
+        """Log in by this access token, which was not known before."""
+        self._accounts = [one._replace(password=token) for one in self._accounts]
 
     def run(
         self, query: MessageQuery, seconds: float, servers: Servers | None

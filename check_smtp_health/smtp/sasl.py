@@ -11,13 +11,15 @@ import binascii
 import hmac
 
 from check_smtp_health.errors import LocalFault, Violation
-from check_smtp_health.escaping import octets
+from check_smtp_health.escaping import octets, printable
 from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
+    from typing import Literal
 
+    Proof = Literal["password", "token", "certificate"]
     Exchange = Generator["bytes | None", bytes, None]
 
 ITERATIONS_LEAST = 4096
@@ -27,13 +29,20 @@ ITERATION_DIGITS = 10
 """Digits of an iteration count: with more, no client would ever finish."""
 
 
+CHALLENGE_LIMIT = 12288
+"""Bytes of an error challenge that are read: RFC 4954 section 4 has such a line no longer."""
+
+REASON_LIMIT = 200
+"""Characters of a status or scope; Google's scope for mail has 24."""
+
+
 class Mechanism(NamedTuple):
     """A row. ``run`` takes user and password, and is the exchange.
 
     ``responses`` are needed before a server's 235 counts: an earlier yes proves nothing.
     ``is_clear`` says that the password is sent in plain text; ``is_slow`` that computing takes as
-    long as the server likes; ``takes_token`` that the password is an access token, so that the
-    mechanism must be asked for by name. ``package`` is the library that it needs.
+    long as the server likes; ``proof`` is what the password is: an access token, or none where the
+    client's certificate is shown in TLS. ``package`` is the library that it needs.
     ``heeds_challenges`` says that it depends on what the server's challenges are: those of others
     are prompts, or the reason of a refusal, whatever they say.
     """
@@ -43,7 +52,7 @@ class Mechanism(NamedTuple):
     responses: int
     is_clear: bool = False
     is_slow: bool = False
-    takes_token: bool = False
+    proof: Proof = "password"
     package: str | None = None
     heeds_challenges: bool = False
 
@@ -74,21 +83,44 @@ def xoauth2(user: str, password: str) -> Exchange:
     yield b""
 
 
+def oauthbearer(user: str, password: str) -> Exchange:
+    """RFC 7628: as XOAUTH2, but standardised; host and port are for other kinds of tokens."""
+    name = user.replace("=", "=3D").replace(",", "=2C")  # RFC 5801 section 4
+    yield octets(f"n,a={name},\1auth=Bearer {password}\1\1")
+    # Section 3.2.3: this asks for the reply to a refusal whose reason was the challenge.
+    yield b"\1"
+
+
+def external(user: str, password: str) -> Exchange:
+    """RFC 4422 appendix A: the certificate shown in TLS says who we are, ``user`` for whom."""
+    del password
+    yield octets(user)
+
+
 def scram_sha_256(user: str, password: str) -> Exchange:
     """RFC 7677: neither side learns what it did not know; the server proves itself, too."""
+    return _scram("SCRAM-SHA-256", user, password)
+
+
+def scram_sha_1(user: str, password: str) -> Exchange:
+    """RFC 5802: the same with an older hash, which is still good for this."""
+    return _scram("SCRAM-SHA-1", user, password)
+
+
+def _scram(name: str, user: str, password: str) -> Exchange:
     from scramp import ScramClient, ScramException, ScramMechanism
 
     # The exceptions' own texts may quote what was exchanged, or the password.
     try:
-        client = ScramClient(["SCRAM-SHA-256"], user, password)
+        client = ScramClient([name], user, password)
         first = client.get_client_first()
         # Nothing else tells before the server's turn that a character of the password is forbidden.
-        ScramMechanism("SCRAM-SHA-256").make_auth_info(
+        ScramMechanism(name).make_auth_info(
             password, iteration_count=ITERATIONS_LEAST, salt=bytes(16)
         )
     except (ScramException, ValueError, AssertionError):
         raise LocalFault(
-            "SCRAM-SHA-256 forbids a character of the user name or password (RFC 4013)"
+            f"{name} forbids a character of the user name or password (RFC 4013)"
         ) from None
     try:
         challenge = yield first.encode()
@@ -127,10 +159,19 @@ MECHANISMS = (
         package="scramp",
         heeds_challenges=True,
     ),
+    Mechanism(
+        *("SCRAM-SHA-1", scram_sha_1, 3),
+        is_slow=True,
+        package="scramp",
+        heeds_challenges=True,
+    ),
     Mechanism("CRAM-MD5", cram_md5, 1, heeds_challenges=True),
     Mechanism("PLAIN", plain, 1, is_clear=True),
     Mechanism("LOGIN", login, 2, is_clear=True),
-    Mechanism("XOAUTH2", xoauth2, 1, is_clear=True, takes_token=True),
+    # The large providers document XOAUTH2 first.
+    Mechanism("XOAUTH2", xoauth2, 1, is_clear=True, proof="token"),
+    Mechanism("OAUTHBEARER", oauthbearer, 1, is_clear=True, proof="token"),
+    Mechanism("EXTERNAL", external, 1, proof="certificate"),
 )
 
 
@@ -154,6 +195,28 @@ def respond(exchange: Exchange, challenge: bytes | None) -> bytes | None:
         return exchange.send(challenge)  # type: ignore[arg-type]
     except StopIteration:
         return None
+
+
+def refusal(challenge: bytes) -> str:
+    """Return what an error challenge (RFC 7628 section 3.2.2) says, empty where it is none.
+
+    ``challenge`` is as it came, in base64. What is too long to be shown whole is left out: of half
+    a secret nobody would know that it is one.
+    """
+    import json
+
+    try:
+        said = json.loads(base64.b64decode(challenge[:CHALLENGE_LIMIT]))
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(said, dict):
+        return ""
+    parts = []
+    for name in ("status", "scope"):
+        value = said.get(name)
+        if isinstance(value, (str, int)) and 0 < len(str(value)) <= REASON_LIMIT:
+            parts.append(f"{name} {printable(str(value))}")
+    return ", ".join(parts)
 
 
 def encode(response: bytes) -> bytes:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.stages.state import ProbeState, StageRun
 
-CONNECT, TLS, QUIT, DELIVERY = "connect", "tls", "quit", "delivery"
+TOKEN, CONNECT, TLS, QUIT, DELIVERY = "token", "connect", "tls", "quit", "delivery"
 """Stages that others have to tell from the rest."""
 
-OUTSIDE = (QUIT, DELIVERY)
+OUTSIDE = (TOKEN, QUIT, DELIVERY)
 """Stages that are no part of what ``time`` counts."""
 
 QUIT_LIMIT = 1.0
@@ -70,7 +70,8 @@ class Plan(NamedTuple):
 
     ``resolve`` comes first where the target is a name whose addresses are not known yet, ``reset``
     follows where a transaction was begun, ``quit`` wherever the connection still stands, and
-    ``delivery``, which has a time limit of its own, after it.
+    ``delivery``, which has a time limit of its own, after it. ``token`` comes before them all, once
+    a run.
     """
 
     resolve: Stage
@@ -78,6 +79,7 @@ class Plan(NamedTuple):
     reset: Stage | None
     quit: Stage
     delivery: Stage | None
+    token: Stage | None = None
 
 
 def _always(settings: Settings) -> bool:
@@ -100,6 +102,16 @@ def _is_welcome(settings: Settings) -> bool:
     """Whether the banner is to be a yes: after a no a server takes only QUIT (RFC 5321, 3.1)."""
     return settings.greeting.expect.code < 400
 
+
+def _by_token(settings: Settings) -> bool:
+    """Whether an access token is to be got."""
+    login, roundtrip = settings.login, settings.roundtrip
+    return (login is not None and login.oauth is not None) or (
+        roundtrip is not None and roundtrip.oauth is not None
+    )
+
+
+_TOKEN = Row(TOKEN, _by_token, "token:fetch")
 
 _RESOLVE = Row("resolve", _has_name, "connection:resolve")
 
@@ -151,7 +163,7 @@ _DELIVERY = Row(
     is_due=lambda state: state.transaction.sent is not None,
 )
 
-_ROWS = (_RESOLVE, *_SESSION, _QUIT, _DELIVERY)
+_ROWS = (_TOKEN, _RESOLVE, *_SESSION, _QUIT, _DELIVERY)
 
 NAMES = tuple(dict.fromkeys(row.name for row in _ROWS))
 """All stage names, in the order of a session."""
@@ -195,6 +207,7 @@ def plan(settings: Settings) -> Plan:
         reset=wanted(_RESET),
         quit=_stage(_QUIT),
         delivery=wanted(_DELIVERY),
+        token=wanted(_TOKEN),
     )
 
 
@@ -207,12 +220,14 @@ def prepare(settings: Settings) -> Prepared:
     _need_measured(settings)
     if settings.transaction.no_relay or settings.transaction.no_rcpt:
         load("smtp.refusal:about")  # a refusal is what is hoped for: no stage is to wait for that
+    servers = _call("connection:servers", settings) if _asks_dns(settings) else None
     return Prepared(
         trust=_call("encryption:trust", settings) if settings.tls.mode else None,
         mechanisms=_call("login:mechanisms", settings) if settings.login is not None else (),
-        servers=_call("connection:servers", settings) if _asks_dns(settings) else None,
+        servers=servers,
         roundtrip=_call("delivery:tools", settings) if settings.roundtrip is not None else None,
         secrets=tuple(_secrets(settings)),
+        tokens=load("stages.token:prepare")(settings, servers) if _by_token(settings) else None,
     )
 
 
@@ -226,10 +241,15 @@ def _secrets(settings: Settings) -> Iterator[bytes]:
     users = [] if login is None else [login.user]
     if roundtrip is not None:
         users += [mailbox.user for mailbox in roundtrip.mailboxes]
-    if login is not None:
-        yield from forms(login.password.reveal(), *users)
-    if roundtrip is not None and roundtrip.password is not None:
-        yield from forms(roundtrip.password.reveal(), *users)
+    for one in (login, roundtrip):
+        if one is None:
+            continue
+        if one.oauth is not None:
+            client = dict(one.oauth.fields)["client_id"]
+            for _, secret in one.oauth.secrets:
+                yield from forms(secret.reveal(), client, *users)
+        elif one.password is not None and one.password.reveal():
+            yield from forms(one.password.reveal(), *users)
 
 
 def _asks_dns(settings: Settings) -> bool:

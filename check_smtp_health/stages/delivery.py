@@ -47,6 +47,7 @@ def tools(settings: Settings) -> RoundTripTools:
         family=settings.endpoint.family,
         source=settings.endpoint.source,
         clean=roundtrip.clean,
+        by_token=roundtrip.oauth is not None,
         fetches_whole=roundtrip.verifies,
     )
     return RoundTripTools(message.stamp, search)

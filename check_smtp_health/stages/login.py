@@ -59,8 +59,14 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     """
     assert settings.login is not None
     name = settings.login.mechanism
+    if settings.login.oauth is not None and not settings.login.may_show_password:
+        raise UsageFault(
+            "oauth",
+            "without TLS the access token would be shown, use -S, --ssl or --auth-insecure",
+        )
     if name is None:
-        usable = [one for one in sasl.MECHANISMS if not one.takes_token and _is_usable(one)]
+        proof = "password" if settings.login.oauth is None else "token"
+        usable = [one for one in sasl.MECHANISMS if one.proof == proof and _is_usable(one)]
         if settings.tls.mode:
             usable.sort(key=lambda one: not one.is_clear)
         return tuple(usable)
@@ -68,6 +74,9 @@ def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
     if asked is None:
         known = ", ".join(one.name for one in sasl.MECHANISMS)
         raise UsageFault("authtype", f"{quoted(name)} is not one of {known}")
+    if settings.login.oauth is not None and asked.proof != "token":
+        takers = " and ".join(one.name for one in sasl.MECHANISMS if one.proof == "token")
+        raise UsageFault("authtype", f"{name} takes no access token (--oauth), {takers} do")
     if asked.is_clear and not settings.login.may_show_password:
         raise UsageFault(
             "authtype",
@@ -117,10 +126,13 @@ def _login(state: ProbeState) -> StageRun:
     mechanism = _chosen(state, login)
     exchange = mechanism.run(login.user, login.password.reveal())
     try:
-        reply = yield from _exchange(state, mechanism, exchange)
+        reply, why = yield from _exchange(state, mechanism, exchange)
         if not reply.is_positive:
-            raise Rejected(_hint(state, mechanism, reply), reply.raw, reply.code)
+            problem = f"({why})" if why else _hint(state, mechanism, reply)
+            raise Rejected(problem, reply.raw, reply.code)
         require_code(reply, 235)
+        if why:
+            raise Violation(f"success after the reason of a refusal ({why})", reply.raw)
     except PeerFault as fault:
         fault.subject = mechanism.name
         raise
@@ -159,16 +171,25 @@ def _none_of(state: ProbeState, login: Login, offered: Sequence[str]) -> Session
     if login.mechanism is not None:
         problem = f"{login.mechanism} is not offered, only {words}"
         return NotOffered(problem, reason="mechanism")
+    if login.oauth is not None:
+        problem = f"no mechanism for an access token is offered, only {words}"
+        return NotOffered(problem, reason="mechanism")
     only = f"the server offers only {words}"
     known = [one for one in sasl.MECHANISMS if one.name in map(str.upper, offered)]
     for one in known:
-        if not (one.takes_token or _is_usable(one)):
+        if one.proof == "password" and not _is_usable(one):
             return LocalFault(f"{only}, and {_lacking(one)}")
     for one in known:
-        if one.takes_token:
+        if one.proof == "token":
             return NotOffered(
                 f"{only}, and {one.name} needs an access token "
-                f"(-A {one.name}, with the token as password)",
+                f"(--oauth, or -A {one.name} with the token as password)",
+                reason="mechanism",
+            )
+    for one in known:
+        if one.proof == "certificate":
+            return NotOffered(
+                f"{only}, and {one.name} needs a client certificate (-A {one.name} and --cert)",
                 reason="mechanism",
             )
     return NotOffered(f"{only}, none of which this plugin supports", reason="mechanism")
@@ -196,13 +217,13 @@ def _another(state: ProbeState, refused: Mechanism, code: int) -> Mechanism | No
     """
     login = state.settings.login
     assert login is not None
-    if refused.takes_token or code == 421:
+    if refused.proof != "password" or code == 421:
         return None
     others = [
         one
         for one in sasl.MECHANISMS
         if one != refused
-        and not one.takes_token
+        and one.proof == "password"
         and (login.may_show_password or not one.is_clear)
         and _is_usable(one)
     ]
@@ -211,7 +232,11 @@ def _another(state: ProbeState, refused: Mechanism, code: int) -> Mechanism | No
     return sasl.best(state.connection.session.keywords["AUTH"], others)
 
 
-def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Procedure[Reply]:
+def _exchange(
+    state: ProbeState, mechanism: Mechanism, exchange: Exchange
+) -> Procedure[tuple[Reply, str]]:
+    """Return the reply to a login, and what the server said before it of why it refuses."""
+    why = ""
     initial = yield from _computed(mechanism, exchange, None)
     line = f"AUTH {mechanism.name}".encode()
     # RFC 4954 section 4: what does not fit into a command line waits for the first challenge.
@@ -230,6 +255,8 @@ def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Pr
             challenge = sasl.decode(b"".join(reply.texts))
             # With SCRAM's challenges a guessed password could be tried at home.
             state.mask.add(*reply.texts)
+        if mechanism.proof == "token" and not waits:
+            why = state.mask.applied(sasl.refusal(b"".join(reply.texts)))
         response = initial if waits else (yield from _computed(mechanism, exchange, challenge))
         if response is None:
             # Section 4: "*" cancels; the reply to it is of no interest any more.
@@ -241,7 +268,7 @@ def _exchange(state: ProbeState, mechanism: Mechanism, exchange: Exchange) -> Pr
     if reply.code == 235 and responses < mechanism.responses:
         # A server that accepts everybody does not prove that the password is right.
         raise Violation("success before the login was complete", reply.raw)
-    return reply
+    return reply, why
 
 
 def _computed(

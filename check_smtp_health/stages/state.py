@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from check_smtp_health.roundtrip.search import Search
     from check_smtp_health.smtp.sasl import Mechanism
     from check_smtp_health.smtp.session import Reply
+    from check_smtp_health.stages.tokens import Tokens
 
     StageRun = Procedure[None]
 
@@ -98,7 +99,7 @@ class Prepared(NamedTuple):
 
     ``mechanisms`` are the SASL mechanisms that may be used, best first; ``servers`` the name
     servers to ask, where there is something that only they know; ``secrets`` the forms of passwords
-    that nobody may be shown, whoever says them.
+    that nobody may be shown, whoever says them; ``tokens`` how access tokens are got.
     """
 
     trust: Trust | None = None
@@ -106,6 +107,7 @@ class Prepared(NamedTuple):
     servers: Servers | None = None
     roundtrip: RoundTripTools | None = None
     secrets: tuple[bytes, ...] = ()
+    tokens: Tokens | None = None
 
 
 class NextHops:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from check_smtp_health.stages import NAMES
+from check_smtp_health.stages import NAMES, OUTSIDE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SETTLED = {
+    "token": "#6b4c9a",
     "resolve": "#9aa5b1",
     "connect": "#4e79a7",
     "tls": "#59a14f",
@@ -26,7 +27,7 @@ SETTLED = {
 }
 """The colours that people know by now: a stage keeps its own whatever comes before it."""
 
-SPARE = ("#8cd17d", "#b6992d", "#499894", "#d4a6c8", "#6b4c9a", "#a05195")
+SPARE = ("#8cd17d", "#b6992d", "#499894", "#d4a6c8", "#a05195")
 """What a stage gets that has none yet. Move it to ``SETTLED`` with the stage's first release."""
 
 
@@ -49,8 +50,8 @@ def colours(stages: Iterable[str]) -> dict[str, str]:
 COLOURS = colours(NAMES)
 """In the order of a session, from the bottom to the top of a stack."""
 
-STACKED = NAMES[: NAMES.index("quit")]
-"""What adds up to ``time``, which counts neither the farewell nor the way to a mailbox."""
+STACKED = tuple(name for name in NAMES if name not in OUTSIDE)
+"""What adds up to ``time``, which counts neither a token, the farewell nor the way to a mailbox."""
 
 TIME = "#1a7dd7"
 WARNING = "#e0a100"

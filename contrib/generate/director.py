@@ -10,6 +10,8 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from check_smtp_health.smtp.sasl import MECHANISMS
+
 if TYPE_CHECKING:
     from contrib.generate.commands import Command, Variable
 
@@ -63,6 +65,7 @@ FORM = {
         "authuser": "User",
         "authpass": "Password",
         "authpass_file": "Password file",
+        "oauth": "Access token file",
         "auth_insecure": "Cleartext password without TLS",
     },
     "SMTP: Transaction": {
@@ -96,6 +99,7 @@ FORM = {
         "mailbox": "Mailboxes",
         "mailboxpass": "Mailbox password",
         "mailbox_pass_file": "Mailbox password file",
+        "mailbox_oauth": "Mailbox access token file",
         "reply": "Take answers",
         "clean": "Folders to clean",
         "delivery_timeout": "Delivery timeout",
@@ -125,7 +129,7 @@ LISTS = {
     ),
     "authtype": (
         "SMTP: SASL mechanisms",
-        {word: word for word in ("SCRAM-SHA-256", "CRAM-MD5", "PLAIN", "LOGIN", "XOAUTH2")},
+        {one.name: one.name for one in MECHANISMS},
     ),
     "tempfail": (
         "SMTP: states",

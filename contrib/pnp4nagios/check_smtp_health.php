@@ -22,6 +22,7 @@ $stacked = array(
     'data' => '#ff9da7',
 );
 $colours = $stacked + array(
+    'token' => '#6b4c9a',
     'quit' => '#c7b8ae',
     'delivery' => '#d37295',
     'time' => '#1a7dd7',

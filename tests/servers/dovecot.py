@@ -15,7 +15,7 @@ from tests.servers.loopback import free_port, is_listening
 
 USER = "monitor@example.org"
 
-MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-256", "XOAUTH2")
+MECHANISMS = ("PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "XOAUTH2")
 
 SUBMISSION = Path("/usr/lib/dovecot/submission")
 """A package of its own in Debian."""
@@ -131,11 +131,11 @@ class Dovecot(Daemon):
 
 
 @contextlib.contextmanager
-def running(password: str, certificate: str, relay: int) -> Iterator[Dovecot]:
+def running(password: str, certificate: str, relay: int, further: str = "") -> Iterator[Dovecot]:
     """Run a Dovecot that knows ``USER`` with this password until the block ends.
 
-    ``certificate`` is a file with certificate and key. ``relay`` is the port of the SMTP server on
-    loopback to which the submission service turns after a login.
+    ``certificate`` is a file with certificate and key, ``further`` more configuration. ``relay`` is
+    the port of the SMTP server on loopback to which the submission service turns after a login.
     """
     needs.root()
     needs.program("dovecot")
@@ -156,5 +156,5 @@ def running(password: str, certificate: str, relay: int) -> Iterator[Dovecot]:
             port=dovecot.port,
             tls_port=dovecot.tls_port,
         )
-        with dovecot.running(configuration):
+        with dovecot.running(configuration + further):
             yield dovecot

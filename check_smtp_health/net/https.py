@@ -1,4 +1,4 @@
-"""Fetches a small file over HTTPS: one request, everything bounded. Loaded only if planned.
+"""A small answer over HTTPS: one request, everything bounded. Loaded only if planned.
 
 The standard library's ``http.client`` reads the head of a response; the connection is the driver's.
 Where the environment names a proxy, it leads through that (CONNECT, RFC 9110 section 9.3.6).
@@ -50,10 +50,13 @@ AGENT = "User-Agent: check_smtp_health"
 
 
 class Client(NamedTuple):
-    """What every request of a run has in common; ``servers`` know the addresses of hosts."""
+    """What every request of a run has in common.
+
+    ``servers`` know the addresses of hosts, where that is not left to the system's resolver.
+    """
 
     trust: Trust
-    servers: Servers
+    servers: Servers | None
     endpoint: Endpoint
     proxy: Proxy | None = None
 
@@ -78,9 +81,16 @@ class Page(NamedTuple):
     media_type: str
     body: bytes
     tls: Handshake | None = None
+    status: int = 200
 
 
-def prepare(option: str, trust: Trust, servers: Servers, endpoint: Endpoint) -> Client:
+class Form(NamedTuple):
+    """What is sent, URL-encoded, in the body of a POST; neither it nor the answer is shown."""
+
+    body: bytes
+
+
+def prepare(option: str, trust: Trust, servers: Servers | None, endpoint: Endpoint) -> Client:
     """Return what requests need; ``option`` is what they are for.
 
     Raises:
@@ -103,23 +113,46 @@ def fetch(client: Client, host: str, path: str) -> Procedure[Page]:
         LocalFault: the proxy is not there, or refuses.
         Expired: the deadline came first.
     """
-    if client.proxy is not None and client.proxy.serves(host, PORT):
-        yield from _connect_by(client.proxy, client.way(by_proxy=True), host)
-    else:
-        yield from client.way(by_proxy=False).connect(Host(host, host, "name"), PORT)
-    tls: Handshake = yield StartTls(client.trust, host)
-    lines = (
-        f"GET {path} HTTP/1.1",
-        f"Host: {host}",
+    lines = (f"GET {path} HTTP/1.1", f"Host: {host}", AGENT, "Accept: text/plain")
+    request = Write(_head(*lines))
+    return (yield from _asked(client, Host(host, host, "name"), PORT, request, Response()))
+
+
+def post(client: Client, host: Host, port: int, path: str, form: Form) -> Procedure[Page]:
+    """Send a form; return the answer whatever its status. Otherwise as ``fetch``."""
+    head = _head(
+        f"POST {path} HTTP/1.1",
+        f"Host: {host.ascii if port == PORT else _authority(host, port)}",
         AGENT,
-        "Accept: text/plain",
-        "Connection: close",
+        "Accept: application/json",
+        "Content-Type: application/x-www-form-urlencoded",
+        f"Content-Length: {len(form.body)}",
     )
-    yield Write("".join(f"{line}\r\n" for line in (*lines, "")).encode("ascii"))
-    response = Response()
+    request = Write(head + form.body, head + b"***\r\n")
+    return (yield from _asked(client, host, port, request, Response(takes_any=True)))
+
+
+def _head(*lines: str) -> bytes:
+    return "".join(f"{line}\r\n" for line in (*lines, "Connection: close", "")).encode("ascii")
+
+
+def _authority(host: Host, port: int) -> str:
+    return f"[{host.ascii}]:{port}" if ":" in host.ascii else f"{host.ascii}:{port}"
+
+
+def _asked(
+    client: Client, host: Host, port: int, request: Write, response: Response
+) -> Procedure[Page]:
+    """Connect, send a request, and return what comes back."""
+    if client.proxy is not None and client.proxy.serves(host.dns_name, port):
+        yield from _connect_by(client.proxy, client.way(by_proxy=True), _authority(host, port))
+    else:
+        yield from client.way(by_proxy=False).connect(host, port)
+    tls: Handshake = yield StartTls(client.trust, host.dns_name)
+    yield request
     size = 0
     while True:
-        more = yield Read()
+        more = yield Read(None, request.shown is not None)
         size += len(more)
         if size > SIZE_LIMIT:
             raise Violation(f"more than {SIZE_LIMIT // 1024} KiB")
@@ -129,8 +162,8 @@ def fetch(client: Client, host: str, path: str) -> Procedure[Page]:
             return found._replace(tls=tls)
 
 
-def _connect_by(proxy: Proxy, way: Way, host: str) -> Procedure[None]:
-    """Have a proxy connect to a host.
+def _connect_by(proxy: Proxy, way: Way, target: str) -> Procedure[None]:
+    """Have a proxy connect to a host at a port.
 
     Raises:
         Unreachable: it cannot either.
@@ -141,7 +174,6 @@ def _connect_by(proxy: Proxy, way: Way, host: str) -> Procedure[None]:
         yield from way.connect(proxy.host, proxy.port)
     except PeerFault as fault:
         raise LocalFault(fault.problem, subject=name) from fault
-    target = f"{host}:{PORT}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", AGENT]
     request = "".join(f"{line}\r\n" for line in lines)
     shown = f"{request}\r\n".encode("ascii")
@@ -191,11 +223,15 @@ def page(data: bytes, *, is_over: bool) -> Page | None:
 
 
 class Response:
-    """Takes a response in any pieces, and reads each of its bytes once."""
+    """Takes a response in any pieces, and reads each of its bytes once.
 
-    __slots__ = ("_at", "_body", "_data", "_head", "_scanned")
+    One that ``takes_any`` is content with any status; without that, only 200 is an answer.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_at", "_body", "_data", "_head", "_scanned", "_takes_any")
+
+    def __init__(self, *, takes_any: bool = False) -> None:
+        self._takes_any = takes_any
         self._data = bytearray()
         self._scanned = 0  # bytes in which the end of the head is not
         self._head: http.client.HTTPResponse | None = None
@@ -220,7 +256,7 @@ class Response:
             if is_over:
                 raise self._no_http()
             return None
-        if head.status != http.client.OK:
+        if head.status != http.client.OK and not self._takes_any:
             redirect = ", and redirects must not be followed" if 300 <= head.status < 400 else ""
             said = f"{head.status} {head.reason}".encode("latin-1", "replace")
             raise Rejected(f"the answer is not 200{redirect}", said, head.status)
@@ -236,7 +272,7 @@ class Response:
                 raise Violation("the response is incomplete")
             return None
         media_type = (head.getheader("Content-Type") or "").partition(";")[0]
-        return Page(media_type.strip().lower(), body)
+        return Page(media_type.strip().lower(), body, None, head.status)
 
     def _read_head(self) -> http.client.HTTPResponse | None:
         while True:
@@ -276,7 +312,9 @@ class Response:
             self._at = begin + length + 2
 
     def _no_http(self) -> Violation:
-        return Violation("no HTTP response", bytes(self._data[:BYTES_SHOWN]))
+        # What answers a form may hold a secret that nobody knows yet.
+        said = b"" if self._takes_any else bytes(self._data[:BYTES_SHOWN])
+        return Violation("no HTTP response", said)
 
 
 class _Received:

@@ -1,0 +1,96 @@
+"""The access tokens of a run: got once, before the first target is asked, and used by all of them.
+
+Without a token a session still goes as far as it can: whether the server is there, and what it
+shows in TLS, is known whatever becomes of the login.
+"""
+
+from __future__ import annotations
+
+from check_smtp_health.config.settings import Secret
+from check_smtp_health.masking import token_forms
+from check_smtp_health.net import driver
+from check_smtp_health.probing.probe import ProbePlan, probe
+from check_smtp_health.probing.targets import bracketed
+from check_smtp_health.stages.state import Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from signal import Signals
+
+    from check_smtp_health.net.driver import Deadline
+    from check_smtp_health.report import Report
+
+    Probing = Callable[[ProbePlan], list[Report]]
+
+LOGIN, MESSAGE = "auth", "data"
+"""The first stage that needs the token for AUTH, and the first in vain without the mailbox's."""
+
+
+def probe_all(
+    plan: ProbePlan, deadline: Deadline, signals: Sequence[Signals], probing: Probing
+) -> list[Report]:
+    """Get the tokens, then have every target probed by ``probing``, which has what is left."""
+    stages, endpoint = plan.stages, plan.settings.endpoint
+    assert stages.token is not None
+    target = Target(endpoint.hosts[0], None)
+    session = probe(target, plan._replace(policies=()), (stages.token,))
+    (got,) = driver.run([session], deadline, signals)
+    if got.failure is not None and got.failure.kind == "interrupted":
+        labels = [bracketed(host.given) if endpoint.has_several else "" for host in endpoint.hosts]
+        return [got._replace(host=host, label=label) for host, label in zip(endpoint.hosts, labels)]
+    return _told(probing(_with_tokens(plan)), got)
+
+
+def _with_tokens(plan: ProbePlan) -> ProbePlan:
+    """Return the plan with the tokens in it; without one it ends before that is needed."""
+    settings, prepared = plan.settings, plan.prepared
+    tokens = prepared.tokens
+    assert tokens is not None
+    login, roundtrip = settings.login, settings.roundtrip
+    users = [] if login is None else [login.user]
+    users += [] if roundtrip is None else [one.user for one in roundtrip.mailboxes]
+    hidden = [form for _, token in tokens.found for form in token_forms(token, *users)]
+    plan = plan._replace(prepared=prepared._replace(secrets=(*prepared.secrets, *hidden)))
+    end = ""
+    if tokens.mailbox is not None:
+        token = tokens.of(tokens.mailbox)
+        if token is None:
+            end = MESSAGE
+        elif prepared.roundtrip is not None and prepared.roundtrip.search is not None:
+            prepared.roundtrip.search.use(Secret(token))
+    if tokens.login is not None:
+        token = tokens.of(tokens.login)
+        if token is None:
+            end = LOGIN
+        elif login is not None:
+            login = login._replace(password=Secret(token))
+            plan = plan._replace(settings=settings._replace(login=login))
+    return plan if not end else _ending_before(plan, end)
+
+
+def _ending_before(plan: ProbePlan, end: str) -> ProbePlan:
+    names = [stage.name for stage in plan.stages.session]
+    session = plan.stages.session[: names.index(end)]
+    return plan._replace(stages=plan.stages._replace(session=session, delivery=None))
+
+
+def _told(reports: list[Report], got: Report) -> list[Report]:
+    """Return the reports, with what came of the tokens in that of every target.
+
+    On the time axis of a session that was before its beginning.
+    """
+    seconds = sum(seen.seconds for seen in got.observations)
+    before = tuple(seen._replace(began=seen.began - seconds) for seen in got.observations)
+    said = tuple(one._replace(moment=one.moment - seconds) for one in got.transcript)
+    targets = [one for one in reports if not one.is_domain] or reports[:1]
+    first = targets[0]
+    return [
+        one._replace(
+            observations=(*before, *one.observations),
+            transcript=(*said, *one.transcript) if one is first else one.transcript,
+        )
+        if any(one is target for target in targets)
+        else one
+        for one in reports
+    ]
