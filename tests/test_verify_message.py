@@ -224,7 +224,7 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         0,
         f"DKIM, SPF, DMARC verified, also verify-message: DKIM signature {RSA_NAME}: the key at "
         f"{RSA_NAME} has 1024 bits, fewer than 2048, also verify-message: DKIM signature "
-        f"{RSA_NAME}: the key at {RSA_NAME} is in testing (t=y)",
+        f"{RSA_NAME}: the key at {RSA_NAME} is in test mode (t=y)",
     ),
     "two records, one of which fits": (
         {**GOOD, ("s1._domainkey.a.test", "TXT"): text(key("other").record, key("good").record)},
@@ -644,25 +644,24 @@ def test_the_json_object_has_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "package"),
+    ("module", "library", "package"),
     [
-        ("dns", "dnspython"),
-        ("dkim", "dkimpy"),
-        ("nacl", "PyNaCl"),
-        ("cryptography", "cryptography"),
+        ("dns", "dnspython", "python3-dnspython"),
+        ("dkim", "dkimpy", "python3-dkim"),
+        ("nacl", "PyNaCl", "python3-nacl"),
+        ("cryptography", "cryptography", "python3-cryptography"),
     ],
 )
-def test_a_package_that_is_missing(tmp_path: Path, module: str, package: str) -> None:
+def test_a_package_that_is_missing(tmp_path: Path, module: str, library: str, package: str) -> None:
     (tmp_path / f"{module}.py").write_text("raise ImportError('not here')")
     done = plugin.run(
         *("-H", "127.0.0.1", "-p", "1", "--rcpt", "a@x", "--deliver", "--auth-insecure"),
         *("--mailbox", "imap://me@x", "--verify-message"),
         environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret", "PYTHONPATH": str(tmp_path)},
     )
-    extra = "dns" if module == "dns" else "dkim"
     said = (
-        f"SMTP UNKNOWN - --verify-message: needs the package {package}: "
-        f"pip install 'check-smtp-health[{extra}]'\n"
+        f"SMTP UNKNOWN - --verify-message: needs the library {library}: install {package}, or "
+        f"{library} with pip\n"
     )
     assert (done.code, done.stdout, done.stderr) == (3, said, "")
 

@@ -176,9 +176,11 @@ def stray(word: str, name: str, typed: str, value: str) -> str:
     return f"{typed} takes one value, {quoted(word)} is one too many"
 
 
-def missing(library: str, purpose: str = "") -> str:
+def missing(library: str, purpose: str = "", package: str = "") -> str:
     """Return what to say of a library that is not here and that a run needs: how to get it.
 
-    Distributions name the package after the library. Our own name on a package index is not ours.
+    Distributions name the package after the library, but for a few. Our own name on a package index
+    is not ours.
     """
-    return f"needs the library {library}{purpose}: install python3-{library}, or {library} with pip"
+    package = package or f"python3-{library}"
+    return f"needs the library {library}{purpose}: install {package}, or {library} with pip"

@@ -63,17 +63,17 @@ def prepare(_values: Sequence[str], _settings: Settings, servers: Servers) -> Se
     Raises:
         UsageFault: the packages that verify are missing.
     """
-    for package, install in (
-        ("dkim", "dkimpy"),
-        ("nacl.signing", "PyNaCl"),
-        ("cryptography.hazmat.primitives.serialization", "cryptography"),
+    for module, library, package in (
+        ("dkim", "dkimpy", "python3-dkim"),
+        ("nacl.signing", "PyNaCl", "python3-nacl"),
+        ("cryptography.hazmat.primitives.serialization", "cryptography", ""),
     ):
         try:
-            __import__(package)
+            __import__(module)
         except (ImportError, RuntimeError) as error:
-            raise UsageFault(
-                NAME, f"needs the package {install}: pip install 'check-smtp-health[dkim]'"
-            ) from error
+            from check_smtp_health.config.remedies import missing
+
+            raise UsageFault(NAME, missing(library, package=package)) from error
     return servers
 
 
@@ -182,7 +182,7 @@ def _dkim(verified: Sequence[Verified], count: int) -> tuple[list[Finding], list
             findings.append(Finding("unanswered", f"{name}: {one.trouble}"))
         else:
             notes.append(f"{name} holds")
-        findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
+            findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
     if count > len(verified):
         problem = f"of {count} DKIM signatures only the first {len(verified)} were verified"
         findings.append(Finding("noted", problem))
