@@ -1,4 +1,4 @@
-# What a person types. Needs python3 with venv, and make; the rest comes by itself.
+# The commands for people. They need python3 with venv, and make, and install the rest themselves.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +9,7 @@ FUZZ_LONGEST ?= 60
 RANDOM_SERVERS ?= 1000
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
-# What the tests need does for the demo, too; without it, seconds must be enough.
+# The environment of the tests works for the demo, too. Without it, a small one must do, in seconds.
 DEMO = $(if $(wildcard $(READY)),$(VENV),$(VENV)-demo)
 
 .PHONY: help demo test faults lint format fuzz audit bench contrib picture screenshots package clean
@@ -17,18 +17,18 @@ DEMO = $(if $(wildcard $(READY)),$(VENV),$(VENV)-demo)
 help:
 	@echo 'make demo              check small built-in mail servers, healthy and broken ones'
 	@echo 'make demo HOST=name    check that host'
-	@echo 'make test              all tests, against real servers where they can be had'
-	@echo 'make faults            what goes wrong, and what we and check_smtp say of it; writes docs/faults.md'
+	@echo 'make test              all tests; as root on Debian it first installs the servers to test against'
+	@echo 'make faults            run broken servers past this plugin and check_smtp; writes docs/faults.md'
 	@echo 'make lint              ruff, mypy, import-linter and bandit'
-	@echo 'make format            let ruff format the code'
+	@echo 'make format            format the code with ruff'
 	@echo 'make fuzz              try what servers could say, at random and guided by coverage'
 	@echo 'make audit             look for known vulnerabilities of the dependencies'
-	@echo 'make bench             what a check costs, beside check_smtp and smtplib, and whether it may'
-	@echo 'make contrib           write the files in contrib/ that follow from others'
-	@echo 'make picture           draw docs/phases.png anew, which takes five minutes'
-	@echo 'make screenshots       take the other pictures in docs/ anew, which takes two minutes'
+	@echo 'make bench             what a check costs compared with check_smtp and smtplib, and whether that is too much'
+	@echo 'make contrib           write the generated files in contrib/ and the options in docs/reference.md'
+	@echo 'make picture           draw docs/phases.png again, which takes five minutes'
+	@echo 'make screenshots       take the other pictures in docs/ again, which takes two minutes'
 	@echo 'make package           source archive, wheel, single file, .deb and .rpm, as far as this machine can'
-	@echo 'make clean             remove what the others made'
+	@echo 'make clean             remove everything that the others made'
 
 demo: $(DEMO)/.demo
 	@$(DEMO)/bin/python -m tests.demo $(HOST)
@@ -56,8 +56,8 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-# What Hypothesis and the servers of test_random_server do is the same in each run of the tests, and
-# at random here. New inputs of the fuzzer, and whatever breaks it, are kept in build/fuzz.
+# In the tests, Hypothesis and the servers of test_random_server do the same in each run; here they are random. New inputs
+# of the fuzzer, and whatever breaks the plugin, are kept in build/fuzz.
 fuzz: $(READY)
 	RANDOM_SERVERS=$(RANDOM_SERVERS) $(BIN)/python -m pytest -n 2 --hypothesis-profile=fuzz -m hypothesis
 	@mkdir -p build/fuzz/corpus build/fuzz/corpus_of_parts
@@ -67,7 +67,7 @@ fuzz: $(READY)
 		-max_len=70000 -print_final_stats=1 -artifact_prefix=build/fuzz/ \
 		build/fuzz/corpus_of_parts fuzz/corpus_of_parts
 
-# Needs the vulnerability service of PyPI. What it could not look up is a failure.
+# Needs the vulnerability service of PyPI. A dependency that could not be looked up is a failure.
 audit:
 	$(PYTHON) -m venv $(VENV)-audit
 	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check pip-audit
@@ -82,7 +82,7 @@ contrib: $(READY)
 picture: $(READY)
 	$(BIN)/python -m tests.picture
 
-# As root on Debian. What it needs beyond the tests, it says.
+# As root on Debian. It says what it needs in addition to the tests.
 screenshots: $(READY)
 	@tests/servers/install
 	@$(BIN)/python -m tests.screenshots
@@ -93,7 +93,7 @@ package: $(READY)
 clean:
 	rm -rf $(VENV) $(VENV)-audit $(VENV)-demo .tox build dist packaging/share .coverage* .hypothesis .mypy_cache .ruff_cache *.egg-info
 
-# Finding an editable install by a finder, and not by a path, would cost each start of Python 20 ms.
+# An editable install with a finder, instead of a path, would cost each start of Python 20 ms.
 $(READY): setup.cfg pyproject.toml tests/constraints.txt tests/covered.pth tests/install-scramp
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt \

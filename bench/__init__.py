@@ -1,1 +1,1 @@
-"""What a check costs, beside its peers and its own imports, and how right its times are."""
+"""What a check costs compared with its peers and its own imports, and how right its times are."""

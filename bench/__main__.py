@@ -1,4 +1,4 @@
-"""``make bench``: the tables of ``docs/performance.md``, measured here and now, and the bounds."""
+"""``make bench``: measure the tables of ``docs/performance.md`` here, and check the bounds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """How far the reported times are from what the server did, for each stage.
 
-The server notes a monotonic moment for all that it gets and sends; the clock is the same for both,
-for they run on one machine. What the plugin reports on top is the way there and back.
+The server records a monotonic time for everything that it receives and sends. Both run on one
+machine, so the clock is the same. What the plugin reports beyond that is the way there and back.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Where the processor time of one run goes, and that of the imports it is measured by.
+"""Where the processor time of one run goes, and that of the imports it is compared with.
 
-Up to the last import each part is the difference between a program that does it and one that stops
-before; what follows is timed within the plugin itself, everything being imported already. Each is
-the least of some runs, since little else would be left of a small difference.
+Up to the last import, each part is the difference between a program that does it and one that stops
+before it. The rest is timed within the plugin itself, when everything has been imported. Each is
+the minimum of some runs: in anything else a small difference would be lost.
 """
 
 from __future__ import annotations

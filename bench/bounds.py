@@ -1,4 +1,4 @@
-"""What the measurements must stay within: ``make bench`` fails beyond. It precedes a release."""
+"""The bounds beyond which ``make bench`` fails. Run it before a release."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PLAIN = "processor time of a plain check, in that of the usual imports"
-STARTTLS = "processor time of a check with STARTTLS, in that of the usual imports"
+PLAIN = "processor time of a plain check, as a multiple of the usual imports"
+STARTTLS = "processor time of a check with STARTTLS, as a multiple of the usual imports"
 MEMORY = "memory of a check, in MiB"
 FURTHER = "processor time of each further target, in runs of check_smtp"
 FURTHER_MEMORY = "memory of each further target, in KiB"

@@ -1,4 +1,4 @@
-"""Who is compared with whom: the same questions to the same server, by three programs."""
+"""The programs that are compared: all three ask the same server the same questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many targets in one run: what each further one costs, beside a run of check_smtp."""
+"""Many targets in one run: what each additional one costs, compared with a run of check_smtp."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The plugin in a virtual environment of its own, with the files that pip would put there.
 
-That of ``make test`` will not do: it has the checkout as an editable install, whose finder would
-cost each start of Python more than a part of the plugin does.
+The one of ``make test`` has the checkout as an editable install, whose finder would cost each start
+of Python more than some parts of the plugin.
 """
 
 from __future__ import annotations

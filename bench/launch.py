@@ -1,7 +1,7 @@
-"""Run commands in turn and tell what each run took, as JSON from standard input to output.
+"""Run commands in turn and report what each run took: JSON on standard input and output.
 
-A process of its own, and a small one: Linux counts what the launching process had in memory as
-the launched one's peak, too.
+This is a small process of its own, because Linux counts the memory of the launching process in the
+peak of the launched one.
 """
 
 from __future__ import annotations

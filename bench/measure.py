@@ -1,4 +1,4 @@
-"""What a command takes: processor time, wall time, memory, modules, instructions."""
+"""What a command costs: processor time, wall time, memory, modules, instructions."""
 
 from __future__ import annotations
 

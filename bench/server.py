@@ -1,7 +1,7 @@
-"""A mail server that answers at once, in a process of its own, whose time nobody counts.
+"""A mail server that answers at once, in a process of its own, whose time is not counted.
 
-Run with a folder, it writes its authority's certificate there and prints two ports: of the server,
-and of one that refuses every session. It ends with its standard input.
+Given a folder, it writes the certificate of its authority there and prints two ports: that of the
+server, and that of a server that refuses every session. It ends when its standard input ends.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ class _Run:
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)
-        aside: list[TimedProcedure[None]] = []
+        aside: list[Callable[[], TimedProcedure[None]]] = []
         if is_watched:
             from check_smtp_health.probing import progress
 

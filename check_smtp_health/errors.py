@@ -215,7 +215,7 @@ class Rejected(PeerFault):
 
 
 class Untrusted(PeerFault):
-    """The certificate was rejected. Control goes by ``why``; ``words`` are what people read."""
+    """The certificate was rejected. Code decides by ``why``; people read ``words``."""
 
     kind = "untrusted"
 

@@ -1,7 +1,7 @@
 """The one gate through which everything a peer said must pass before anyone sees it.
 
 A peer's words pass ``printable``. Our own sentences pass ``harmless``, all of them and at the last
-moment, for they quote names from DNS and certificates: whoever writes one need not remember it.
+moment, because they quote names from DNS and certificates; so nobody has to remember it.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Certificate(NamedTuple):
 
     @property
     def expiry(self) -> str:
-        """When it expires or did, as a person says it."""
+        """When it expires or expired, in words."""
         if self.is_expired:
             ago = f"{_counted(-self.days)} ago" if self.days else "today"
             return f"expired {ago}, {self.not_after}"
@@ -139,7 +139,7 @@ class Certificate(NamedTuple):
 
     @property
     def beginning(self) -> str:
-        """When it becomes valid, as a person says it."""
+        """When it becomes valid, in words."""
         days = self.days_until_valid
         when = f"in {_counted(days)}" if days else "today"
         return f"not valid before {self.not_before}, {when}"
@@ -231,7 +231,7 @@ class Report(NamedTuple):
 
 
 def duration(seconds: float) -> str:
-    """Return a time as a person reads it: nothing that took time is shown as 0.000 s."""
+    """Return a time in words: nothing that took time is shown as 0.000 s."""
     if seconds >= MILLISECOND:
         return f"{seconds:.3f} s"
     return f"{max(seconds / MILLISECOND, 0.01):.2g} ms"

@@ -94,8 +94,8 @@ def can_say(text: str) -> bool:
 def write(answer: Iterable[str], short: str = "", code: int = 3) -> None:
     """Write an answer; if nobody begins to read it, the ``short`` one is written in the end.
 
-    The answer comes in pieces, of which no more are held than a pipe does. While none is written,
-    the short one is the last word. ``code`` is the exit code that either has.
+    The answer comes in pieces; no more of them are held than fit into a pipe. While none is
+    written, the short one is the last word. ``code`` is the exit code that either has.
 
     Raises:
         OSError: it cannot be written.

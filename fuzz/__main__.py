@@ -1,6 +1,6 @@
-"""Run a target under atheris: ``target`` (sessions) or ``parts``; other arguments are libFuzzer's.
+"""Run a target under atheris: ``target`` (sessions) or ``parts``. Other arguments go to libFuzzer.
 
-``python -m fuzz target -help=1`` tells them.
+``python -m fuzz target -help=1`` lists them.
 """
 
 from __future__ import annotations

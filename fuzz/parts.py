@@ -1,8 +1,8 @@
-"""One input is what one other party says: a mailbox, a name server, a policy host, a sender.
+"""One input is what another party says: a mailbox, a name server, a policy host or a sender.
 
-Its first byte chooses the part. Whatever the others are: no exception but our own faults, an end,
-no command of two lines, and no word that gets past the gate. ``-timeout`` of libFuzzer is what
-finds an input that takes long.
+Its first byte chooses the part. Whatever the other bytes are, the only exceptions are our own
+faults, the run ends, no command has two lines, and no word gets past the gate unchanged. The
+``-timeout`` of libFuzzer finds inputs that take long.
 """
 
 from __future__ import annotations

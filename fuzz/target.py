@@ -1,8 +1,8 @@
-"""One input is one run: a command line, and all that its server does and its certificate says.
+"""One input is one run: a command line, everything that its server does, and its certificate.
 
-The operations of ``probe`` are served from the input's bytes, with a clock that they move; the
-report is judged and printed as ``cli`` does. Whatever the bytes: no exception but our own faults,
-an end, and an output that harms nobody.
+The bytes of the input serve the operations of ``probe`` and move its clock; the report is judged
+and printed as in ``cli``. Whatever the bytes are, the only exceptions are our own faults, the run
+ends, and the output is harmless.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the plugin as a single file that needs Python alone: a zipapp with nagiosplugin inside.
+"""Writes the plugin as a single file that needs only Python: a zipapp with nagiosplugin inside.
 
 The arguments are our wheel and the file to write. The same wheel, nagiosplugin, Python and
 ``SOURCE_DATE_EPOCH`` give the same bytes.
@@ -29,7 +29,7 @@ from check_smtp_health.cli import main
 
 main()
 """
-"""What an older Python, too, can read: else it would exit with 1, which is WARNING."""
+"""An older Python can read this, too. Otherwise it would exit with 1, which is WARNING."""
 
 
 def ours(wheel: Path) -> dict[str, bytes]:
@@ -43,7 +43,7 @@ def ours(wheel: Path) -> dict[str, bytes]:
 
 
 def nagiosplugin() -> dict[str, bytes]:
-    """Return the package and licence of the nagiosplugin that is installed, likewise."""
+    """Return package and licence of the installed nagiosplugin by their names in the archive."""
     installed = distribution("nagiosplugin")
     return {
         str(path): path.read_binary()

@@ -189,7 +189,7 @@ def run_theirs(command: Sequence[str], timeout: float = 30) -> tuple[int, str]:
 
 
 def check_smtp() -> str | None:
-    """Return the path of check_smtp, or None where that of docs/faults.md is not to be had."""
+    """Return the path of check_smtp, or None if the version of docs/faults.md is not available."""
     path = needs.found("check_smtp")
     is_right = path is not None and run_theirs([path, "-V"])[1].startswith("check_smtp v2.3")
     return path if is_right else None

@@ -19,7 +19,8 @@ REFUSED = {OURS: 2, PEER: 1, SMTPLIB: 3}
 def test_what_is_beyond_its_bound_is_told() -> None:
     assert bounds.beyond(bounds.BOUNDS) == []
     assert bounds.beyond({bounds.PLAIN: 1.2345, bounds.MEMORY: 29, bounds.ERROR: 0.51}) == [
-        "processor time of a plain check, in that of the usual imports: 1.23, but at most 1.1",
+        "processor time of a plain check, as a multiple of the usual imports: 1.23, "
+        "but at most 1.1",
         "error of the time of a stage, in ms, in the best quarter of the runs: 0.51, "
         "but at most 0.5",
     ]

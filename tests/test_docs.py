@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from check_smtp_health.config import option_table
 from check_smtp_health.stages import NAMES
@@ -112,7 +113,9 @@ def test_each_task_has_all_that_its_reader_needs() -> None:
 WATCHED = ("Facts", "Try it by hand", "Icinga 2", "Nagios", "States", "Perfdata")
 
 
-@pytest.mark.parametrize("page", [page for page in TASKS if "/watch-" in page])
+@pytest.mark.parametrize(
+    "page", [page for page in TASKS if re.match(r"docs/(watch|log-in)-", page)]
+)
 def test_what_to_watch_has_facts_examples_states_and_perfdata(page: str) -> None:
     text = TASKS[page]
     titles = re.findall(r"^## (.*)$", text, re.MULTILINE)
@@ -235,11 +238,15 @@ def headings(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("page", [*PAGES, "docs/README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page",
+    [*(path.name for path in ROOT.glob("*.md")), *(f"docs/{path.name}" for path in FILES)],
+)
 def test_what_is_pointed_at_exists(page: str) -> None:
     file = ROOT / page
     text = file.read_text()
-    for link in re.findall(r"\]\(([^)]+)\)", text):
+    links = re.findall(r"\]\(([^)]+)\)", re.sub(r"`[^`\n]*`", "", text))
+    for link in (link for link in links if not link.startswith("https://")):
         name, _, heading = link.partition("#")
         target = file.parent / name if name else file
         assert target.exists(), link
@@ -256,3 +263,16 @@ def test_the_index_has_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     linked = re.findall(r"\]\((\w\S*\.md)\)", index)
     assert sorted(linked) == [path.name for path in FILES if path.name != "README.md"]
+
+
+def test_a_forge_runs_what_anyone_runs_and_asks_for_what_is_needed() -> None:
+    forge = ROOT / ".github"
+    workflow = yaml.safe_load((forge / "workflows" / "ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert job["steps"][-1]["run"] == ".ci/run"
+    for form in ("bug", "request"):
+        asked = yaml.safe_load((forge / "ISSUE_TEMPLATE" / f"{form}.yml").read_text())
+        texts = [part["attributes"].get("description", "") for part in asked["body"]]
+        assert {"name", "description", "body"} <= set(asked)
+        assert any("check_smtp_health -V" in text for text in texts)
+        assert any("-vvv" in text for text in texts)

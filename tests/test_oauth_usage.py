@@ -94,15 +94,15 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "line 5 of './FILE': tokenurl is not one of token_url, client_id, scope, grant, "
             "client_secret, refresh_token, client_secret_file, refresh_token_file",
         ),
-        ((*WHOLE, "scope ="), "line 5 of './FILE': scope is empty or holds a control character"),
+        ((*WHOLE, "scope ="), "line 5 of './FILE': scope is empty or contains a control character"),
         (
             (*WHOLE, "scope = a\x1bb"),
-            "line 5 of './FILE': scope is empty or holds a control character",
+            "line 5 of './FILE': scope is empty or contains a control character",
         ),
         ((URL, ID, "client_secret_file = empty"), "the first line of './empty' is empty"),
         (
             (URL, ID, *ODD),
-            "'odd' holds a control character in its first line",
+            "'odd' contains a control character in its first line",
         ),
         (
             (URL, ID, "client_secret_file = none"),

@@ -21,6 +21,7 @@ from check_smtp_health import __version__, definitions, stages
 from check_smtp_health.config import build, getopt, option_table
 from tests import needs, plugin
 from tests.engines.icinga import Icinga
+from tests.servers.authority import Authority
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.fresh_root import FreshRoot, fresh_root
 from tests.servers.scripted import ScriptedServer
@@ -135,7 +136,7 @@ def check_in(root: FreshRoot, *command: str) -> None:
 
 
 def check_here(*command: str | Path) -> None:
-    """Check likewise with a command of this machine, which has an empty environment."""
+    """Check that a command of this machine, in an empty environment, finds the server healthy."""
     with ScriptedServer(HEALTHY).running() as server:
         address = ("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example")
         done = subprocess.run(
@@ -565,12 +566,15 @@ def test_fish_completes(installed: FreshRoot) -> None:
     assert said == completed
 
 
-def test_completed_words_are_right() -> None:
+def test_completed_words_are_right(tmp_path: Path) -> None:
+    client = Authority.made(tmp_path, "authority").written(tmp_path / "client.pem", "client")
     words: dict[str, tuple[str, ...]] = runpy.run_path(str(PACKAGING / "documents.py"))["WORDS"]
     assert words.pop("--print-definition") == tuple(definitions.FILES)
     for flag, several in words.items():
         for word in several:
-            given = getopt.read([flag, word, "-H", "mx.example", "-S", "-U", "monitor"])
+            certificate = ("--cert", client) if word == "EXTERNAL" else ()
+            line = [flag, word, "-H", "mx.example", "-S", "-U", "monitor", *certificate]
+            given = getopt.read(line)
             # Raises where the word is wrong.
             stages.prepare(build.build(given, (*stages.NAMES, "time"), "", "secret"))
 

@@ -144,7 +144,7 @@ def verified(
     return done.code, [line for line in said if re.match("verify-message|dnsbl|reverse", line)]
 
 
-HOLDS = "[OK] DKIM signature s1._domainkey.a.example holds"
+HOLDS = "[OK] DKIM signature s1._domainkey.a.example is valid"
 AUTHORISED = "[OK] SPF of a.example (the envelope sender) authorises 192.0.2.9"
 SPF_FAILS = (
     "[WARNING] SPF of a.example (the envelope sender) does not authorise {}: fail by '-all' of "

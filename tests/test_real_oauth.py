@@ -399,7 +399,7 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
             (
                 giving(access_token=f"b4d-t0{evil}ken"),
                 2,
-                "localhost: the access token holds characters that none may have",
+                "localhost: the access token contains invalid characters",
             )
             for evil in ("\r\nQUIT\r\n", "\0", "\1", " ", "\x7f", "\u00e9", "\ud800", "\u202e")
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from pathlib import Path
 
@@ -192,6 +193,22 @@ def test_the_search_for_a_message_has_a_time_of_its_own() -> None:
     assert "…" not in "".join(window.rows)
 
 
+def test_an_access_token_is_waited_for_first(tmp_path: Path) -> None:
+    file = tmp_path / "oauth.ini"
+    with ScriptedServer(SILENT).running() as server, ScriptedServer(SILENT).running() as endpoint:
+        file.write_text(
+            f"[oauth]\ntoken_url=https://127.0.0.1:{endpoint.port}/\nclient_id=a\nclient_secret=b\n"
+        )
+        file.chmod(0o600)
+        window = Window(
+            *at(server, "-U", "me", "--auth-insecure", "--oauth", str(file), "-t", "2.6")
+        )
+        window.until(lambda rows: rows == ["token … 1 s of 2.6"])
+        window.until(lambda rows: rows == ["banner … 2 s of 2.6"])
+        assert window.end() == 2
+    assert "…" not in "".join(window.rows)
+
+
 def test_several_targets_are_counted() -> None:
     with ScriptedServer(SILENT, address="0.0.0.0").running() as server:
         window = Window(*at(server, "-H", "127.0.0.2", "-H", "127.0.0.3", "-t", "0.8"))
@@ -220,6 +237,24 @@ def test_ctrl_c_leaves_the_answer_alone() -> None:
         f"SMTP UNKNOWN - {where(server)} banner: interrupted by SIGINT (after # s)"
         " | time=#s;;;0;10 connect=#s;;;0"
     ]
+
+
+def test_the_last_resort_writes_over_the_line() -> None:
+    with ScriptedServer(SILENT).running() as server:
+        window = Window(*at(server))
+        window.until(lambda rows: rows == ["banner … 0.5 s of 10"])
+        window.process.send_signal(signal.SIGALRM)
+        assert window.end() == 3
+    assert window.rows == ["SMTP UNKNOWN - stuck beyond the deadline, ended by SIGALRM"]
+
+
+def test_a_terminal_that_controls_nobody() -> None:
+    """As under a program that only pretends to be a terminal."""
+    with ScriptedServer(SLOW).running() as server:
+        window = Window(*at(server), command=("setsid", "--wait", str(plugin.SCRIPT)))
+        window.until(lambda rows: rows == ["banner … 0.5 s of 10"])
+        assert window.end() == 0
+    assert "…" not in "".join(window.rows)
 
 
 def test_a_stopped_terminal_stops_no_clock() -> None:

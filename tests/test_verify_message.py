@@ -119,7 +119,7 @@ def test_all_is_well(scheme: str) -> None:
     assert (done.code, lines) == (
         0,
         [
-            "verify-message [OK] DKIM signature s1._domainkey.a.test holds",
+            "verify-message [OK] DKIM signature s1._domainkey.a.test is valid",
             "verify-message [OK] SPF of a.test (the envelope sender) authorises 192.0.2.9",
             "verify-message [OK] DMARC of a.test (reject): aligned are DKIM of a.test and SPF of "
             "a.test",
@@ -399,7 +399,7 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         GOOD,
         lambda message: trace("laptop (unknown [192.0.2.9])", "") + signed(message),
         1,
-        "verify-message: SPF for 192.0.2.9: HELO 'laptop' is no domain",
+        "verify-message: SPF for 192.0.2.9: HELO 'laptop' is not a domain",
     ),
     "several authors": (
         GOOD,
@@ -652,7 +652,7 @@ def test_the_json_object_has_all() -> None:
         ("cryptography", "cryptography", "python3-cryptography"),
     ],
 )
-def test_a_package_that_is_missing(tmp_path: Path, module: str, library: str, package: str) -> None:
+def test_a_library_that_is_missing(tmp_path: Path, module: str, library: str, package: str) -> None:
     (tmp_path / f"{module}.py").write_text("raise ImportError('not here')")
     done = plugin.run(
         *("-H", "127.0.0.1", "-p", "1", "--rcpt", "a@x", "--deliver", "--auth-insecure"),
@@ -660,8 +660,8 @@ def test_a_package_that_is_missing(tmp_path: Path, module: str, library: str, pa
         environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret", "PYTHONPATH": str(tmp_path)},
     )
     said = (
-        f"SMTP UNKNOWN - --verify-message: needs the library {library}: install {package}, or "
-        f"{library} with pip\n"
+        f"SMTP UNKNOWN - --verify-message: needs the library {library}: "
+        f"install {package}, or {library} with pip\n"
     )
     assert (done.code, done.stdout, done.stderr) == (3, said, "")
 

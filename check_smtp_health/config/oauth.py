@@ -71,7 +71,7 @@ def _read(option: str, path: str) -> OAuth:
         if key in values:
             raise UsageFault(option, f"{where}: {key} is given twice")
         if not value or has_controls(value):
-            raise UsageFault(option, f"{where}: {key} is empty or holds a control character")
+            raise UsageFault(option, f"{where}: {key} is empty or contains a control character")
         values[key] = value
     return _checked(option, path, values)
 
@@ -117,5 +117,5 @@ def _secret(option: str, path: str, values: dict[str, str], key: str) -> Secret 
     # What a file names lies beside it, wherever the check is started from.
     secret = credentials.first_line(option, os.path.join(os.path.dirname(path), file))
     if has_controls(secret):
-        raise UsageFault(option, f"{quoted(file)} holds a control character in its first line")
+        raise UsageFault(option, f"{quoted(file)} contains a control character in its first line")
     return Secret(secret)

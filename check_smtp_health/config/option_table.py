@@ -210,8 +210,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--oauth",),
                 "FILE",
-                "get an access token first, as the section [oauth] of this INI file says, and log "
-                "in with that; it is for the mailbox, too",
+                "get an access token first, as section [oauth] of this INI file says, and log in "
+                "with it; it also serves the mailbox",
             ),
             Option(
                 ("--auth-insecure",),
@@ -279,7 +279,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--mailbox-oauth",),
                 "FILE",
-                "the same as --oauth, for the mailbox alone",
+                "get an access token for the mailbox only, as --oauth does for both",
             ),
             Option(
                 ("--reply",),
@@ -308,8 +308,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--verify-message",),
                 "",
-                "verify the message that came: its DKIM signatures, SPF for the address that it "
-                "left from, and DMARC; --dnsbl and --reverse are about that address, too",
+                "verify the message that arrived: its DKIM signatures, SPF for the address that "
+                "sent it, and DMARC; --dnsbl and --reverse then check that address as well",
             ),
         ),
     ),

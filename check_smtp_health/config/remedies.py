@@ -63,6 +63,9 @@ DAYS: Mapping[str, float] = {
     **dict.fromkeys(("y", "year", "years"), 365.0),
 }
 
+_PACKAGES = {"dkimpy": "dkim", "PyNaCl": "nacl"}
+"""Libraries that Debian's packages are not named after."""
+
 _TLS_SCHEMES = ("https", "smtps", "ssl", "submissions", "tls")
 
 
@@ -143,7 +146,7 @@ def two_values(flag: str, given: str) -> str:
 
 
 def state(given: str, states: Iterable[str]) -> str:
-    """Return which state may be meant by a word that is none."""
+    """Return which state may be meant by a word that is not one."""
     word = given.strip().lower()
     meant = next((one for one in states if len(word) > 1 and one.startswith(word[:4])), "")
     return f", did you mean {meant}?" if meant else ""
@@ -176,11 +179,10 @@ def stray(word: str, name: str, typed: str, value: str) -> str:
     return f"{typed} takes one value, {quoted(word)} is one too many"
 
 
-def missing(library: str, purpose: str = "", package: str = "") -> str:
+def missing(library: str, purpose: str = "") -> str:
     """Return what to say of a library that is not here and that a run needs: how to get it.
 
-    Distributions name the package after the library, but for a few. Our own name on a package index
-    is not ours.
+    Most distributions name the package after the library. Our name on a package index is not ours.
     """
-    package = package or f"python3-{library}"
-    return f"needs the library {library}{purpose}: install {package}, or {library} with pip"
+    package = _PACKAGES.get(library, library)
+    return f"needs the library {library}{purpose}: install python3-{package}, or {library} with pip"

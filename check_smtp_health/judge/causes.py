@@ -42,7 +42,7 @@ GAP_LIMIT = 80
 """Characters between two parts of a phrase, about a line: further apart are two sentences."""
 
 SILENCE = 0.5
-"""Share of the whole time without an answer from which on a server is silent, and not just slow."""
+"""Share of the whole time after which a server counts as silent, not just slow."""
 
 # What a server that expects a command answers to the PROXY header (RFC 5321 section 4.2.2).
 _NOT_UNDERSTOOD = (500, 501, 502, 503)
@@ -254,7 +254,7 @@ def _without_addresses(text: str) -> str:
 
 
 def _status(token: str) -> str:
-    """Return an enhanced status code without its class, empty where the token is none."""
+    """Return an enhanced status code without its class, empty if the token is not one."""
     parts = token.strip("#").split(".")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
         return ""

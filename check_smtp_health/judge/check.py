@@ -141,7 +141,7 @@ class _Perfdata:
         """Return the days left, which may be less than 0, so that there is no least; and limits."""
         limits = self._of_days.of_certificate(certificate.lifetime, certificate.term)
         texts = [_text(ranges.get(DAYS)) for ranges in limits]
-        # What is held against a limit with a fraction needs one, too.
+        # What is compared with a fraction needs one, too.
         is_exact = any("." in text for text in texts) and not certificate.is_expired
         days = f"{certificate.left:.3f}" if is_exact else str(certificate.days)
         return ";".join((days, *texts)).rstrip(";")

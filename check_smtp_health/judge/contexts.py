@@ -176,7 +176,7 @@ class _HealthyContext(_RangeContext):
 
 
 def _beyond(limit: Range, value: float, unit: str = "") -> str:
-    """Return how a value violates a limit, as a person says it."""
+    """Return in words how a value violates a limit."""
     first, _, last = limit.text.lstrip("@").rpartition(":")
     if not limit.is_inverted:
         return f"below {first}{unit}" if value < limit.start else f"limit {last}{unit}"

@@ -77,7 +77,7 @@ class MailServer(Resource):  # type: ignore[misc]
         return not self.report.is_domain or self.report.failure is not None
 
     def probe(self) -> Iterator[Metric]:
-        """Give a metric for each failure and finding, and for what is held against a range."""
+        """Give a metric for each failure and finding, and for each value that has a range."""
         report = self.report
         for seen in report.observations:
             if seen.failure is not None and _matters(seen):
@@ -95,7 +95,7 @@ class MailServer(Resource):  # type: ignore[misc]
                 yield Metric(label, round(seconds, 6))
 
     def _validity(self) -> Iterator[Metric]:
-        """Give what is held against each certificate, unless all is said about it.
+        """Give a metric for each certificate, unless all is said about it.
 
         One that was rejected is a problem already, and says whether it has expired; one that TLSA
         records vouch for may expire (RFC 7672 section 3.1.1), but not be malformed.

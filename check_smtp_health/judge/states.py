@@ -95,7 +95,7 @@ def state_with(diagnosis: Diagnosis | None, kind: Kind, judging: Judging) -> Sta
 
 def kind_of(problem: Failure | Finding) -> Kind:
     """Return the kind by which a failure or finding is judged."""
-    code = getattr(problem, "code", None)  # a finding has none, for its kind says it
+    code = getattr(problem, "code", None)  # a finding has none: its kind says it
     if problem.kind == "rejected" and code is not None and is_transient(code):
         return "transient"
     return problem.kind
@@ -112,5 +112,5 @@ def badness(state: State) -> int:
 
 
 def is_failed(seen: Observation) -> bool:
-    """Whether a stage failed, so that its time is none."""
+    """Whether a stage failed, so that its time does not count."""
     return seen.failure is not None or any(one.kind in REFUSALS for one in seen.findings)

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     State = Any  # nagiosplugin has no types
 
 SEPARATOR = ", also "
-"""What stands between two problems: Nagios would make a colon of a semicolon."""
+"""Separates two problems: Nagios would turn a semicolon into a colon."""
 
 MORE = ", also {} more"
-"""What stands for the targets whose problems do not fit into the status line."""
+"""Replaces the targets whose problems do not fit into the status line."""
 
 NAME_LIMIT = 32
 """Characters of a host's name in the status line, whose first 80 are to have stage and reason."""
@@ -88,7 +88,7 @@ class HealthSummary(Summary):  # type: ignore[misc]
 
 
 def _with_causes(target: MailServer, problems: Sequence[Result], room: int) -> str:
-    """Return the problems, each with its cause where there is room for all of that."""
+    """Return the problems, with their causes if there is room for all of them."""
     diagnoses = [target.diagnosis(result.metric) for result in problems]
     causes = [harmless(f", cause: {one.words}") if one else "" for one in diagnoses]
     said = SEPARATOR.join(f"{result}{cause}" for result, cause in zip(problems, causes))
@@ -96,7 +96,7 @@ def _with_causes(target: MailServer, problems: Sequence[Result], room: int) -> s
 
 
 def named(report: Report) -> str:
-    """Return the target, or the mail domain, as a person knows it."""
+    """Return the target, or the mail domain, in words."""
     return f"{_where(report)}{_address(report)}"
 
 

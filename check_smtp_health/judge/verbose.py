@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WIDEST_MARK = "[CRITICAL]"
 
 BAR_WIDTH = 20
-"""Columns that stand for the whole session: more would wrap on a phone."""
+"""Columns for the whole session: more would wrap on a phone."""
 
 
 class Glyphs(NamedTuple):
@@ -55,7 +55,7 @@ class Chart(NamedTuple):
 BLOCKS = Glyphs("\u2588", "\u2591")
 
 ASCII = Glyphs("#", ".")
-"""For a standard output that cannot encode the others."""
+"""For a standard output that cannot encode the blocks."""
 
 
 def lines(
@@ -158,7 +158,7 @@ def _policy_lines(policy: PolicyResult, results: Sequence[Result]) -> Iterator[s
 
 
 def _usual_certificate(reports: Sequence[Report]) -> Certificate | None:
-    """Return a certificate like that which most of several targets show, None of one target."""
+    """Return a certificate like the one that most of several targets show, None with one target."""
     found = [one.tls.certificate for one in reports if one.tls and one.tls.certificate]
     known = [(one.issuer, one.not_after) for one in found]
     return max(found, key=lambda one: known.count((one.issuer, one.not_after)), default=None)

@@ -1,7 +1,7 @@
 """What a server's certificate says, verified by OpenSSL or not. Read while no stage is timed.
 
-Names that cannot be read are left out. A certificate whose dates cannot be read is none: then that
-is what is reported, for without dates nobody can say that it is valid.
+Names that cannot be read are left out. A certificate whose dates cannot be read is reported as
+such: without dates nobody can say that it is valid.
 """
 
 from __future__ import annotations

@@ -233,7 +233,7 @@ def resolve(
     """Return the addresses of a host, IPv6 first.
 
     Raises:
-        Unresolvable: there is none, or none of that family, or nobody who knows.
+        Unresolvable: there is none, or none of that family, or no server knows.
         Expired: the deadline came first.
     """
     results = yield Together([untimed(query(servers, host, kind)) for kind in KINDS[family]])

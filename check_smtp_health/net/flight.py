@@ -1,8 +1,8 @@
-"""What a server's part of a TLS handshake says in clear: how long OpenSSL is going to compute.
+"""What the unencrypted part of a server's TLS handshake says: how long OpenSSL will compute.
 
-It is read along, before OpenSSL sees it, and never judged but for its size: what is malformed is
-for OpenSSL to say. TLS 1.2 encrypts nothing up to ServerHelloDone (RFC 5246 section 7.3), TLS 1.3
-all that follows ServerHello (RFC 8446 section 2).
+It is read before OpenSSL sees it, and only its size is judged: OpenSSL reports what is malformed.
+TLS 1.2 encrypts nothing up to ServerHelloDone (RFC 5246 section 7.3), TLS 1.3 all that follows
+ServerHello (RFC 8446 section 2).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ GROUP_LIMIT = 8192
 which OpenSSL takes too, 2.4 s."""
 
 SLOW_SIZE = 6 * 1024
-"""Bytes of a handshake from which on it may take long: a certificate for 16,384 bits of RSA, the
+"""Bytes of a handshake that may take long: a certificate for 16,384 bits of RSA, the
 most that OpenSSL takes, and a signature made with it, 30 ms each. Most chains are shorter."""
 
 _HANDSHAKE, _APPLICATION_DATA = 22, 23

@@ -194,7 +194,7 @@ def _connect_by(proxy: Proxy, way: Way, target: str) -> Procedure[None]:
 
 
 def _code() -> Procedure[int]:
-    """Return the code that a proxy answers, 0 where it is none, or where more follows."""
+    """Return the code that a proxy answers, 0 if it is not one, or if more follows."""
     data = b""
     while not data.endswith(b"\r\n\r\n") and len(data) <= SIZE_LIMIT:
         more = yield Read()

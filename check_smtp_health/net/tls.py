@@ -259,7 +259,7 @@ class TlsTransport:
         return done
 
     def _flush_if_possible(self) -> bool:
-        """Do the same, but for a server that takes nothing any more: what it said still counts."""
+        """Do the same for a server that may take nothing any more: what it said still counts."""
         try:
             return self._flush()
         except Disconnected:

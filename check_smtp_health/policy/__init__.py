@@ -107,7 +107,7 @@ def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
 
 
 def prepared(option: str, settings: Settings, servers: Servers | None) -> Policy:
-    """Return the one policy of an option that another one goes by."""
+    """Return the one policy of an option that another policy uses."""
     (row,) = (row for row in POLICIES if row.option == option)
     return _prepared(row, settings, servers)
 

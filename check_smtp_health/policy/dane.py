@@ -238,7 +238,7 @@ def _anchors(record: Tlsa, chain: Sequence[Shown]) -> list[bytes]:
     """Return the certificates that a record makes trust anchors.
 
     The server shows it, or it is in the record: as a whole, or its key alone, with which
-    something that the server shows has been signed. A server's own is none.
+    something that the server shows has been signed. The server's own certificate is not one.
     """
     anchors = [one.der for one in chain[1:] if _matches(record, one)]
     if anchors or record.matching != 0:

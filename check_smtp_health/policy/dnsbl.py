@@ -49,7 +49,7 @@ LISTINGS = "127."
 """How the answer begins that is a listing (RFC 5782 section 2.1)."""
 
 NO_LISTING = "127.0.0.1"
-"""An answer that is none: lists of URIs refuse by it, and the host itself is nobody's reason."""
+"""An answer that is not a listing: lists of URIs refuse with it."""
 
 REFUSALS = "127.255.255."
 """How it begins where the list says nothing of what it was asked (Spamhaus)."""

@@ -44,8 +44,8 @@ MAX_AGE_LIMIT = 31557600
 """Seconds that a policy may be kept: a year (RFC 8461 section 3.2)."""
 
 MAX_AGE_LEAST = 86400
-"""Seconds that a policy should be kept: RFC 8461 section 3.2 expects weeks, and whoever keeps the
-policy back for a day has undone a shorter one."""
+"""Seconds that a policy should be kept: RFC 8461 section 3.2 expects weeks, and an attacker who
+withholds the policy for a day defeats a shorter one."""
 
 # RFC 8461 sections 3.1 and 3.2.
 _RECORD = rb"v=STSv1[ \t]*;"

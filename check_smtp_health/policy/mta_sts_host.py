@@ -1,8 +1,8 @@
 """Whether an MX host would pass by the rules of senders that use MTA-STS (RFC 8461 section 4.1).
 
-They verify its certificate by the authorities, for its own name, whatever else a run goes by: TLSA
-records that vouch for it, ``--no-verify``, another ``--sni``. Where the session's handshake was
-held to the same, it has said so already; else there is a further one.
+They verify its certificate with the public authorities, for its own name, whatever else a run uses:
+TLSA records that vouch for it, ``--no-verify``, another ``--sni``. Where the session's handshake
+was held to the same, it has said so already; else there is a further one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The hosts that receive a domain's mail (RFC 5321 section 5.1, RFC 7505), and whether they can.
 
 One that leads back to whoever asks, or to nobody, takes none: probed, the monitoring host's own
-server would answer for it. Private addresses are as good as any (split DNS).
+server would answer for it. Private addresses are fine (split DNS).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class MxSet(NamedTuple):
 def find(servers: Servers, domain: Host, expected: Sequence[Host] = ()) -> Procedure[MxSet]:
     """Return the MX set of a domain; without one, the domain is its own host.
 
-    Where hosts are ``expected``, it is held against them.
+    Where hosts are ``expected``, it is compared with them.
 
     Raises:
         Unresolvable: the domain does not exist, takes no mail, or cannot be asked about.
@@ -135,7 +135,7 @@ def resolve(state: ProbeState) -> StageRun:
     endpoint, servers = state.settings.endpoint, state.prepared.servers
     bad = astray(state.connection.addresses)
     if bad and not endpoint.nameservers and servers is not None:
-        # /etc/hosts of a mail server often has its name with 127.0.0.1. Senders go by DNS.
+        # /etc/hosts of a mail server often has its name with 127.0.0.1. Senders use DNS.
         wanted = (host.ascii, endpoint.port, endpoint.family)
         with contextlib.suppress(Unresolvable):
             state.connection.addresses = yield from dns.resolve(servers, *wanted)
@@ -171,7 +171,7 @@ def _text(name: object) -> str:
 
 
 def _host(name: str) -> Host | None:
-    """Return the host of an MX; an address, for which many take it, is none (section 5.1)."""
+    """Return the host of an MX, which an address is not, although many use one (section 5.1)."""
     try:
         host = parsers.host(name)
     except UsageFault:

@@ -58,7 +58,7 @@ def look_up(
     """Return the TLSA records of a server, of those of its name and its alias that count.
 
     It goes the way of RFC 7672 section 2.2.2 and of Postfix (``tls_dane_resolve``): no sender asks
-    for the records of a host whose addresses are not secure, save those of an alias that is.
+    for the records of a host whose addresses are not secure, except those of a secure alias.
     ``validates`` is whether the name servers are known to.
 
     Raises:

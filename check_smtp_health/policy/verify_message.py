@@ -63,17 +63,17 @@ def prepare(_values: Sequence[str], _settings: Settings, servers: Servers) -> Se
     Raises:
         UsageFault: the packages that verify are missing.
     """
-    for module, library, package in (
-        ("dkim", "dkimpy", "python3-dkim"),
-        ("nacl.signing", "PyNaCl", "python3-nacl"),
-        ("cryptography.hazmat.primitives.serialization", "cryptography", ""),
+    for module, library in (
+        ("dkim", "dkimpy"),
+        ("nacl.signing", "PyNaCl"),
+        ("cryptography.hazmat.primitives.serialization", "cryptography"),
     ):
         try:
             __import__(module)
         except (ImportError, RuntimeError) as error:
             from check_smtp_health.config.remedies import missing
 
-            raise UsageFault(NAME, missing(library, package=package)) from error
+            raise UsageFault(NAME, missing(library)) from error
     return servers
 
 
@@ -143,7 +143,7 @@ def _judge(servers: Servers, whole: Whole, state: ProbeState) -> Procedure[_Judg
         more, said = _of_dmarc(author, applied, aligned, is_unknown=unknown)
     else:
         about = "several domains" if len(authors) > 1 else "no domain"
-        problem = f"From names {about}, so that DMARC does not apply"
+        problem = f"From names {about}, so DMARC does not apply"
         more, said = [Finding("unauthenticated", problem)], []
     findings += more
     notes += said
@@ -181,8 +181,8 @@ def _dkim(verified: Sequence[Verified], count: int) -> tuple[list[Finding], list
         elif one.trouble:
             findings.append(Finding("unanswered", f"{name}: {one.trouble}"))
         else:
-            notes.append(f"{name} holds")
-            findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
+            notes.append(f"{name} is valid")
+        findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
     if count > len(verified):
         problem = f"of {count} DKIM signatures only the first {len(verified)} were verified"
         findings.append(Finding("noted", problem))
@@ -201,7 +201,7 @@ def _spf(servers: Servers, came_from: Origin) -> Procedure[_Spf]:
         domain = parsers.to_ascii(domain)
     about = "the envelope sender" if path else "HELO"
     if not (parsers.is_name(domain) and "." in domain):
-        return _Spf("none", domain, about, f"{about} '{printable(domain, 80)}' is no domain")
+        return _Spf("none", domain, about, f"{about} '{printable(domain, 80)}' is not a domain")
     (outcome,) = yield from sender.evaluated(
         servers,
         domain,

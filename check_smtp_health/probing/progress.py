@@ -31,10 +31,10 @@ SPARE = 1.0
 """Seconds beyond both deadlines in which the last session may still end."""
 
 
-def watched(plan: ProbePlan) -> tuple[ProbePlan, TimedProcedure[None]]:
-    """Return the same plan, with steps that tell what they are about, and who listens to them."""
+def watched(plan: ProbePlan) -> tuple[ProbePlan, Callable[[], TimedProcedure[None]]]:
+    """Return the same plan, with steps that report themselves, and what shows the reports."""
     progress = _Progress(plan)
-    return progress.plan, progress.run()
+    return progress.plan, progress.run
 
 
 class _Progress:
@@ -45,6 +45,7 @@ class _Progress:
         self._limit = settings.endpoint.timeout
         self._longest = settings.longest + SPARE
         self._delivery_limit = settings.roundtrip.timeout if settings.roundtrip else 0.0
+        self._began: float | None = None
         self._now = 0.0
         self._under_way: dict[object, tuple[str, str, float]] = {}  # target, step, beginning
         self._last = ("", plan.stages.resolve.name)
@@ -55,6 +56,7 @@ class _Progress:
                 session=tuple(map(self._watched, stages.session)),
                 quit=self._watched(stages.quit),
                 delivery=stages.delivery and self._watched(stages.delivery),
+                token=stages.token and self._watched(stages.token),
             ),
             policies=tuple(map(self._watched_policy, plan.policies)),
         )
@@ -67,10 +69,12 @@ class _Progress:
         line = Line()
         try:
             outcome = yield Pause(SILENCE, is_idle=True)
-            began, pause = outcome.began, SILENCE
+            pause = SILENCE
+            if self._began is None:
+                self._began = outcome.began
             # One that was cut short ended with the last session.
             while outcome.fault is None and outcome.ended - outcome.began > pause / 2:
-                self._now = outcome.ended - began
+                self._now = outcome.ended - self._began
                 line.show(*self._words())
                 pause = TICK
                 outcome = yield Pause(pause, is_idle=True)

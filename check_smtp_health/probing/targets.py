@@ -79,17 +79,21 @@ def prepare(settings: Settings) -> ProbePlan:
 
 
 def probe_all(
-    plan: ProbePlan, signals: Sequence[Signals], *aside: TimedProcedure[None]
+    plan: ProbePlan, signals: Sequence[Signals], *aside: Callable[[], TimedProcedure[None]]
 ) -> list[Report]:
     """Probe every target under one deadline, which begins now; ``signals`` interrupt it.
 
-    What stands ``aside`` is served at the same time.
+    What each ``aside`` begins is served at the same time, whatever the run waits for.
     """
     deadline = driver.Deadline(_seconds(plan.settings.endpoint))
     if plan.stages.token is None:
-        return _watched(plan, deadline, signals, aside)
+        return _watched(plan, deadline, signals, [begin() for begin in aside])
     reports: list[Report] = load("probing.tokens:probe_all")(
-        plan, deadline, signals, lambda plan: _watched(plan, deadline, signals, aside)
+        plan,
+        deadline,
+        signals,
+        lambda plan: _watched(plan, deadline, signals, [begin() for begin in aside]),
+        [begin() for begin in aside],
     )
     return reports
 
@@ -139,8 +143,8 @@ def _seconds(endpoint: Endpoint) -> float:
 class Watch:
     """Has the controls asked once resolving or connecting fails without an answer, or takes long.
 
-    ``plan`` is the same plan, but for stages that tell this when they begin and how they end;
-    ``seconds`` are those left until the deadline.
+    ``plan`` is the same plan, with stages that report when they begin and how they end; ``seconds``
+    are those left until the deadline.
     """
 
     def __init__(self, plan: ProbePlan, seconds: float) -> None:

@@ -17,8 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from signal import Signals
+    from typing import Any
 
     from check_smtp_health.net.driver import Deadline
+    from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.report import Report
 
     Probing = Callable[[ProbePlan], list[Report]]
@@ -28,14 +30,21 @@ LOGIN, MESSAGE = "auth", "data"
 
 
 def probe_all(
-    plan: ProbePlan, deadline: Deadline, signals: Sequence[Signals], probing: Probing
+    plan: ProbePlan,
+    deadline: Deadline,
+    signals: Sequence[Signals],
+    probing: Probing,
+    aside: Sequence[TimedProcedure[Any]],
 ) -> list[Report]:
-    """Get the tokens, then have every target probed by ``probing``, which has what is left."""
+    """Get the tokens, then have every target probed by ``probing``, which has what is left.
+
+    What stands ``aside`` is served while the tokens are fetched.
+    """
     stages, endpoint = plan.stages, plan.settings.endpoint
     assert stages.token is not None
     target = Target(endpoint.hosts[0], None)
     session = probe(target, plan._replace(policies=()), (stages.token,))
-    (got,) = driver.run([session], deadline, signals)
+    got: Report = driver.run([session, *aside], deadline, signals)[0]
     if got.failure is not None and got.failure.kind == "interrupted":
         labels = [bracketed(host.given) if endpoint.has_several else "" for host in endpoint.hosts]
         return [got._replace(host=host, label=label) for host, label in zip(endpoint.hosts, labels)]

@@ -91,7 +91,7 @@ def values(read: Fields, name: str) -> list[str]:
 
 
 def moment(date: str) -> float | None:
-    """Return a date as seconds since 1970, None where it is none."""
+    """Return a date as seconds since 1970, None if it is not one."""
     try:
         parsed = parsedate_tz(date[:DATE_LIMIT])
         found = None if parsed is None else float(mktime_tz(parsed))

@@ -56,7 +56,7 @@ CLEAN_LIMIT = 10.0
 """Seconds per folder that is only cleaned: nobody waits for it, and it may hold years of mail."""
 
 UNEXPUNGED_LIMIT = 100
-"""Messages of ours that are flagged as deleted, and stay, from which on somebody has to know."""
+"""Messages of ours that are flagged as deleted and stay; from so many on the user is told."""
 
 JUNK, TRASH, ALL = "\\JUNK", "\\TRASH", "\\ALL"
 """Special uses of folders (RFC 6154), in upper case."""
@@ -468,8 +468,8 @@ class Imap(ImapSession):
     def _holds_nothing_else(self, query: MessageQuery, ours: set[int]) -> Procedure[bool]:
         """Return whether all messages of the folder are this plugin's.
 
-        Without UIDPLUS, EXPUNGE takes all that is flagged, whoever has flagged it, and be it since
-        we looked. So it is given only where there is nothing that anybody else could flag.
+        Without UIDPLUS, EXPUNGE deletes all that is flagged, by whomever, even since we looked. So
+        it is used only if there is nothing else that could be flagged.
         """
         numbers = yield from self._search(b"ALL")
         if numbers.count > STALE_LIMIT:

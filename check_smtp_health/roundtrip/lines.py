@@ -58,7 +58,7 @@ class LineParser:
         While one logs in, one ``is_asked``: it may be a challenge (RFC 5034 section 4).
 
         Raises:
-            Violation: it is none of POP3's, or has no end.
+            Violation: it is not a POP3 reply, or too long.
         """
         line, end, rest = self._buffer.partition(b"\n")
         if len(line) > LINE_LIMIT:

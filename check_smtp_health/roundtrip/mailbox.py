@@ -1,8 +1,8 @@
-"""What those have in common who look into a mailbox, be it folders of IMAP or all there is to POP3.
+"""What readers of mailboxes have in common, over IMAP or POP3.
 
-All of it is procedures: they yield operations, and read the time off a ``Watch``. Whatever ends a
-session before its time, or is refused for now only, is no answer, and is asked again until there is
-one; ``Patience`` says when.
+All of them are procedures: they yield operations, and read the time from a ``Watch``. A session
+that ends early, or a temporary refusal, is not an answer: the question is asked again until there
+is one; ``Patience`` says when.
 """
 
 from __future__ import annotations

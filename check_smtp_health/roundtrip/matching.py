@@ -1,7 +1,7 @@
-"""Which message is looked for, which are stale ones of ours, which is a notification about it.
+"""Tells the message that is looked for, leftovers of earlier runs and notifications apart.
 
-Judges headers only. Nothing is deleted but by what is decided here: the header itself must be seen,
-for what a server finds may only look like it.
+Only headers are judged. Only what is recognised here is deleted: the header itself must be seen,
+because what a server finds may only look like it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class MessageQuery(NamedTuple):
 
     def reason(self, status: bytes) -> bytes | None:
         """Return why delivery failed, by a notification's second part; None where it did not."""
-        # Its groups of fields are parted by empty lines: one of the message, one a recipient.
+        # Empty lines separate its groups of fields: one for the message, one per recipient.
         for group in re.split(rb"\r?\n\r?\n", status):
             read = header.fields(group)
             if header.values(read, "Action") == ["failed"]:

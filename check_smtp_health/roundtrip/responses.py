@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Value = Union[bytes, None, list["Value"]]
 
 LINE_LIMIT = 64 * 1024
-"""Bytes of one response but for its literals and numbers: RFC 7162 section 4 says 8,192."""
+"""Bytes of one response without its literals and numbers: RFC 7162 section 4 says 8,192."""
 
 LITERAL_LIMIT = 64 * 1024
 """Bytes kept of one literal: nothing longer is asked for."""
@@ -142,7 +142,7 @@ class Response(NamedTuple):
     def attributes(self) -> dict[bytes, bytes]:
         """Return what a FETCH response tells of a message, by names in upper case.
 
-        A partial ``BODY[HEADER]<0>`` goes by ``BODY[HEADER]``; what is no string is left out.
+        A partial ``BODY[HEADER]<0>`` goes by ``BODY[HEADER]``; what is not a string is left out.
         """
         values = self.values()
         listed = values[0] if values and isinstance(values[0], list) else []
@@ -329,7 +329,7 @@ class ResponseParser:
 
 
 def _number(word: bytes) -> int:
-    """Return a message's number (section 9, nz-number), 0 where the word is none."""
+    """Return a message's number (section 9, nz-number), 0 if the word is not one."""
     number = int(word) if word.isdigit() and len(word) <= DIGITS else 0
     return number if number <= _LARGEST else 0
 

@@ -148,7 +148,7 @@ ROWS = (
     Row("command", r"\bsyntax\b"),
     # OpenSMTPD's relaying denied: of an unknown user of its own it says something else.
     Row("recipient", r"^invalid recipient:\s*$", is_final=True),
-    # Of a mailbox that is there the same words may say that it is not to be had for now.
+    # The same words may mean that an existing mailbox is not available for now.
     Row(
         "user",
         r"\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\b(?:unverified|undeliverable)"

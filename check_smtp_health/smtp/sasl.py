@@ -139,7 +139,7 @@ def _number(text: bytes) -> int:
     """Return an iteration count (RFC 5802 section 7).
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not text.isdigit() or len(text) > ITERATION_DIGITS:
         raise ValueError

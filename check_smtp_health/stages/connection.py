@@ -232,7 +232,7 @@ def leave(state: ProbeState) -> StageRun:
     """Say QUIT and wait for the reply or the connection's end."""
     try:
         reply = yield from ask(state, "QUIT")
-        if reply.code != 421:  # a farewell as good as any
+        if reply.code != 421:  # this is a farewell, too
             require_code(reply, 221)
     except Disconnected:
         pass  # that is an answer, too

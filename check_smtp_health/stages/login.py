@@ -45,7 +45,7 @@ _ACCOUNTS = (
 """What large providers say about an account, whatever the mechanism, and what that means."""
 
 _UNKNOWN_OR_WEAK = (504, 534)
-"""RFC 4954 sections 4 and 6: the mechanism is none that the server knows, or too weak for it."""
+"""RFC 4954 sections 4 and 6: the server does not know the mechanism, or it is too weak for it."""
 
 
 def mechanisms(settings: Settings) -> tuple[Mechanism, ...]:
@@ -140,7 +140,7 @@ def _login(state: ProbeState) -> StageRun:
 
 
 def _chosen(state: ProbeState, login: Login) -> Mechanism:
-    """Return the mechanism to log in by.
+    """Return the mechanism to log in with.
 
     Raises:
         NotOffered: there is none that both sides support.

@@ -147,7 +147,7 @@ def _checked(said: dict[str, Any], page: Page) -> str:
         raise Violation(f"the access token has more than {TOKEN_LIMIT} bytes")
     if not (token.isascii() and token.isprintable() and " " not in token):
         # RFC 6750 section 2.1 has even fewer.
-        raise Violation("the access token holds characters that none may have")
+        raise Violation("the access token contains invalid characters")
     if kind and kind.lower() != "bearer":
         raise Violation("the token is of another type than Bearer")
     return token

@@ -1,4 +1,4 @@
-"""Makes the files that say what others say already: commands, colours, the table of options."""
+"""Generates the files that repeat what is defined elsewhere: commands, colours, options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the files that are generated: ``python -m contrib.generate``."""
+"""Write the generated files: ``python -m contrib.generate``."""
 
 from __future__ import annotations
 

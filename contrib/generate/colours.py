@@ -1,4 +1,4 @@
-"""What all graphs have in common: a colour for each stage, how targets are named, near limits."""
+"""What all graphs share: a colour for each stage, the names of targets, limits that are near."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ SETTLED = {
     "quit": "#c7b8ae",
     "delivery": "#d37295",
 }
-"""The colours that people know by now: a stage keeps its own whatever comes before it."""
+"""The colours that people know: a stage keeps its colour whatever is added before it."""
 
 SPARE = ("#8cd17d", "#b6992d", "#499894", "#d4a6c8", "#a05195")
-"""What a stage gets that has none yet. Move it to ``SETTLED`` with the stage's first release."""
+"""The colours for new stages. Move a colour to ``SETTLED`` in the first release with its stage."""
 
 
 def colours(stages: Iterable[str]) -> dict[str, str]:
@@ -51,7 +51,7 @@ COLOURS = colours(NAMES)
 """In the order of a session, from the bottom to the top of a stack."""
 
 STACKED = tuple(name for name in NAMES if name not in OUTSIDE)
-"""What adds up to ``time``, which counts neither a token, the farewell nor the way to a mailbox."""
+"""The stages that add up to ``time``: all but ``token``, ``quit`` and ``delivery``."""
 
 TIME = "#1a7dd7"
 WARNING = "#e0a100"
@@ -63,7 +63,7 @@ DEPTHS = range(1, 7)
 """How many names a target may have in Graphite, where each dot in a label begins another."""
 
 NEAR = 0.5
-"""The part of a limit that must be reached for it to be drawn: one far above flattens the curve."""
+"""A limit is drawn once this part of it has been reached: one far above would flatten the curve."""
 
 
 def near_limit(path: str, limit: str) -> str:

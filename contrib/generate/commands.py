@@ -1,4 +1,4 @@
-"""Reads what ``icinga2-commands.conf`` says of its commands and their variables."""
+"""Reads the commands and their variables from ``icinga2-commands.conf``."""
 
 from __future__ import annotations
 

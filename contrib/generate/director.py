@@ -1,8 +1,8 @@
 """The basket for Icinga Director: fields for our variables, and templates for services.
 
-The commands themselves stay in ``icinga2-commands.conf``, as external ones: Director knows no
-environment for a command, and a password on the command line is for all to see. Director's
-kickstart imports them, too; what both say is the same, so that neither undoes the other.
+The commands themselves stay in ``icinga2-commands.conf``, as external ones: Director cannot set the
+environment of a command, and everybody can see a password on the command line. Director's kickstart
+imports them, too. Both say the same, so that neither undoes the other.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from contrib.generate.commands import Command, Variable
 
 OURS = uuid.uuid5(uuid.NAMESPACE_DNS, "check_smtp_health")
-"""From it comes the same identifier for the same field, so that a new basket changes an old one."""
+"""Gives each field the same identifier every time, so that a new basket changes the old fields."""
 
 PREFIX = "smtp_health_"
 
@@ -136,7 +136,7 @@ LISTS = {
         {state: state.upper() for state in ("ok", "warning", "critical", "unknown")},
     ),
 }
-"""Of a variable whose value is one of a few words: the name of their list, their labels by word."""
+"""For variables whose value is one of a few words: the name of the list, and a label by word."""
 
 TYPES = {"switch": "Boolean", "list": "Array"}
 

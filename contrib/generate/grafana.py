@@ -74,7 +74,7 @@ ABOVE = (
 PANELS = (
     Panel(
         "Stages",
-        "Each stage of the session, one upon the other, and the response time as a line. A gap "
+        "Each stage of the session, stacked, and the response time as a line. A gap "
         "below the line is the time of a stage that failed.",
         (
             *(Series(stage, stage, COLOURS[stage]) for stage in STACKED),

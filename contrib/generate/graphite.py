@@ -1,8 +1,8 @@
 """The graphs for Icinga Web's Graphite module: an INI file, whose sections are parts of a graph.
 
-Of several metrics the module makes a graph for each set that it can combine. One target that lacks
-a stage of another leaves it without, and up to version 1.2.4 with an error. So the graph of one of
-several targets has a single curve, ``time``, whose function draws the other metrics beside it.
+The module makes a graph for each set of metrics that it can combine. If one of several targets has
+no metric for a stage, it gets no graph, and up to version 1.2.4 an error. So the graph of each of
+several targets has a single curve, ``time``, whose function also draws the other metrics.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from contrib.generate.colours import COLOURS, CRITICAL, DAYS, HEALTHY, STACKED, 
 
 TEMPLATE = r"""<?php
 #
-# Graphs of check_smtp_health for PNP4Nagios: for each target its stages, one upon the other, with
+# Graphs of check_smtp_health for PNP4Nagios: for each target its stages, stacked, with
 # the response time as a line above them; and all else that was measured, with its limits.
 #
 # Copy it into PNP's folder templates/ and check_smtp_health.cfg into etc/check_commands/, under the

@@ -176,7 +176,7 @@ class Sink:
         self.points: set[str] = set()
 
     def has_all(self) -> bool:
-        """Return whether all has come that shall."""
+        """Return whether everything has arrived."""
         return self.metrics >= METRICS and self.points >= POINTS
 
     def graphite(self) -> type[socketserver.BaseRequestHandler]:

@@ -1,4 +1,4 @@
-"""Takes the pictures in docs/ anew: ``make screenshots``, as root on Debian, some two minutes."""
+"""Takes the pictures in docs/ again: ``make screenshots``, as root on Debian, some two minutes."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ PACKAGES = {
     "pngquant": "/usr/bin/pngquant",
     "redis-server": "/usr/bin/redis-server",
 }
-"""What is needed beyond what the tests need, and where it is."""
+"""What is needed in addition to what the tests need, and where it is."""
 
 APART = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-"""How processes run that end with ours and see no network."""
+"""Runs processes that end with ours and see no network."""
 
 INSIDE = "inside"
 """The argument of the process that runs so."""
 
 
 class Window(NamedTuple):
-    """How large each of two pages is shown, and how many of them beside each other."""
+    """The size of each of two pages, and how many of them are side by side."""
 
     width: int
     height: int
@@ -43,7 +43,7 @@ class Window(NamedTuple):
 
 WIDE = Window(640, 930)
 PHONE = Window(375, 920)
-TERMINAL = Window(712, 400)
+TERMINAL = Window(712, 452)
 NAGIOS = Window(1280, 575, columns=1)
 
 

@@ -60,7 +60,7 @@ class Authority:
 
 
 def self_signed(folder: Path, common_name: str = NAME) -> ssl.SSLContext:
-    """Return a server's context with a certificate that vouches for itself."""
+    """Return a server's context with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
     certificate = (

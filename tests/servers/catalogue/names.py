@@ -39,7 +39,7 @@ def fails(name: str, problem: str, server: NameServer | None) -> Behaviour:
 
 
 def hangs(name: str, udp: Says, tcp: Says | None = None) -> Behaviour:
-    """Return the row of a name server that there is nothing to be had of."""
+    """Return the row of a name server that gives no usable answer."""
     return Behaviour(
         name,
         HEALTHY,

@@ -50,7 +50,7 @@ REJECTED = (
         _OTHER_NAME,
     ),
     (
-        "has a certificate that vouches for itself",
+        "has a self-signed certificate",
         "self-signed",
         "certificate self-signed, try --ca-file or --no-verify",
     ),
