@@ -159,8 +159,7 @@ class _Run:
         return self._unknown(internal_error(error), self._trace(error))
 
     def _run(self) -> int:
-        from check_smtp_health import escaping, output, stages
-        from check_smtp_health.config import build, getopt
+        from check_smtp_health.config import getopt
 
         options = self._options = getopt.read(self._arguments)
         self._prepare_last_word()
@@ -177,9 +176,16 @@ class _Run:
         answer = _answer(options)
         if answer:
             return _say(answer)
+        return self._check(options)
+
+    def _check(self, options: Options) -> int:
+        """Run the one check that the options ask for."""
+        from check_smtp_health import escaping, output, stages
+        from check_smtp_health.config import build
+
         form = output.find(options.last("output-format"))
         is_watched = stdout.is_terminal()
-        if is_watched and form is output.TEXT:
+        if is_watched and form is output.TEXT and not options.count("output-to"):
             escaping.keep_tags()
         passwords: tuple[str | None, str | None] = (None, None)
         key: str | None = None
@@ -205,6 +211,11 @@ class _Run:
             from check_smtp_health.judge import occasions
 
             occasions.need_possible(settings)
+        receiver = None
+        if form.is_for_engines or any(map(options.count, output.OPTIONS)):
+            from check_smtp_health.output.single import Single
+
+            receiver = Single(options, form, settings.endpoint.hosts)
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)
@@ -225,13 +236,19 @@ class _Run:
             raise _Stopped
         signal.signal(signal.SIGALRM, _give_up)
         signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
+        if receiver is not None:
+            receiver.begin()
         check = HealthCheck(settings, targets.probe_all(plan, SIGNALS, *aside))
         check.add(HealthSummary(check))
         check()
-        stdout.write(
-            form.render(check, settings.judging.verbose), form.short(check), check.exitcode
-        )
-        return int(check.exitcode)
+        verbose = settings.judging.verbose
+        if receiver is None:
+            said = form.render(check, verbose), form.short(check), int(check.exitcode)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, receiver.limit + GRACE)
+            said = receiver.finish(check, verbose, SIGNALS)
+        stdout.write(*said)
+        return said[-1]
 
     def _trace(self, error: Exception) -> str:
         """Return the traceback of a bug, where the user wants to see it."""
@@ -254,11 +271,18 @@ class _Run:
         from check_smtp_health import output
         from check_smtp_health.errors import UsageFault
 
-        given = self._options.last("output-format") if self._options is not None else None
+        options = self._options
+        given = options.last("output-format") if options is not None else None
         try:
             form = output.find(given)
         except UsageFault:
             form = output.TEXT
+        if options is not None and options.count("output-to"):
+            form = output.TEXT  # what goes elsewhere is what was found out
+        if options is not None and form.is_for_engines:
+            from check_smtp_health.output import single
+
+            return single.unknown(options, form, problem) or output.TEXT.unknown(problem, trace)
         return form.unknown(problem, trace)
 
 

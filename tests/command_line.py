@@ -8,6 +8,7 @@ from check_smtp_health import cli, definitions, output, stages
 from check_smtp_health.config import build, credentials, getopt, ini
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.judge import occasions
+from check_smtp_health.output.single import Single
 from check_smtp_health.probing import targets
 
 if TYPE_CHECKING:
@@ -52,11 +53,13 @@ def _prepare(options: getopt.Options) -> None:
         raise options.fault
     if options.count("print-definition"):
         definitions.read(options.last("print-definition") or "")
-    output.find(options.last("output-format"))
+    form = output.find(options.last("output-format"))
     passwords = credentials.password(options, {}), credentials.mailbox_password(options, {})
     key = credentials.dnsbl_key(options, {}) if options.count("dnsbl") else None
     settings = build.build(
         options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes()
     )
     occasions.need_possible(settings)
+    if form.is_for_engines or any(map(options.count, output.OPTIONS)):
+        Single(options, form, settings.endpoint.hosts)
     targets.prepare(settings)

@@ -29,7 +29,7 @@ from contrib.generate.colours import (
     colours,
 )
 from contrib.generate.director import FORM, LISTS
-from tests import needs, picture
+from tests import needs, picture, plugin
 
 DOCUMENTS = Path(__file__).parents[1] / "packaging" / "documents.py"
 
@@ -211,6 +211,22 @@ def test_a_field_keeps_its_identifier(basket: dict[str, Any]) -> None:
     assert len({field["uuid"] for field in by_name.values()}) == len(basket["Datafield"])
 
 
+def test_units_of_systemd(tmp_path: Path) -> None:
+    """systemd finds nothing wrong with them, nor with what the service may do."""
+    analyze = needs.program("systemd-analyze")
+    for name in ("check_smtp_health.service", "check_smtp_health.timer"):
+        unit = (CONTRIB / "systemd" / name).read_text()
+        # The plugin is not where systemd looks for programs.
+        unit = unit.replace("ExecStart=check_smtp_health", f"ExecStart={plugin.SCRIPT}")
+        (tmp_path / name).write_text(unit)
+    for command in (
+        ("verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))),
+        ("security", "--offline=true", "--threshold=20", f"{tmp_path}/check_smtp_health.service"),
+    ):
+        done = subprocess.run([analyze, *command], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+
 def test_each_stage_has_a_colour_of_its_own() -> None:
     assert tuple(COLOURS) == NAMES
     assert len(set(COLOURS.values())) == len(COLOURS)
@@ -235,7 +251,7 @@ def test_what_adds_up_to_the_response_time_is_before_the_farewell() -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="needs Python 3.11 for Grafana's types")
-@pytest.mark.parametrize("backend", ["graphite", "influxdb"])
+@pytest.mark.parametrize("backend", ["graphite", "influxdb", "prometheus"])
 def test_grafana_knows_all_that_is_in_a_dashboard(backend: str) -> None:
     """Its own types read the dashboard, and nothing is lost when they write it again."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -257,7 +273,10 @@ def _part(whole: Any, model: Any) -> Any:
     return whole
 
 
-@pytest.mark.parametrize("backend", ["graphite", "influxdb"])
+LIMITS = {"warning": WARNING, "critical": CRITICAL}
+
+
+@pytest.mark.parametrize("backend", ["graphite", "influxdb", "prometheus"])
 def test_dashboards_have_our_colours(backend: str) -> None:
     panels = json.loads((CONTRIB / "grafana" / f"{backend}.json").read_text())["panels"]
     found = [
@@ -269,7 +288,8 @@ def test_dashboards_have_our_colours(backend: str) -> None:
     ]
     assert found == [
         {**{stage: COLOURS[stage] for stage in STACKED}, "time": TIME},
-        {"time": TIME, "warning": WARNING, "critical": CRITICAL},
+        # Prometheus gets no limits.
+        {"time": TIME, **({} if backend == "prometheus" else LIMITS)},
         {"days": DAYS},
         {"healthy": HEALTHY},
         {},

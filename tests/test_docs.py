@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from check_smtp_health.config import option_table
+from check_smtp_health.output import openmetrics
 from check_smtp_health.stages import NAMES
 from tests import documented, needs
 from tests.documented import (
@@ -197,7 +198,8 @@ def test_commands_and_variables_that_are_named_exist(page: str) -> None:
     theirs = set(re.findall(r'^object CheckCommand "(.*)"', text, re.MULTILINE))
     assert set(re.findall(r'check_command = "(smtp.*)"', text)) <= commands | theirs
     variables = set(re.findall(r"\$(smtp_health_\w+)\$", ICINGA))
-    assert set(re.findall(r"\bsmtp_health_\w+", text)) - commands - variables == set()
+    gauges = {f"{openmetrics.PREFIX}{name}" for name in openmetrics.FAMILIES}
+    assert set(re.findall(r"\bsmtp_health_\w+", text)) - commands - variables - gauges == set()
 
 
 @pytest.mark.parametrize("page", DEFINING)

@@ -192,13 +192,18 @@ def parts(schema: Any) -> Iterator[dict[str, Any]]:
             yield from parts(one)
 
 
+NAMED = ("host", "service")
+"""Members of an answer that is for an object of an engine."""
+
+
 def test_the_schema_is_strict_and_describes_every_member() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     objects = list(parts(SCHEMA))
     assert len(objects) == 14
     for one in objects:
         assert one["additionalProperties"] is False
-        assert one["required"] == list(one["properties"])
+        always = [name for name in one["properties"] if one is not SCHEMA or name not in NAMED]
+        assert one["required"] == always
         for member in one["properties"].values():
             referred = SCHEMA["$defs"].get(member.get("$ref", "").rpartition("/")[2], {})
             assert {**referred, **member}["description"].endswith(".")

@@ -23,6 +23,7 @@ WITH_PASSWORD = (
     "(a ':' in a user name is %3A, a '/' %2F)"
 )
 
+TO_API = ("--output-format", "icinga2", "--output-to")
 WITH_CONTROL = "the password contains a control character, such as a line break"
 
 TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -387,7 +388,53 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-e", "554", "-f", ""), "-e: after 554 nothing is asked, so -f has no effect"),
     (
         ("--output-format", "xml"),
-        "--output-format: 'xml' is not one of text, json",
+        "--output-format: 'xml' is not one of text, json, nagios, nsca, checkmk, openmetrics, "
+        "icinga2",
+    ),
+    (
+        ("-H", "x", "--output-format", "nagios", "-H", "y"),
+        "--output-format: nagios of several hosts needs --output-host NAME",
+    ),
+    (("--output-to", ""), "--output-to: '' is not a path or URL"),
+    (("--output-to", "http://u@x"), "--output-to: is not https://USER@HOST:5665"),
+    (("--output-to", "https://x"), "--output-to: is not https://USER@HOST:5665"),
+    (("--output-to", "https://u@x:0"), "--output-to: is not https://USER@HOST:5665"),
+    (("--output-to", "https://u@x/v1"), "--output-to: is not https://USER@HOST:5665"),
+    (("--output-to", "https://u%0a@x"), "--output-to: is not https://USER@HOST:5665"),
+    (
+        ("--output-to", "https://u:s3cret@x"),
+        "--output-to: takes no password, use --output-pass-file FILE",
+    ),
+    (
+        ("--output-to", "https://u@x", "--output-format", "json"),
+        "--output-to: a URL needs --output-format icinga2, not json",
+    ),
+    (
+        ("--output-to", "https://u@x", "--output-format", "icinga2"),
+        "--output-to: needs a password, use --output-pass-file FILE",
+    ),
+    (
+        (*TO_API, "https://u@[::1]", "-4"),
+        "-4: cannot be combined with the API's address ::1",
+    ),
+    (
+        (*TO_API, "https://u@[::1]", "--source", "127.0.0.1"),
+        "--source: cannot be combined with the API's address ::1",
+    ),
+    (("--output-pass-file", "x"), "--output-pass-file: needs --output-to https://USER@HOST:5665"),
+    (
+        ("--output-to", "x", "--output-ca-file", "x"),
+        "--output-ca-file: needs --output-to https://USER@HOST:5665",
+    ),
+    (("--output-host", "x"), "--output-host: has no effect on text"),
+    (("--output-service", "x"), "--output-service: has no effect on text"),
+    (
+        ("--output-format", "nsca", "--output-service", "a\tb"),
+        "--output-service: 'a\\x09b' is not the name of a host or service",
+    ),
+    (
+        ("--output-format", "nsca", "--output-host", "a;b"),
+        "--output-host: 'a;b' is not the name of a host or service",
     ),
     (("--proxy=v3",), "--proxy: 'v3' is neither v1 nor v2"),
     (

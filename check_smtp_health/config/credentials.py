@@ -69,6 +69,12 @@ def dnsbl_key(options: Options, environment: Mapping[str, str]) -> str | None:
     return _from_file(options, "dnsbl-key-file", environment, DNSBL_ENVIRONMENT)
 
 
+def output_password(options: Options) -> str | None:
+    """Return the password for where the answer goes, or None where nobody gave one."""
+    path = options.last("output-pass-file")
+    return None if path is None else _kept(first_line("output-pass-file", path))
+
+
 def _from_file(
     options: Options, option: str, environment: Mapping[str, str], variable: str
 ) -> str | None:

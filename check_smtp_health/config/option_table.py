@@ -411,7 +411,34 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--output-format",),
                 "FORMAT",
-                "json: one JSON object with everything measured and judged (default: text)",
+                "json: one JSON object with everything measured and judged; nagios, nsca, "
+                "checkmk, openmetrics, icinga2: a result as that receiver takes it (default: text)",
+            ),
+            Option(
+                ("--output-to",),
+                "PATH|URL",
+                "write that format to a file, a FIFO, or Icinga's API, https://USER@HOST:5665; "
+                "the status line still goes to standard output",
+            ),
+            Option(
+                ("--output-pass-file",),
+                "FILE",
+                "file whose first line is the password for Icinga's API",
+            ),
+            Option(
+                ("--output-ca-file",),
+                "FILE",
+                "PEM file with the authorities to trust for Icinga's API (default: the system's)",
+            ),
+            Option(
+                ("--output-host",),
+                "NAME",
+                "name of the host object that the result is for (default: HOST)",
+            ),
+            Option(
+                ("--output-service",),
+                "NAME",
+                "name of the service object that the result is for (default: SMTP)",
             ),
             Option(
                 ("--extra-opts",),

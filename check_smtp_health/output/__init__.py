@@ -1,8 +1,11 @@
 """THE FORMAT TABLE: the answer in each format.
 
-A format is a module and its row. The module has ``render``, for a check that has been evaluated,
-``short`` for one whose reader does not come in time, and ``unknown``, for a run that had nothing to
-evaluate.
+A format is a module and its row. For many checks, and for what is written elsewhere, the module has
+``record``, which makes of an ``Answer`` what the format keeps of it, and ``document``, which makes
+one text of all records. For the one check whose answer goes to standard output, ``text`` and
+``json`` have ``render``, for a check that has been evaluated, ``short``, for one whose reader does
+not come in time, and ``unknown``, for a run that had nothing to evaluate; of the others it is their
+document (``single``).
 """
 
 from __future__ import annotations
@@ -14,16 +17,34 @@ from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
+    from check_smtp_health.config.destination import Names
     from check_smtp_health.judge.check import HealthCheck
+    from check_smtp_health.output.answer import Answer
+
+
+OPTIONS = ("output-to", "output-pass-file", "output-ca-file", "output-host", "output-service")
+"""Those about where the answer goes, and under which names."""
 
 
 class Format(NamedTuple):
-    """A row: the module of this package, and whether it shows the transcript."""
+    """A row: the module of this package, and whether it shows the transcript.
+
+    ``names`` says which names of the engine's objects an answer needs, or may have; ``has_lines``
+    that each answer stands for itself, also where others are lost.
+    """
 
     module: str
     has_transcript: bool = False
+    names: Names = "both"
+    has_lines: bool = False
+
+    @property
+    def is_for_engines(self) -> bool:
+        """Whether an answer is for an object of an engine, so that it has to be named."""
+        return self.names in ("service", "both")
 
     def render(self, check: HealthCheck, verbose: int) -> Iterator[str]:
         """Give the answer of a check that has been called, in pieces: it may be a long one."""
@@ -40,13 +61,27 @@ class Format(NamedTuple):
         text: str = load(f"output.{self.module}:unknown")(problem, trace)
         return text
 
+    def record(self, answer: Answer) -> Any:
+        """Return what the document needs of an answer: little, and nothing of its check."""
+        return load(f"output.{self.module}:record")(answer)
 
-TEXT = Format("text")
+    def document(self, records: Iterable[Any]) -> Iterator[str]:
+        """Give all records as one text, in pieces."""
+        pieces: Iterator[str] = load(f"output.{self.module}:document")(records)
+        return pieces
+
+
+TEXT = Format("text", names="none", has_lines=True)
 
 # THE FORMAT TABLE.
 FORMATS = {
     "text": TEXT,
-    "json": Format("json", has_transcript=True),
+    "json": Format("json", has_transcript=True, names="optional", has_lines=True),
+    "nagios": Format("nagios", has_lines=True),
+    "nsca": Format("nsca", has_lines=True),
+    "checkmk": Format("checkmk", names="service"),
+    "openmetrics": Format("openmetrics"),
+    "icinga2": Format("icinga2", has_lines=True),
 }
 
 ALIASES = {"multi-line": "text", "mp-test-json": "json"}

@@ -1,4 +1,4 @@
-"""``--output-format json``: all that was measured and judged as one JSON object.
+"""``--output-format json``: all that was measured and judged, one JSON object a check.
 
 Its form is ``docs/output.schema.json``, and only ever grows.
 """
@@ -21,12 +21,30 @@ if TYPE_CHECKING:
 
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.judge.nagios import Result
+    from check_smtp_health.output.answer import Answer
     from check_smtp_health.report import Certificate, Delivery, Finding, Observation, TlsFacts
+
+
+def record(answer: Answer) -> str:
+    """Return the object of an answer, and in it the names that the answer is for."""
+    names = (answer.host, answer.service)
+    if answer.check is None:
+        return _empty(_head(answer.status.split()[1], answer.code, answer.status, *names))
+    return "".join(_rendered(answer.check, *names))
+
+
+def document(records: Iterable[str]) -> Iterator[str]:
+    """Give one object a line."""
+    return iter(records)
 
 
 def render(check: HealthCheck, verbose: int) -> Iterator[str]:
     """Give the object for a check that has been called; it has everything, always."""
-    yield _safe(_head_of(check))[:-1]
+    return _rendered(check)
+
+
+def _rendered(check: HealthCheck, host: str = "", service: str = "") -> Iterator[str]:
+    yield _safe(_head_of(check, host, service))[:-1]
     problems = (
         {"state": str(result.state).upper(), "text": str(result), "cause": _cause(result)}
         for result in check.results
@@ -70,18 +88,20 @@ def _safe(value: Any) -> str:
     return line
 
 
-def _head_of(check: HealthCheck) -> dict[str, Any]:
+def _head_of(check: HealthCheck, host: str = "", service: str = "") -> dict[str, Any]:
     state = str(check.state).upper()
-    return _head(state, check.exitcode, f"SMTP {state} - {check.summary_str}")
+    return _head(state, check.exitcode, f"SMTP {state} - {check.summary_str}", host, service)
 
 
-def _head(state: str, code: int, line: str) -> dict[str, Any]:
+def _head(state: str, code: int, line: str, host: str = "", service: str = "") -> dict[str, Any]:
     return {
         "program": "check_smtp_health",
         "version": __version__,
         "state": state,
         "exit_code": code,
         "status": line,
+        **({"host": host} if host else {}),
+        **({"service": service} if service else {}),
     }
 
 

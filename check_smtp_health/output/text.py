@@ -7,19 +7,35 @@ from check_smtp_health.escaping import STATUS_LIMIT, shortened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from check_smtp_health.judge.check import HealthCheck
+    from check_smtp_health.output.answer import Answer
 
 
-def render(check: HealthCheck, verbose: int) -> Iterator[str]:
-    """Give the text for a check that has been called; in colour where a person sees it."""
-    lines = _lines(check, verbose)
+def record(answer: Answer) -> str:
+    """Return an answer as it goes to standard output."""
+    from check_smtp_health.output.answer import long_output
+
+    perfdata = f" | {' '.join(answer.perfdata)}" if answer.perfdata else ""
+    return "".join(f"{line}\n" for line in (f"{answer.status}{perfdata}", *long_output(answer)))
+
+
+def document(records: Iterable[str]) -> Iterator[str]:
+    """Give one answer after the other."""
+    return iter(records)
+
+
+def render(check: HealthCheck, verbose: int, status: str = "") -> Iterator[str]:
+    """Give the text for a check that has been called; in colour where a person sees it.
+
+    ``status`` may replace its status line.
+    """
+    lines = _lines(check, verbose, status or _status(check))
     return map(_painted(), lines) if stdout.is_terminal() else lines
 
 
-def _lines(check: HealthCheck, verbose: int) -> Iterator[str]:
-    status = _status(check)
+def _lines(check: HealthCheck, verbose: int, status: str) -> Iterator[str]:
     perfdata = f"| {' '.join(check.perfdata)}" if check.perfdata else ""
     if not verbose:
         yield f"{status} {perfdata}".rstrip() + "\n"

@@ -21,6 +21,7 @@ def files() -> dict[Path, str]:
         CONTRIB / "graphite" / "smtp_health.ini": graphite.template(names),
         CONTRIB / "grafana" / "graphite.json": _json(grafana.dashboard(grafana.GRAPHITE)),
         CONTRIB / "grafana" / "influxdb.json": _json(grafana.dashboard(grafana.INFLUXDB)),
+        CONTRIB / "grafana" / "prometheus.json": _json(grafana.dashboard(grafana.PROMETHEUS)),
         CONTRIB / "pnp4nagios" / "check_smtp_health.php": pnp4nagios.template(),
         REFERENCE: reference.page(REFERENCE.read_text()),
     }

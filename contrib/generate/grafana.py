@@ -1,4 +1,4 @@
-"""The dashboards for Grafana, one for what Icinga writes to Graphite and one for InfluxDB."""
+"""The dashboards for Grafana: for what Icinga writes to Graphite, to InfluxDB, for Prometheus."""
 
 from __future__ import annotations
 
@@ -132,6 +132,8 @@ class Backend(NamedTuple):
     services: str
     service_pattern: str
     queries: Callable[[Series], list[dict[str, Any]]]
+    origin: str = "as Icinga writes it"
+    tag: str = "icinga"
 
 
 def _ask_graphite(series: Series) -> list[dict[str, Any]]:
@@ -161,6 +163,28 @@ def _ask_influxdb(series: Series) -> list[dict[str, Any]]:
     return [{"query": query, "rawQuery": True, "resultFormat": "time_series", "alias": alias}]
 
 
+def _ask_prometheus(series: Series) -> list[dict[str, Any]]:
+    if series.field != "value":
+        return []  # it gets no limits
+    labels = 'host=~"$host",service=~"$service"'
+    if series.label in COLOURS:
+        metric, labels = "stage_seconds", f'{labels},stage="{series.label}"'
+    else:
+        metric = METRICS[series.label]
+    if series.label != "healthy":
+        labels += f',target{"!" if series.each else ""}=""'
+    name = "{{target}}" if series.each else series.name
+    share = " / 86400" if series.label == "certificate_days" else ""
+    return [{"expr": f"smtp_health_{metric}{{{labels}}}{share}", "legendFormat": name}]
+
+
+METRICS = {
+    "time": "time_seconds",
+    "certificate_days": "certificate_expiry_seconds",
+    "healthy": "healthy",
+}
+"""What Prometheus knows a label of the perfdata by, if it is not a stage."""
+
 _ALL = "icinga2.{}.services.*.smtp_health*"
 
 GRAPHITE = Backend(
@@ -184,13 +208,26 @@ INFLUXDB = Backend(
 )
 
 
+PROMETHEUS = Backend(
+    "prometheus",
+    "Prometheus",
+    "label_values(smtp_health_state, host)",
+    "",
+    'label_values(smtp_health_state{host=~"$host"}, service)',
+    "",
+    _ask_prometheus,
+    "by way of node_exporter",
+    "prometheus",
+)
+
+
 def dashboard(backend: Backend) -> dict[str, Any]:
     """Return the dashboard's document."""
     return {
         "uid": f"smtp-health-{backend.type}",
         "title": f"Mail servers ({backend.title})",
-        "description": "What check_smtp_health measures, as Icinga writes it.",
-        "tags": ["icinga", "smtp"],
+        "description": f"What check_smtp_health measures, {backend.origin}.",
+        "tags": [backend.tag, "smtp"],
         "editable": True,
         "graphTooltip": 1,
         "schemaVersion": SCHEMA_VERSION,
@@ -235,7 +272,8 @@ def _source(backend: Backend) -> dict[str, str]:
 
 def _panel(backend: Backend, place: int, panel: Panel) -> dict[str, Any]:
     source = _source(backend)
-    asked = [query for series in panel.series for query in backend.queries(series)]
+    answered = [(series, backend.queries(series)) for series in panel.series]
+    asked = [query for _, queries in answered for query in queries]
     queries = zip(ascii_uppercase, asked)
     defaults: dict[str, Any] = {
         "unit": panel.unit,
@@ -261,7 +299,9 @@ def _panel(backend: Backend, place: int, panel: Panel) -> dict[str, Any]:
         "datasource": source,
         "fieldConfig": {
             "defaults": defaults,
-            "overrides": [_override(series) for series in panel.series if series.colour],
+            "overrides": [
+                _override(series) for series, queries in answered if series.colour and queries
+            ],
         },
         "options": {
             "legend": {

@@ -34,4 +34,5 @@ def _row(option: Option) -> str:
     flags = [f"`{flag}`" for flag in option.flags]
     flags[-1] = f"`{option.flags[-1]}{' ' if shown else ''}{shown}`"
     told = f"{option.help}{'; may be repeated' if option.repeatable else ''}"
-    return f"| {', '.join(flags)} | {told} |\n".replace("|/", r"\|/")
+    cells = (cell.replace("|", r"\|") for cell in (", ".join(flags), told))
+    return f"| {' | '.join(cells)} |\n"

@@ -24,7 +24,7 @@ from tests.masking import masked
 from tests.plugin import SCRIPT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 COMMANDS = Path(__file__).parents[2] / "contrib" / "icinga2-commands.conf"
 
@@ -148,6 +148,19 @@ class Icinga:
         """
         return [row["attrs"] for row in self._ask(f"objects/{path}")]
 
+    def wait(self, name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Return a service's result as soon as it is one of this kind."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                for service in self.query("services"):
+                    found = service["last_check_result"]
+                    if service["name"] == name and found and condition(found):
+                        result: dict[str, Any] = found
+                        return result
+            time.sleep(0.1)
+        pytest.fail(self.log.read_text())
+
     def force_checks(self) -> None:
         """Have every service that this node schedules checked now.
 
@@ -159,20 +172,29 @@ class Icinga:
 
     def certify(self, authority: trustme.CA) -> None:
         """Let this authority vouch for the node."""
-        leaf = authority.issue_cert(common_name=self.name)
+        leaf = authority.issue_cert(self.name, common_name=self.name)
         leaf.private_key_pem.write_to_path(self.certificates / f"{self.name}.key")
         leaf.cert_chain_pems[0].write_to_path(self.certificates / f"{self.name}.crt")
         authority.cert_pem.write_to_path(self.certificates / "ca.crt")
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    @property
+    def port(self) -> int:
+        """The port of the API.
+
+        Raises:
+            OSError: there is none yet.
+        """
         port = re.search(r"listener on '\[127\.0\.0\.1\]:(\d+)'", self.log.read_text())
         if port is None:
             raise ConnectionRefusedError("no port yet")
+        return int(port[1])
+
+    def _ask(self, path: str, body: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         request = urllib.request.Request(
-            f"https://127.0.0.1:{port[1]}/v1/{path}",
+            f"https://127.0.0.1:{self.port}/v1/{path}",
             None if body is None else json.dumps(body).encode(),
             {
                 "Accept": "application/json",

@@ -44,6 +44,7 @@ nagios_group={group}
 service_inter_check_delay_method=n
 status_update_interval=1
 check_external_commands=1
+service_freshness_check_interval=1
 check_for_updates=0
 use_syslog=0
 """
@@ -183,6 +184,21 @@ class Running:
         """Return the services as soon as each of them has been checked."""
         return self._wait(lambda service: service is not None)
 
+    @property
+    def command_file(self) -> Path:
+        """The FIFO for external commands."""
+        return self._folder / "nagios.cmd"
+
+    def result(self, name: str, condition: Callable[[Result], bool]) -> Result:
+        """Return a service's result as soon as it is one of this kind."""
+        end = time.monotonic() + DEADLINE
+        while time.monotonic() < end and self._daemon.poll() is None:
+            service = self._read().get(name)
+            if service is not None and condition(service.result):
+                return service.result
+            time.sleep(0.1)
+        pytest.fail((self._folder / "nagios.log").read_text())
+
     def check(self) -> dict[str, Service]:
         """Have every service checked now, and return what came of it."""
         before = self.checked()
@@ -191,7 +207,7 @@ class Running:
         while int(time.time()) <= since:
             time.sleep(0.05)
         now = int(time.time())
-        with (self._folder / "nagios.cmd").open("w") as commands:
+        with self.command_file.open("w") as commands:
             for name in self._services:
                 commands.write(f"[{now}] SCHEDULE_FORCED_SVC_CHECK;mail;{name};{now}\n")
         return self._wait(lambda service: service is not None and service.since > since)

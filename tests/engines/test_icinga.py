@@ -28,6 +28,7 @@ from tests.servers.scripted import Expect, ScriptedServer
 
 NOT_FOR_SERVICES = (
     *("help", "version", "explain", "print-definition", "ignore-quit-failure", "output-format"),
+    *("output-to", "output-pass-file", "output-ca-file", "output-host", "output-service"),
 )
 
 IN_ENVIRONMENT = {

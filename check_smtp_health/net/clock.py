@@ -1,0 +1,10 @@
+"""The time of day, for whoever is told when something was; durations are the driver's."""
+
+from __future__ import annotations
+
+import time
+
+
+def now() -> float:
+    """Return the seconds since 1970 began, by this machine's clock."""
+    return time.time()
