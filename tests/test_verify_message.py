@@ -406,7 +406,7 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         edited(b"From: <monitor@a.test>", b"From: <monitor@a.test>, <x@c.test>"),
         1,
         f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
-        "way: the key is right, also verify-message: From names several domains, so that DMARC "
+        "way: the key is right, also verify-message: From names several domains, so DMARC "
         "does not apply",
     ),
     "a receiver of another opinion": (
@@ -572,7 +572,7 @@ HOSTILE: dict[str, tuple[Change, int, str]] = {
         below(b"From: " + b"<a@b>,\r\n " * 6_000 + b"<c@d>\r\n"),
         1,
         f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
-        "way: the key is right, also verify-message: From names several domains, so that DMARC "
+        "way: the key is right, also verify-message: From names several domains, so DMARC "
         "does not apply",
     ),
     "an author in comments without end": (

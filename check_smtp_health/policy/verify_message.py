@@ -182,7 +182,7 @@ def _dkim(verified: Sequence[Verified], count: int) -> tuple[list[Finding], list
             findings.append(Finding("unanswered", f"{name}: {one.trouble}"))
         else:
             notes.append(f"{name} is valid")
-        findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
+            findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
     if count > len(verified):
         problem = f"of {count} DKIM signatures only the first {len(verified)} were verified"
         findings.append(Finding("noted", problem))
