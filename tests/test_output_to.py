@@ -315,6 +315,11 @@ LOSSES = [
         MANY - 1,
         "403, the user lacks the permission actions/process-check-result",
     ),
+    (
+        (said(500, {"error": 500, "status": "s3cret, dTpzM2NyZXQ= of u"}), YES),
+        1,
+        "500, ***, *** of u: mx!service 0",
+    ),
     ((YES, YES, said(503, {})), MANY - 2, "503, Icinga is loading its configuration"),
     ((b"220 mx.example ESMTP\r\n\r\n",), MANY, "no answer of HTTP: 220 mx.example ESMTP"),
     (

@@ -14,8 +14,9 @@ import re
 
 from check_smtp_health.config import files
 from check_smtp_health.errors import Disconnected, SessionFault, UsageFault, Violation
-from check_smtp_health.escaping import harmless, printable
+from check_smtp_health.escaping import harmless, octets, printable
 from check_smtp_health.faults import UnusableFile
+from check_smtp_health.masking import Mask, forms
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Read, StartTls, Write, untimed
@@ -107,7 +108,10 @@ class Submission:
         host = self._api.host.given
         where = f"[{host}]:{self._api.port}" if ":" in host else f"{host}:{self._api.port}"
         problems = [*([problem] if problem else []), *self._refusals()]
-        return Loss(lost, harmless(f"{where}: {', '.join(problems)}"))
+        # Whoever answers knows the password, and may say it.
+        mask = Mask(forms(self._api.password.reveal(), self._api.user))
+        told = mask.applied(", ".join(problems))
+        return Loss(lost, harmless(f"{where}: {told}"))
 
     def _submit(self, requests: Sequence[Request]) -> Procedure[str]:
         """Submit the results; return what ended that before they were all answered, if it did."""
@@ -150,7 +154,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _head(api: Api) -> str:
     host = f"[{api.host.ascii}]" if ":" in api.host.ascii else api.host.ascii
-    login = f"{api.user}:{api.password.reveal()}".encode("utf-8", "surrogateescape")
+    login = octets(f"{api.user}:{api.password.reveal()}")
     lines = (
         f"POST {PATH} HTTP/1.1",
         f"Host: {host}:{api.port}",
