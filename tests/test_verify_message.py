@@ -253,6 +253,13 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
         "another",
     ),
+    "no body": (
+        GOOD,
+        lambda message: received(message).partition(b"\r\n\r\n")[0] + b"\r\n",
+        1,
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
+        "another",
+    ),
     "another subject": (
         GOOD,
         edited(b"Subject: ", b"Subject: [list] "),
@@ -399,7 +406,7 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         edited(b"From: <monitor@a.test>", b"From: <monitor@a.test>, <x@c.test>"),
         1,
         f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
-        "way: the key is right, also verify-message: From names several domains, so that DMARC "
+        "way: the key is right, also verify-message: From names several domains, so DMARC "
         "does not apply",
     ),
     "a receiver of another opinion": (
@@ -565,7 +572,7 @@ HOSTILE: dict[str, tuple[Change, int, str]] = {
         below(b"From: " + b"<a@b>,\r\n " * 6_000 + b"<c@d>\r\n"),
         1,
         f"verify-message: DKIM signature {RSA_NAME}: a field that it covers was changed on the "
-        "way: the key is right, also verify-message: From names several domains, so that DMARC "
+        "way: the key is right, also verify-message: From names several domains, so DMARC "
         "does not apply",
     ),
     "an author in comments without end": (

@@ -63,17 +63,17 @@ def prepare(_values: Sequence[str], _settings: Settings, servers: Servers) -> Se
     Raises:
         UsageFault: the packages that verify are missing.
     """
-    for package, install in (
+    for module, library in (
         ("dkim", "dkimpy"),
         ("nacl.signing", "PyNaCl"),
         ("cryptography.hazmat.primitives.serialization", "cryptography"),
     ):
         try:
-            __import__(package)
+            __import__(module)
         except (ImportError, RuntimeError) as error:
             from check_smtp_health.config.remedies import missing
 
-            raise UsageFault(NAME, missing(install)) from error
+            raise UsageFault(NAME, missing(library)) from error
     return servers
 
 
@@ -109,10 +109,12 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
 
 def _judge(servers: Servers, whole: Whole, state: ProbeState) -> Procedure[_Judged]:
     end = HEADER_END.search(whole.data[: header.SIZE_LIMIT])
-    if end is None or whole.problem:
+    if whole.problem or (end is None and len(whole.data) >= header.SIZE_LIMIT):
         problem = whole.problem or f"its header has more than {header.SIZE_LIMIT // 1024} KiB"
         return _Judged((Finding("unanswered", f"the message was not verified: {problem}"),), ())
-    head, body = whole.data[: end.start()], whole.data[end.end() :]
+    head, body = whole.data, b""
+    if end is not None:
+        head, body = whole.data[: end.start()], whole.data[end.end() :]
     read = header.fields(state.mask.applied(head))
     came_from = origin.of(read)
     authors = origin.authors(read)
@@ -180,7 +182,7 @@ def _dkim(verified: Sequence[Verified], count: int) -> tuple[list[Finding], list
             findings.append(Finding("unanswered", f"{name}: {one.trouble}"))
         else:
             notes.append(f"{name} is valid")
-        findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
+            findings += [Finding("noted", f"{name}: {remark}") for remark in one.remarks]
     if count > len(verified):
         problem = f"of {count} DKIM signatures only the first {len(verified)} were verified"
         findings.append(Finding("noted", problem))
