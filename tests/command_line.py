@@ -61,5 +61,5 @@ def _prepare(options: getopt.Options) -> None:
     )
     occasions.need_possible(settings)
     if form.is_for_engines or any(map(options.count, output.OPTIONS)):
-        Single(options, form, settings.endpoint.hosts)
+        Single(options, form, settings.endpoint)
     targets.prepare(settings)
