@@ -44,6 +44,14 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("-H", "me@example.org"),
         "-H: 'me@example.org' is a mail address, use -H example.org --mx",
     ),
+    (
+        ("-H", "me:pw@example.org"),
+        "-H: '***@example.org' is a mail address, use -H example.org --mx",
+    ),
+    (("-H", "http://a|b"), "-H: 'http://a\\x7cb' is a URL, use -H a\\x7cb"),
+    (("-H", "http://a\nb"), "-H: 'http://a\\x0ab' is a URL, use -H a\\x0ab"),
+    (("-H", "a|\x1b:smtp"), "-H: 'a\\x7c\\x1b:smtp' holds a port, use -H a\\x7c\\x1b -p smtp"),
+    ((*HOST, "-p=1|\n"), "-p: '=1\\x7c\\x0a' is not a port (1 to 65535), write -p 1\\x7c\\x0a"),
     (("a", "b"), "unexpected argument 'b', repeat -H for several hosts"),
     (("-H", "a", "b"), "unexpected argument 'b', repeat -H for several hosts"),
     ((*HOST, "-w", "500ms"), "-w: '500ms' is not a threshold range, write 0.5"),
@@ -70,7 +78,11 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-r", "v3", "mx.example"), "-r: 'v3' is neither v1 nor v2"),
     ((*HOST, "-S=yes"), "-S takes no value"),
     ((*HOST, "-vS=yes"), "-S takes no value"),
-    ((*HOST, "--output-format", "xml"), "--output-format: 'xml' is not one of text, json"),
+    (
+        (*HOST, "--output-format", "xml"),
+        "--output-format: 'xml' is not one of text, json, nagios, nsca, checkmk, openmetrics, "
+        "icinga2",
+    ),
     (
         (*HOST, "-C", "rcpt", "to:", "nobody@example.org", "-R", "550", "5.1.1"),
         "unexpected argument 'to:', put the value of -C in quotes",

@@ -35,8 +35,11 @@ allows a line of a login. Microsoft's have 2,000."""
 ERROR_LIMIT = 80
 """Characters of an error, which is one word (RFC 6749 section 5.2)."""
 
-NOT_NOW = ("temporarily_unavailable", "server_error")
-"""Errors that mean "not now", whatever the status (RFC 6749 section 4.1.2.1)."""
+NOT_NOW = ("temporarily_unavailable", "server_error", "slow_down")
+"""Errors that mean "not now", whatever the status (RFC 6749 section 4.1.2.1, RFC 8628)."""
+
+LATER = (408, 425, 429)
+"""Codes of HTTP that mean the same, beside those from 500 on (RFC 9110, RFC 8470, RFC 6585)."""
 
 _TOKENS = ("access_token", "refresh_token", "id_token")
 """Members of an answer that are secrets, in an error, too."""
@@ -123,7 +126,7 @@ def parsed(page: Page, mask: Mask) -> str:
     said = _members(page.body)
     error = _text(said, "error")
     if page.status == 200 and not error:
-        return _checked(said, page)
+        return _checked(said, page, mask)
     if 300 <= page.status < 400:
         raise Violation(f"the answer is {page.status}, and redirects are not followed")
     for name in _TOKENS:
@@ -131,14 +134,14 @@ def parsed(page: Page, mask: Mask) -> str:
     # Secrets are masked before anything is cut: half of one would not be known as such.
     problem = printable(mask.applied(error), ERROR_LIMIT) or f"the answer is {page.status}"
     description = printable(mask.applied(_text(said, "error_description")))
-    is_later = page.status == 429 or page.status >= 500 or error in NOT_NOW
+    is_later = page.status in LATER or page.status >= 500 or error in NOT_NOW
     fault = NotNow if is_later else Refused
     raise fault(f"{problem}: {description}" if description else problem)
 
 
-def _checked(said: dict[str, Any], page: Page) -> str:
+def _checked(said: dict[str, Any], page: Page, mask: Mask) -> str:
     if not said:
-        kind = printable(page.media_type, ERROR_LIMIT) or "untyped"
+        kind = printable(mask.applied(page.media_type), ERROR_LIMIT) or "untyped"
         raise Violation(f"the answer is not JSON with a token in it ({kind})")
     token, kind = said.get("access_token"), _text(said, "token_type")
     if not isinstance(token, str) or not token:
@@ -166,7 +169,8 @@ def _members(body: bytes) -> dict[str, Any]:
 
 def _text(said: dict[str, Any], name: str) -> str:
     value = said.get(name)
-    return value if isinstance(value, str) else ""
+    # JSON can name halves of a character, which no encoding has.
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
 
 
 def _hide(mask: Mask, secret: str) -> None:
