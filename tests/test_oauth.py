@@ -318,3 +318,30 @@ def test_of_a_secret_not_even_half_is_shown() -> None:
 def test_an_answer_without_bottom(make: Callable[[], bytes]) -> None:
     with pytest.raises(SessionFault):
         token.parsed(Page("application/json", make(), None, 200), Mask())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "greeted", "begin", "limit"),
+    [
+        (
+            "imap",
+            (HI, capable(b"AUTH=XOAUTH2 SASL-IR"), Expect(b"a2 AUTHENTICATE XOAUTH2")),
+            b"* ",
+            65536,
+        ),
+        (
+            "pop3",
+            (OK, Expect(b"CAPA\r\n"), b"+OK\r\nSASL XOAUTH2\r\n.\r\n", Expect(b"AUTH XOAUTH2")),
+            b"-ERR ",
+            2048,
+        ),
+    ],
+)
+def test_of_a_token_not_even_half_is_shown(
+    scheme: str, greeted: tuple[Step, ...], begin: bytes, limit: int
+) -> None:
+    said = begin + b"x" * (250 - len(begin))
+    script = (*greeted, said + TOKEN.encode() + b"y" * limit, Hang())
+    shown = f"{said.decode()}***..."
+    problem = f"a line longer than {limit} bytes: '{shown}' (after # s)"
+    assert looks(script, scheme, "XOAUTH2") == problem

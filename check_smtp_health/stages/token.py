@@ -11,6 +11,7 @@ from check_smtp_health.escaping import printable
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net import https
 from check_smtp_health.net.operations import Within, untimed
+from check_smtp_health.report import Finding
 from check_smtp_health.stages.encryption import made, tls_options
 from check_smtp_health.stages.tokens import Tokens
 
@@ -67,7 +68,7 @@ def prepare(settings: Settings, servers: Servers | None) -> Tokens:
 
 
 def fetch(state: ProbeState) -> StageRun:
-    """Get the tokens, at the same time where there are two."""
+    """Get the tokens, at the same time where there are two; of two refusals each is told."""
     tokens = state.prepared.tokens
     assert tokens is not None
     asked = {id(one): one for one in (tokens.login, tokens.mailbox) if one is not None}
@@ -83,6 +84,8 @@ def fetch(state: ProbeState) -> StageRun:
         if len(asked) > 1 and one is tokens.mailbox:
             result.subject = f"for the mailbox: {result.subject}".rstrip(": ")
         faults.append(result)
+    # The second may be the worse one: a no, beside a "not now".
+    state.find(*(Finding(one.kind, one.sentence) for one in faults[1:]))
     if faults:
         raise faults[0]
 
