@@ -70,7 +70,11 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-r", "v3", "mx.example"), "-r: 'v3' is neither v1 nor v2"),
     ((*HOST, "-S=yes"), "-S takes no value"),
     ((*HOST, "-vS=yes"), "-S takes no value"),
-    ((*HOST, "--output-format", "xml"), "--output-format: 'xml' is not one of text, json"),
+    (
+        (*HOST, "--output-format", "xml"),
+        "--output-format: 'xml' is not one of text, json, nagios, nsca, checkmk, "
+        "openmetrics, icinga2",
+    ),
     (
         (*HOST, "-C", "rcpt", "to:", "nobody@example.org", "-R", "550", "5.1.1"),
         "unexpected argument 'to:', put the value of -C in quotes",
