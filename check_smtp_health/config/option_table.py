@@ -29,6 +29,9 @@ class Option(NamedTuple):
 POLICY_TITLE = "DNS checks"
 """The group of options that ``policy`` reads."""
 
+ROUND_TRIP_TITLE = "round trip"
+"""The group of options that ``config.roundtrip`` reads."""
+
 GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "what to check",
@@ -259,7 +262,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
-        "round trip",
+        ROUND_TRIP_TITLE,
         (
             Option(("--deliver",), "", "send one small message to the --rcpt addresses"),
             Option(
@@ -486,3 +489,6 @@ POLICIES = tuple(
     option.name for option in dict(GROUPS)[POLICY_TITLE] if not option.name.endswith("-file")
 )
 """The names of the options about what is published; a file only serves one of them."""
+
+ROUND_TRIP = tuple(option.name for option in dict(GROUPS)[ROUND_TRIP_TITLE])
+"""The names of the options about a message that is sent and looked for."""
