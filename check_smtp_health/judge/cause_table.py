@@ -75,7 +75,7 @@ class Row(NamedTuple):
     beginning of a link: ``list.example``, ``site.example/path``. None of the phrases of ``unless``
     may be there.
 
-    Of ``codes`` one digit stands for a class, 0 for a mailbox's no, which has no code; of
+    Of ``codes`` one digit stands for a class, 0 for a mailbox that refuses, which has no code; of
     ``statuses`` the class is left out. Empty is any.
     ``advice`` is given in place of the cause's.
     """
