@@ -23,6 +23,7 @@ from check_smtp_health.net.operations import Read, StartTls, Write, untimed
 from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.net.way import Way
 from check_smtp_health.output.answer import Loss
+from check_smtp_health.report import first_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,12 +145,7 @@ class Submission:
             if answer.code == _NO_SUCH_OBJECT:
                 said = f"{answer.code}, no such service, or no permission"
             services.setdefault(said, []).append(service)
-        return [f"{said}: {_listed(names)}" for said, names in services.items()]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return [f"{said}: {first_of(names, NAMES_SHOWN)}" for said, names in services.items()]
 
 
 def _head(api: Api) -> str:

@@ -9,6 +9,7 @@ from check_smtp_health.faults import HandshakeFailed, Injected, NotTls, Unusable
 from check_smtp_health.net.certificate import key_bits
 from check_smtp_health.net.operations import Connect, StartTls
 from check_smtp_health.net.trust import TlsOptions, Trust
+from check_smtp_health.report import first_of
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
 from check_smtp_health.stages.state import (
@@ -291,6 +292,4 @@ def _bits(chain: Sequence[bytes]) -> str:
 
 def listed(all_names: Sequence[str]) -> str:
     """Return the first names of a certificate, and how many more there are."""
-    names = [printable(name, 80) for name in all_names[:NAMES_SHOWN]]
-    more = len(all_names) - len(names)
-    return ", ".join(names or ["no name"]) + (f" and {more} more" if more else "")
+    return first_of(all_names, NAMES_SHOWN, lambda name: printable(name, 80)) or "no name"
