@@ -70,7 +70,11 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("-r", "v3", "mx.example"), "-r: 'v3' is neither v1 nor v2"),
     ((*HOST, "-S=yes"), "-S takes no value"),
     ((*HOST, "-vS=yes"), "-S takes no value"),
-    ((*HOST, "--output-format", "xml"), "--output-format: 'xml' is not one of text, json"),
+    (
+        (*HOST, "--output-format", "xml"),
+        "--output-format: 'xml' is not one of text, json, nagios, nsca, checkmk, openmetrics, "
+        "icinga2",
+    ),
     (
         (*HOST, "-C", "rcpt", "to:", "nobody@example.org", "-R", "550", "5.1.1"),
         "unexpected argument 'to:', put the value of -C in quotes",
@@ -113,6 +117,9 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("-H", "mx", "-p", "smtps"),
         "-p: 'smtps' is not a port (1 to 65535), did you mean submissions?",
     ),
+    (("-H", "mx", "-p", "smpt"), "-p: 'smpt' is not a port (1 to 65535), did you mean smtp?"),
+    (("-H", "mx", "-c", "conect=5"), "-c: 'conect' is not a stage, did you mean connect?"),
+    (("-H", "mx", "-w", "Banner=5"), "-w: 'Banner' is not a stage, did you mean banner?"),
     (("mx", "587", "-S"), "unexpected argument '587', use -p 587"),
     (("mx", "-p", "25", "587"), "-p takes one value, '587' is one too many"),
     (

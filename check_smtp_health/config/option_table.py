@@ -202,7 +202,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-P", "--authpass"),
                 "PASSWORD",
-                "password; everybody can see it in the process list, so prefer --authpass-file or "
+                "password; everyone can see it in the process list, so prefer --authpass-file or "
                 "the environment variable CHECK_SMTP_HEALTH_AUTHPASS",
             ),
             Option(
@@ -287,7 +287,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--reply",),
                 "",
-                "an answer counts as well: a message that refers to ours, or has it attached",
+                "a reply counts as well: a message that refers to ours, or has it attached",
             ),
             Option(
                 ("--clean",),
@@ -415,7 +415,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("--output-format",),
                 "FORMAT",
                 "json: one JSON object with everything measured and judged; nagios, nsca, "
-                "checkmk, openmetrics, icinga2: a result as that receiver takes it (default: text)",
+                "checkmk, openmetrics, icinga2: a result in the format of that receiver (default: "
+                "text)",
             ),
             Option(
                 ("--output-to",),
@@ -431,7 +432,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--output-ca-file",),
                 "FILE",
-                "PEM file with the authorities to trust for Icinga's API (default: the system's)",
+                "CA certificates (PEM) to trust for Icinga's API (default: the system's)",
             ),
             Option(
                 ("--output-host",),

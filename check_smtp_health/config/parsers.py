@@ -226,8 +226,7 @@ def port(given: str | None) -> int | None:
     if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
         from check_smtp_health.config import remedies
 
-        meant = remedies.FORMER_PORTS.get(given.lower())
-        remedy = f", did you mean {meant}?" if meant else ""
+        remedy = remedies.port(given, PORTS)
         raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535){remedy}")
     return int(given)
 
