@@ -12,13 +12,14 @@ READY = $(VENV)/.ready
 # The environment of the tests works for the demo, too. Without it, a small one must do, in seconds.
 DEMO = $(if $(wildcard $(READY)),$(VENV),$(VENV)-demo)
 
-.PHONY: help demo test faults lint format fuzz audit bench contrib picture screenshots package clean
+.PHONY: help demo test faults sweep lint format fuzz audit bench contrib picture screenshots package clean
 
 help:
 	@echo 'make demo              check small built-in mail servers, healthy and broken ones'
 	@echo 'make demo HOST=name    check that host'
 	@echo 'make test              all tests; as root on Debian it first installs the servers to test against'
 	@echo 'make faults            run broken servers past this plugin and check_smtp; writes docs/faults.md'
+	@echo 'make sweep             1,000 checks in one run, each compared with itself alone'
 	@echo 'make lint              ruff, mypy, import-linter and bandit'
 	@echo 'make format            format the code with ruff'
 	@echo 'make fuzz              try what servers could say, at random and guided by coverage'
@@ -44,6 +45,9 @@ test: $(READY)
 faults: $(READY)
 	@tests/servers/install
 	@$(BIN)/python -m tests.faults
+
+sweep: $(READY)
+	CHECKS=1000 $(BIN)/python -m pytest -n 0 tests/test_checks_all_kinds.py
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import accuracy, anatomy, bounds, crowd, measure
+from bench import accuracy, anatomy, bounds, crowd, measure, sweep
 from bench.contestants import CHECK_SMTP, OURS, contestants
 from bench.server import running
 from tests.servers.authority import Authority
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.contestants import Contestant
     from bench.measure import Runs
+    from bench.server import Running
 
 ROUNDS = 40
 
@@ -33,6 +34,7 @@ COSTS = (
 USUAL = ("part of the imports", "processor", "")
 PARTS = ("part of a run", "plain", "", "STARTTLS", "")
 CROWDS = ("targets of a run", "each further one", "", "memory")
+SWEEPS = ("checks of a file", "how many", "each, all of it", "", "memory")
 ERRORS = ("stage", "median", "95 % below")
 
 
@@ -49,6 +51,7 @@ def main() -> int:
             several = contestants(folder, server)
             found.update(_print_costs(several))
             found.update(_print_crowds(several))
+            found.update(_print_sweeps(several, folder, server))
             python = several[0].command[0]
             ours = [one.command for one in several if one.name == OURS]
             _print_parts(python, *(command[1:] for command in ours[:2]))
@@ -108,6 +111,27 @@ def _print_crowds(several: Sequence[Contestant]) -> dict[str, float]:
     }
 
 
+def _print_sweeps(several: Sequence[Contestant], folder: Path, server: Running) -> dict[str, float]:
+    if not Path(CHECK_SMTP).exists():
+        return {}
+    _print_head(SWEEPS)
+    (ours,) = (one.command[0] for one in several if (one.question, one.name) == ("plain", OURS))
+    found = list(sweep.costs(ours, folder, server))
+    for one in found:
+        ratio = f"1/{one.ratio:.1f} of a run of check_smtp"
+        cost = f"{one.processor * 1e3:.2f} ms"
+        _print_row((one.what, f"{one.checks:,}", cost, ratio, f"{one.memory:.0f} KiB"))
+    plain, *formats, many, tls = found
+    return {
+        bounds.SWEPT: min(plain.ratio, many.ratio),
+        bounds.SWEPT_FORMAT: min(one.ratio for one in formats if one.what != "json"),
+        bounds.SWEPT_JSON: min(one.ratio for one in formats if one.what == "json"),
+        bounds.SWEPT_TLS: tls.ratio,
+        bounds.SWEPT_MEMORY: max(one.memory for one in found),
+        bounds.A_MINUTE: 60 / max(one.processor for one in found),
+    }
+
+
 def _print_parts(python: str, plain: Sequence[str], tls: Sequence[str]) -> None:
     _print_head(USUAL)
     usual = anatomy.usual(python, ROUNDS)
@@ -135,7 +159,11 @@ def _print_errors(command: str, folder: Path) -> dict[str, float]:
     late = accuracy.lateness()
     most = statistics.quantiles(late, n=20)[-1]
     _print_row(("200 sessions", f"{statistics.median(late) * 1e3:.2f} ms", f"{most * 1e3:.2f} ms"))
+    swept = accuracy.lateness(100, as_checks=True)
+    most_swept = f"{statistics.quantiles(swept, n=20)[-1] * 1e3:.2f} ms"
+    _print_row(("100 checks", f"{statistics.median(swept) * 1e3:.2f} ms", most_swept))
     return {
+        bounds.LATE_SWEPT: 1e3 * statistics.median(swept),
         bounds.ERROR: 1e3 * max(statistics.quantiles(one, n=4)[0] for one in found.values()),
         bounds.LATE: 1e3 * statistics.median(late),
     }

@@ -6,6 +6,8 @@ machine, so the clock is the same. What the plugin reports beyond that is the wa
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 import socket
 import subprocess
@@ -13,14 +15,17 @@ import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from check_smtp_health.net import driver
+from check_smtp_health.net import driver, turns
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import Connect, Read
 from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
 
     from check_smtp_health.net.operations import TimedProcedure
     from tests.servers.authority import Authority
@@ -118,14 +123,14 @@ def _noted(step: Step) -> int:
 
 
 _CROWD = """\
-import asyncio, random, time
+import asyncio, random, sys, time
 sent = []
 async def serve(reader, writer):
     await asyncio.sleep(random.uniform(0.2, 0.5))
     moment = time.monotonic()
     writer.write(b"220 mx.example\\r\\n")
     sent.append(f"{writer.get_extra_info('peername')[1]}={moment}")
-    if len(sent) == 200:
+    if len(sent) == int(sys.argv[1]):
         print(*sent, flush=True)
 async def main():
     server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=256)
@@ -136,8 +141,11 @@ asyncio.run(main())
 """A server for a crowd, which tells when it spoke to whom."""
 
 
-def lateness() -> list[float]:
-    """Return by how many seconds each of 200 sessions at the same time heard the server late."""
+def lateness(count: int = 200, *, as_checks: bool = False) -> list[float]:
+    """Return by how many seconds each of so many sessions at the same time heard the server late.
+
+    They are those of one run, or of as many checks.
+    """
 
     def session(port: int) -> TimedProcedure[tuple[int, float]]:
         connected = yield Connect(Address(socket.AF_INET, ("127.0.0.1", port)))
@@ -145,10 +153,24 @@ def lateness() -> list[float]:
         sum(range(10_000))  # what comes is parsed, too
         return connected.value.sockaddr[1], answer.ended
 
-    with subprocess.Popen([sys.executable, "-c", _CROWD], stdout=subprocess.PIPE) as crowd:
+    with subprocess.Popen(
+        [sys.executable, "-c", _CROWD, str(count)], stdout=subprocess.PIPE
+    ) as crowd:
         assert crowd.stdout is not None
         port = int(crowd.stdout.readline())
-        heard = dict(driver.run([session(port) for _ in range(200)], Deadline(60)))
+        sessions = [session(port) for _ in range(count)]
+        if as_checks:
+            found: list[tuple[int, float]] = []
+            tickets = [turns.Ticket(functools.partial(_begun, one), 60.0) for one in sessions]
+            turns.run(tickets, count, 0.0, lambda _, ended: found.append(ended.value))
+            heard = dict(found)
+        else:
+            heard = dict(driver.run(sessions, Deadline(60)))
         sent = dict(pair.split("=") for pair in crowd.stdout.readline().decode().split())
         crowd.terminate()
     return [heard[int(peer)] - float(moment) for peer, moment in sent.items()]
+
+
+def _begun(session: TimedProcedure[_T]) -> tuple[list[TimedProcedure[_T]], Callable[[Any], _T]]:
+    """Return a check of one session, whose value is that of the session."""
+    return [session], operator.itemgetter(0)

@@ -12,8 +12,17 @@ STARTTLS = "processor time of a check with STARTTLS, as a multiple of the usual 
 MEMORY = "memory of a check, in MiB"
 FURTHER = "processor time of each further target, in runs of check_smtp"
 FURTHER_MEMORY = "memory of each further target, in KiB"
+SWEPT = "a run of check_smtp, in checks of a file that take as long"
+SWEPT_FORMAT = "the same, with results for an engine, in the dearest format"
+SWEPT_JSON = "the same, with all that JSON has, the transcript among it"
+LATE_SWEPT = "how late 100 checks at the same time hear of an answer, in ms, in the median"
+SWEPT_TLS = "a run of check_smtp -S -D, in checks of a file with -S that take as long"
+SWEPT_MEMORY = "memory of each check of a file, in KiB"
+A_MINUTE = "checks of a file that one processor does in a minute"
 LATE = "how late many sessions at the same time hear of an answer, in ms, in the median"
 ERROR = "error of the time of a stage, in ms, in the best quarter of the runs"
+
+LEAST = {SWEPT: 8, SWEPT_FORMAT: 6, SWEPT_JSON: 4.5, SWEPT_TLS: 3, A_MINUTE: 5000}
 
 BOUNDS = {
     PLAIN: 1.10,
@@ -23,17 +32,20 @@ BOUNDS = {
     # else uses the processor's cache.
     FURTHER: 0.13,
     FURTHER_MEMORY: 100,
+    SWEPT_MEMORY: 64,
     # What lies between the two ends of a loopback connection. A machine that is busy with something
     # else adds to most runs; a plugin that timed the wrong thing would be wrong in all.
     ERROR: 0.5,
     LATE: 2,
+    LATE_SWEPT: 0.3,
 }
 
 
 def beyond(found: Mapping[str, float]) -> list[str]:
     """Return a sentence for each measurement that is beyond its bound."""
     return [
-        f"{what}: {value:.3g}, but at most {BOUNDS[what]:g}"
+        f"{what}: {value:.3g}, but at {'least' if what in LEAST else 'most'} {bound:g}"
         for what, value in found.items()
-        if value > BOUNDS[what]
+        for bound in (LEAST.get(what) or BOUNDS[what],)
+        if (value < bound if what in LEAST else value > bound)
     ]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ADDRESS = "127.0.0.1"
+NAME = "mx.example"
+BACKLOG = 1024
 OFFER = b"250-mx.example\r\n250-SIZE 10240000\r\n250-AUTH LOGIN\r\n250 STARTTLS\r\n"
 REPLIES = {
     b"EHLO": OFFER,
@@ -60,14 +62,17 @@ def running(folder: Path) -> Iterator[Running]:
 def main() -> None:
     """Serve until standard input ends."""
     authority = Authority.made(Path(sys.argv[1]), "authority")
-    context = authority.serving(ADDRESS)
+    context = authority.serving(ADDRESS, NAME)
     ports = [_serve(lambda connection: _converse(connection, context)), _serve(_refuse)]
     print(*ports, flush=True)
     sys.stdin.read()
 
 
 def _serve(answer: Callable[[socket.socket], None]) -> int:
-    listener = socket.create_server((ADDRESS, 0))
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+    listener.bind(("", 0))  # every address of the loopback interface
+    listener.listen(BACKLOG)
 
     def accept() -> None:
         while True:

@@ -4,6 +4,8 @@ The rooms, from the top floor down. Imports go down only: ``[tool.importlinter]`
 
 ``cli``
     argv in, one answer and an exit code out.
+``sweep``
+    Every check of a file in one run, and what is said of the whole.
 ``output``
     The answer in each format.
 ``judge``

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.config.settings import OAuth
+    from check_smtp_health.config.settings import OAuth, Settings
     from check_smtp_health.net.operations import TimedProcedure
 
 _NO_MEMORY = "out of memory"
@@ -143,20 +143,11 @@ class _Run:
         """Print the answer of a run that an exception ended."""
         if isinstance(error, OSError) and error.errno in EXHAUSTED:
             return self._unknown(os.strerror(error.errno).lower())
-        from check_smtp_health.errors import UsageFault
+        from check_smtp_health.config import remedies
 
-        if isinstance(error, UsageFault):
-            assert self._options is not None
-            return self._unknown(self._options.told(error))
-        if isinstance(error, ModuleNotFoundError) and _library(error) != PROGRAM:
-            from check_smtp_health.config.remedies import missing
-
-            return self._unknown(f"this program {missing(_library(error))}")
-        if isinstance(error, ImportError):
-            return self._unknown(f"a Python package cannot be loaded: {_words(error)}")
-        from check_smtp_health.escaping import internal_error
-
-        return self._unknown(internal_error(error), self._trace(error))
+        told = None if self._options is None else self._options.told
+        trace = self._trace(error) if remedies.is_bug(error) else ""
+        return self._unknown(remedies.explained(error, told), trace)
 
     def _run(self) -> int:
         from check_smtp_health.config import getopt
@@ -168,49 +159,39 @@ class _Run:
         if options.count("extra-opts"):
             from check_smtp_health.config import ini
 
-            extra = getopt.read(ini.read(options.all("extra-opts"))).hidden()
-            options = self._options = options.after(extra)
+            options = self._options = ini.expanded(options)
             self._prepare_last_word()
             if options.fault is not None:
                 raise options.fault
         answer = _answer(options)
         if answer:
             return _say(answer)
+        if options.count("checks"):
+            return self._sweep(options)
         return self._check(options)
+
+    def _sweep(self, options: Options) -> int:
+        """Run the checks of a file."""
+        from check_smtp_health import output
+        from check_smtp_health.sweep import Means, Sweep
+
+        form = output.find(options.last("output-format"))
+        means = Means(lambda one: _settings(one, keeps_transcript=form.has_transcript), _alarm)
+        sweep = Sweep(options, form, means, PREPARATION_LIMIT)
+        _be_served_by_driver(PREPARATION_LIMIT)
+        said = sweep.run(SIGNALS, GRACE)
+        stdout.write(*said)
+        return said[-1]
 
     def _check(self, options: Options) -> int:
         """Run the one check that the options ask for."""
-        from check_smtp_health import escaping, output, stages
-        from check_smtp_health.config import build
+        from check_smtp_health import escaping, output
 
         form = output.find(options.last("output-format"))
         is_watched = stdout.is_terminal()
         if is_watched and form is output.TEXT and not options.count("output-to"):
             escaping.keep_tags()
-        passwords: tuple[str | None, str | None] = (None, None)
-        key: str | None = None
-        if options.count("authuser") or options.count("mailbox"):
-            from check_smtp_health.config import credentials
-
-            passwords = credentials.read(options, os.environ)
-        if options.count("dnsbl"):
-            from check_smtp_health.config import credentials
-
-            key = credentials.dnsbl_key(options, os.environ)
-        settings = build.build(
-            options,
-            stages.NAMES,
-            os.uname().nodename,
-            *passwords,
-            dnsbl_key=key,
-            oauth=_oauth(options),
-            keeps_transcript=form.has_transcript,
-            causes=causes() if options.count("state") else (),
-        )
-        if options.count("state"):
-            from check_smtp_health.judge import occasions
-
-            occasions.need_possible(settings)
+        settings = _settings(options, keeps_transcript=form.has_transcript)
         receiver = None
         if form.is_for_engines or any(map(options.count, output.OPTIONS)):
             from check_smtp_health.output.single import Single
@@ -229,13 +210,7 @@ class _Run:
         from check_smtp_health.judge.check import HealthCheck
         from check_smtp_health.judge.text import HealthSummary
 
-        # From here on the driver takes the signals, whenever they come; once it is done the answer
-        # must not be lost to one.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        if _Stopped.by:
-            raise _Stopped
-        signal.signal(signal.SIGALRM, _give_up)
-        signal.setitimer(signal.ITIMER_REAL, settings.longest + GRACE)
+        _be_served_by_driver(settings.longest + GRACE)
         if receiver is not None:
             receiver.begin()
         check = HealthCheck(settings, targets.probe_all(plan, SIGNALS, *aside))
@@ -245,7 +220,7 @@ class _Run:
         if receiver is None:
             said = form.render(check, verbose), form.short(check), int(check.exitcode)
         else:
-            signal.setitimer(signal.ITIMER_REAL, receiver.limit + GRACE)
+            _alarm(receiver.limit + GRACE)
             said = receiver.finish(check, verbose, SIGNALS)
         stdout.write(*said)
         return said[-1]
@@ -277,13 +252,66 @@ class _Run:
             form = output.find(given)
         except UsageFault:
             form = output.TEXT
-        if options is not None and options.count("output-to"):
-            form = output.TEXT  # what goes elsewhere is what was found out
+        if options is not None and (options.count("output-to") or options.count("checks")):
+            form = output.TEXT  # what goes elsewhere, or is many answers, is what was found out
         if options is not None and form.is_for_engines:
             from check_smtp_health.output import single
 
             return single.unknown(options, form, problem) or output.TEXT.unknown(problem, trace)
         return form.unknown(problem, trace)
+
+
+def _settings(options: Options, *, keeps_transcript: bool) -> Settings:
+    """Return the settings of one check, with what this process alone knows.
+
+    Raises:
+        UsageFault: the first thing that is wrong.
+    """
+    from check_smtp_health import stages
+    from check_smtp_health.config import build
+
+    passwords: tuple[str | None, str | None] = (None, None)
+    key: str | None = None
+    if options.count("authuser") or options.count("mailbox"):
+        from check_smtp_health.config import credentials
+
+        passwords = credentials.read(options, os.environ)
+    if options.count("dnsbl"):
+        from check_smtp_health.config import credentials
+
+        key = credentials.dnsbl_key(options, os.environ)
+    settings = build.build(
+        options,
+        stages.NAMES,
+        os.uname().nodename,
+        *passwords,
+        dnsbl_key=key,
+        oauth=_oauth(options),
+        keeps_transcript=keeps_transcript,
+        causes=causes() if options.count("state") else (),
+    )
+    if options.count("state"):
+        from check_smtp_health.judge import occasions
+
+        occasions.need_possible(settings)
+    return settings
+
+
+def _be_served_by_driver(limit: float) -> None:
+    """Leave the signals to the driver, and an alarm in so many seconds to the last resort.
+
+    From here on it takes them, whenever they come; once it is done the answer must not be lost to
+    one.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if _Stopped.by:
+        raise _Stopped
+    signal.signal(signal.SIGALRM, _give_up)
+    _alarm(limit)
+
+
+def _alarm(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _answer(options: Options) -> str:
@@ -325,18 +353,6 @@ def causes() -> tuple[str, ...]:
     from check_smtp_health.judge.states import FAILURES
 
     return (*CAUSES, *FAILURES)
-
-
-def _library(error: ModuleNotFoundError) -> str:
-    """Return the library that a module which is not there belongs to."""
-    name = (error.name or "").partition(".")[0]
-    return "dnspython" if name == "dns" else name
-
-
-def _words(error: Exception) -> str:
-    from check_smtp_health.escaping import printable
-
-    return printable(str(error))
 
 
 def _say(answer: str) -> int:

@@ -25,7 +25,7 @@ from tests import needs, plugin
 from tests.servers import wire
 from tests.servers.catalogue import CATALOGUE, GROUPS, NAME, Answer, Behaviour, Group
 from tests.servers.certificates import Certificates
-from tests.servers.scripted import ScriptedServer
+from tests.servers.scripted import ScriptedServer, Step
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "faults.md"
 
@@ -90,7 +90,7 @@ class Arena:
     @contextmanager
     def standing(self, row: Behaviour) -> Iterator[Place]:
         """Have the row's server, and its network, run until the block ends."""
-        script = self._certificates.script(row.script)
+        script = self.script(row)
         if row.network is None:
             with ScriptedServer(script).running() as server:
                 yield Place(server, ("-H", server.address, "-p", str(server.port)))
@@ -99,14 +99,29 @@ class Arena:
             with row.network.standing(script, folder) as (server, prefix, moments):
                 yield Place(server, ("-H", row.host), prefix, moments)
 
+    @property
+    def trusted(self) -> str:
+        """The file with the authority that good certificates are by."""
+        return self._certificates.good.path
+
+    def script(self, row: Behaviour) -> tuple[Step, ...]:
+        """Return what the row's server does, with its certificates."""
+        return self._certificates.script(row.script)
+
+    def arguments(self, row: Behaviour, place: Place) -> tuple[str, ...]:
+        """Return the plugin's arguments for a row."""
+        return (
+            *(*place.target, "-t", str(row.timeout), "-F", "me.example"),
+            *(*_name(row.asks.ours), *row.asks.ours),
+        )
+
     def ours(self, row: Behaviour) -> Result:
         """Have the plugin meet the row."""
         with self.standing(row) as place:
             outcome = plugin.run(
-                *(*place.target, "-t", str(row.timeout), "-F", "me.example"),
-                *(*_name(row.asks.ours), *row.asks.ours),
+                *self.arguments(row, place),
                 prefix=place.prefix,
-                environment={"SSL_CERT_FILE": self._certificates.good.path},
+                environment={"SSL_CERT_FILE": self.trusted},
             )
             ended = time.monotonic()
         moments = [*place.moments, *(moment for _, moment in place.server.moments)]

@@ -24,6 +24,10 @@ def test_what_is_beyond_its_bound_is_told() -> None:
         "error of the time of a stage, in ms, in the best quarter of the runs: 0.51, "
         "but at most 0.5",
     ]
+    assert bounds.beyond({bounds.SWEPT: 8.1, bounds.SWEPT_TLS: 2.9}) == [
+        "a run of check_smtp -S -D, in checks of a file with -S that take as long: 2.9, "
+        "but at least 3",
+    ]
 
 
 def test_everyone_answers_every_question(tmp_path: Path) -> None:

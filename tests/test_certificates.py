@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from check_smtp_health.net.certificate import issuers
+from check_smtp_health.net.certificate import issuers, seconds
 from tests import masking, plugin
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.loopback import free_port
@@ -625,3 +625,26 @@ def test_a_malformed_issuer_hides_no_other() -> None:
         ("Good CA", 2),
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Jan  1 00:00:00 1970 GMT",
+        "Jan  5 09:34:43 2018 GMT",
+        "Feb 28 23:59:59 2100 GMT",
+        "Mar  1 00:00:00 2100 GMT",
+        "Feb 29 12:00:01 2000 GMT",
+        "Dec 31 23:59:59 1950 GMT",
+        "Dec 31 23:59:59 9999 GMT",
+        "Jun 15 01:02:03 2049 GMT",
+    ],
+)
+def test_dates_are_read_as_ssl_reads_them(date: str) -> None:
+    assert seconds(date) == ssl.cert_time_to_seconds(date)
+
+
+@pytest.mark.parametrize("date", ["Bad time value", "", "Jan  x 00:00:00 1970 GMT"])
+def test_a_date_that_is_none(date: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        seconds(date)

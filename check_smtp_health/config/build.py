@@ -57,6 +57,8 @@ _AFTER_BANNER = (
     "command",
 )
 
+_NEED_CHECKS = ("at-once", "spread")
+
 _ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
 """What asks hosts of the web, whose certificates are verified in any case."""
 
@@ -84,6 +86,9 @@ def build(  # noqa: PLR0913
     Raises:
         UsageFault: the first thing that is wrong.
     """
+    for name in _NEED_CHECKS:
+        if options.count(name):
+            raise UsageFault(name, "needs --checks FILE")
     endpoint = _endpoint(options)
     tls = _tls(options, endpoint)
     _need_effect(options, endpoint)

@@ -10,6 +10,7 @@ import stat
 
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
+from check_smtp_health.loading import shared
 
 
 def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> bytes:
@@ -18,6 +19,10 @@ def read(option: str, path: str, limit: int, *, is_secret: bool = False) -> byte
     Raises:
         UsageFault: it cannot be read, is not a regular file, or is not secret.
     """
+    return shared(_read, option, path, limit, is_secret)
+
+
+def _read(option: str, path: str, limit: int, is_secret: bool) -> bytes:  # noqa: FBT001
     try:
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
         with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:

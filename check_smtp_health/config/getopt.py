@@ -67,6 +67,10 @@ class Options:
                 both._given.setdefault(name, []).extend(several)
         return both
 
+    def given(self) -> dict[str, list[Given]]:
+        """Return all that was given, by name."""
+        return self._given
+
     def hidden(self) -> Options:
         """Return the same options, of values that must not be repeated, as those of a file."""
         same = Options()

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from check_smtp_health.config.getopt import Options
+
 PROGRAM = "check_smtp_health"
 
 FILES = (
@@ -44,6 +46,15 @@ SIZE_LIMIT = 1024 * 1024
 
 # A flag without its dashes: what does not look like one is not repeated either.
 _KEY = "[A-Za-z0-9]|[A-Za-z][A-Za-z0-9-]{0,38}[A-Za-z0-9]"
+
+
+def expanded(options: Options) -> Options:
+    """Return options with those that their ``--extra-opts`` stand for.
+
+    Raises:
+        UsageFault: as ``read``.
+    """
+    return options.after(getopt.read(read(options.all("extra-opts"))).hidden())
 
 
 def read(locators: tuple[str, ...]) -> list[str]:

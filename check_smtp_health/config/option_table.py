@@ -403,6 +403,20 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
+        "many checks in one run",
+        (
+            Option(
+                ("--checks",),
+                "FILE",
+                "run every check in FILE (-: standard input), one a line, HOST;SERVICE;ARGUMENTS: "
+                "names of the engine's objects, and the options of that check; those beside "
+                "--checks hold for each line that does not say otherwise",
+            ),
+            Option(("--at-once",), "N", "that many sessions at a time (default: 100)"),
+            Option(("--spread",), "SECONDS", "begin the checks evenly over that time (default: 0)"),
+        ),
+    ),
+    (
         "output and help",
         (
             Option(

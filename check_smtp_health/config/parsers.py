@@ -204,8 +204,13 @@ def to_ascii(name: str) -> str:
 def ip_version(text: str) -> int | None:
     """Return 4 or 6 for an IP address (IPv6 with or without scope), None for anything else."""
     parts = text.split(".")
-    if len(parts) == 4 and all(is_digits(part) and len(part) <= 3 for part in parts):
-        return 4 if all(part == str(min(int(part), 255)) for part in parts) else None
+    if len(parts) == 4 and ":" not in text:
+        try:
+            numbers = tuple(map(int, parts))
+        except ValueError:
+            return None
+        # Written anew it is the same, without signs, blanks, leading zeros or other digits.
+        return 4 if max(numbers) <= 255 and text == "{}.{}.{}.{}".format(*numbers) else None
     scope = re.fullmatch(_SCOPED, text)
     if scope is None:
         return None

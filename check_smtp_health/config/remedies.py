@@ -1,18 +1,24 @@
 """Suggestions for wrong usage, for the mistakes that people make.
 
-A suggestion is the end of a sentence, empty if none is certain. Loaded only on wrong usage.
+A suggestion is the end of a sentence, empty if none is certain. Loaded only where something went
+wrong.
 """
 
 from __future__ import annotations
 
+import os
 import re
 
 from check_smtp_health.config.option_table import OPTIONS
-from check_smtp_health.escaping import quoted
+from check_smtp_health.errors import EXHAUSTED, Interrupted, UsageFault
+from check_smtp_health.escaping import internal_error, printable, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+PROGRAM = "check_smtp_health"
+"""Our own package, which is not a library that anybody could install."""
 
 _MEANT = {
     "--cacert": "--ca-file",
@@ -205,3 +211,34 @@ def missing(library: str, purpose: str = "") -> str:
     """
     package = _PACKAGES.get(library, library)
     return f"needs the library {library}{purpose}: install python3-{package}, or {library} with pip"
+
+
+def explained(error: Exception, told: Callable[[UsageFault], str] | None) -> str:
+    """Return what is said of an exception that ended a run, or a check.
+
+    ``told`` is how wrong usage is, by the options as they were typed.
+    """
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        return os.strerror(error.errno).lower()
+    if isinstance(error, UsageFault):
+        return error.problem if told is None else told(error)
+    if isinstance(error, ModuleNotFoundError) and _library(error) != PROGRAM:
+        return f"this program {missing(_library(error))}"
+    if isinstance(error, ImportError):
+        return f"a Python package cannot be loaded: {printable(str(error))}"
+    if isinstance(error, Interrupted):
+        return f"{error.problem} before it began"
+    return internal_error(error)
+
+
+def is_bug(error: Exception) -> bool:
+    """Whether an exception tells of something that nobody foresaw."""
+    return not isinstance(error, (UsageFault, ImportError, MemoryError))
+
+
+def _library(error: ModuleNotFoundError) -> str:
+    """Return the library that a module which is not there belongs to."""
+    name = (error.name or "").partition(".")[0]
+    return "dnspython" if name == "dns" else name

@@ -77,7 +77,7 @@ class _Unused(ModuleType):
 
 with deferred_imports("nagiosplugin", "traceback"):
     from nagiosplugin.check import Check
-    from nagiosplugin.context import Context
+    from nagiosplugin.context import Context, Contexts
     from nagiosplugin.metric import Metric
     from nagiosplugin.resource import Resource
     from nagiosplugin.result import Result, Results
@@ -87,6 +87,7 @@ with deferred_imports("nagiosplugin", "traceback"):
 __all__ = [
     "Check",
     "Context",
+    "Contexts",
     "Critical",
     "Metric",
     "Ok",

@@ -68,9 +68,9 @@ class HealthSummary(Summary):  # type: ignore[misc]
         for target in self.worst_first():
             problems = self.problems(target)
             if problems:
-                where, address = _where(target.report, NAME_LIMIT), _address(target.report)
-                room = STATUS_LIMIT - len(f"{where} {address}")
-                texts.append(f"{where} {_with_causes(target, problems, room)}{address}")
+                place, address = where(target.report, NAME_LIMIT), _address(target.report)
+                room = STATUS_LIMIT - len(f"{place} {address}")
+                texts.append(f"{place} {_with_causes(target, problems, room)}{address}")
         return texts
 
     def worst_first(self) -> list[MailServer]:
@@ -97,10 +97,10 @@ def _with_causes(target: MailServer, problems: Sequence[Result], room: int) -> s
 
 def named(report: Report) -> str:
     """Return the target, or the mail domain, in words."""
-    return f"{_where(report)}{_address(report)}"
+    return f"{where(report)}{_address(report)}"
 
 
-def _where(report: Report, limit: int | None = None) -> str:
+def where(report: Report, limit: int | None = None) -> str:
     """Return host and port of a target, or the mail domain; a name of at most ``limit``."""
     host = report.host.given
     if limit is not None and is_long(report, limit):

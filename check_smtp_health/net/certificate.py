@@ -10,6 +10,7 @@ import functools
 import ssl
 import time
 
+from check_smtp_health.loading import shared
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.report import Certificate, Finding, TlsFacts
@@ -30,6 +31,14 @@ _INFINITE = float("inf")
 UNREADABLE = Finding("untrusted", "its dates cannot be read")
 
 NO_PACKAGE = Finding("local", "its dates cannot be read without the package cryptography")
+
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+_EPOCH = 719468
+"""Days from March 1st of the year 0 to 1970."""
 
 NAMES = ("DNS", "IP Address")
 """Kinds of names, as OpenSSL calls them, that a server can be verified by (RFC 9525)."""
@@ -104,7 +113,7 @@ def issuers(chain: Sequence[bytes]) -> list[Certificate | None]:
     OpenSSL itself reads those that may issue others, which all do that a verified one stands on.
     Only for the rest is the package cryptography needed, and they are left out where it is missing.
     """
-    read = _read_by_openssl(chain) if chain else {}
+    read = shared(_read_by_openssl, tuple(chain)) if chain else {}
     return [_issuer(der, read.get(der)) for der in chain]
 
 
@@ -253,9 +262,25 @@ def _parsed(parsed: dict[str, Any]) -> Certificate:
         dict(pair for part in parsed["subject"] for pair in part),
         dict(pair for part in parsed["issuer"] for pair in part),
         tuple(name for kind, name in parsed.get("subjectAltName", ()) if kind in NAMES),
-        ssl.cert_time_to_seconds(parsed["notBefore"]),
-        ssl.cert_time_to_seconds(parsed["notAfter"]),
+        seconds(parsed["notBefore"]),
+        seconds(parsed["notAfter"]),
     )
+
+
+def seconds(moment: str) -> float:
+    """Return the seconds since 1970 until a date of OpenSSL's, ``Jan  5 09:34:43 2018 GMT``.
+
+    As ``ssl.cert_time_to_seconds`` does it by way of ``strptime``, in fifty times as long.
+
+    Raises:
+        ValueError: it is none.
+    """
+    month, day, year = _MONTHS.index(moment[:3]) + 1, int(moment[4:6]), int(moment[16:20])
+    hour, minute, second = map(int, moment[7:15].split(":"))
+    # A year begins with March, so that a leap day is its last one.
+    year, month = (year, month - 3) if month > 2 else (year - 1, month + 9)
+    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 1
+    return ((days - _EPOCH) * 24.0 + hour) * 3600 + minute * 60 + second
 
 
 def _made(

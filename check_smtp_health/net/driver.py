@@ -7,7 +7,7 @@ A session is a generator (``TimedProcedure``). It never touches a socket or a cl
 operation (``net.operations``) and sleeps until it is sent the ``Outcome``, which has the value, or
 the fault, and the two moments at which the operation began and ended.
 
-The driver keeps a ``_Task`` per session. A task is always in one of three places:
+The driver keeps a ``Task`` per session. A task is always in one of three places:
 
 * in ``_ready``: its last outcome is known, and it can go on;
 * in ``_waiting``: its operation has begun and is not done. Its socket is watched, or a thread
@@ -107,10 +107,10 @@ def run(
     closed. A thread that a ``Call`` left behind may still be blocked: the process should end by
     ``os._exit``.
     """
-    return _Driver(deadline).run(sessions, signals)
+    return Driver(deadline).run(sessions, signals)
 
 
-class _Task:
+class Task:
     """One session, and what it waits for."""
 
     __slots__ = (
@@ -119,12 +119,12 @@ class _Task:
     )
 
     def __init__(
-        self, procedure: TimedProcedure[Any], deadline: Deadline, parent: _Task | None = None
+        self, procedure: TimedProcedure[Any], deadline: Deadline, parent: Task | None = None
     ) -> None:
         self.procedure = procedure
         self.deadline = deadline
         self.parent = parent
-        self.children: list[_Task] = []
+        self.children: list[Task] = []
         self.running = 0  # how many of the children
         self.result: Any = None
         self.ended = 0.0  # when that was so, which may be earlier than its return
@@ -138,27 +138,35 @@ class _Task:
         self.watched = 0
 
 
-class _Driver:
+class Driver:
+    """Serves sessions; see the top of this file. That of many checks is in ``net.turns``."""
+
+    task_type: type[Task] = Task
+
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         self._clock = deadline.clock
-        self._selector = selectors.DefaultSelector()
-        self._waiting: set[_Task] = set()
-        self._outliving: set[_Task] = set()  # those of them that have a deadline of their own
-        self._idle: set[_Task] = set()  # those that only wait for the others to end
-        self._limits: list[tuple[float, int, int, _Task]] = []
-        self._ready: collections.deque[tuple[_Task, Outcome | None]] = collections.deque()
-        self._returned: list[tuple[_Task, int, Any, float]] = []
+        self._selector = self._new_selector()
+        self._waiting: set[Task] = set()
+        self._outliving: set[Task] = set()  # those of them that have a deadline of their own
+        self._idle: set[Task] = set()  # those that only wait for the others to end
+        self._limits: list[tuple[float, int, int, Task]] = []
+        self._ready: collections.deque[tuple[Task, Outcome | None]] = collections.deque()
+        self._returned: list[tuple[Task, int, Any, float]] = []
         self._order = 0
         self._signal = 0
         self._is_crowded = False
         self._count = 0  # of tasks that have not ended
         self._chunk = CHUNK
 
+    def _new_selector(self) -> Any:
+        return selectors.DefaultSelector()
+
     def run(
         self, sessions: Sequence[TimedProcedure[_T]], signals: Sequence[signal.Signals]
     ) -> list[_T]:
-        tasks = [_Task(session, self._deadline) for session in sessions]
+        """Run all sessions, as the function of that name does."""
+        tasks = [self.task_type(session, self._deadline) for session in sessions]
         self._note_tasks(len(tasks))
         # Threads and signal handlers write here to wake the selector.
         wake_out, self._wake = os.pipe()
@@ -170,11 +178,7 @@ class _Driver:
         mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
         try:
             self._ready += [(task, None) for task in tasks]
-            while self._ready or self._waiting:
-                if self._idle and not self._ready and self._idle == self._waiting:
-                    for task in tuple(self._idle):
-                        self._complete(task, None)
-                self._serve()
+            self._loop()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             signal.set_wakeup_fd(before)
@@ -185,6 +189,13 @@ class _Driver:
             os.close(wake_out)
             # The other end stays open, for an abandoned thread to write to.
         return [task.result for task in tasks]
+
+    def _loop(self) -> None:
+        while self._ready or self._waiting:
+            if self._idle and not self._ready and self._idle == self._waiting:
+                for task in tuple(self._idle):
+                    self._complete(task, None)
+            self._serve()
 
     def _note_tasks(self, count: int) -> None:
         """Have each read less at once, the more there are."""
@@ -210,7 +221,7 @@ class _Driver:
             # At once, again: what came while this process was stopped has come in time.
             ready = self._selector.select(0)
         for key, _ in ready:
-            if isinstance(key.data, _Task):
+            if isinstance(key.data, Task):
                 self._on_ready(key.data)
             else:
                 os.read(key.fd, 4096)
@@ -234,7 +245,7 @@ class _Driver:
             expires.append(self._deadline.expires)
         return max(0.0, min(expires) - self._clock())
 
-    def _complete_all(self, fault: Callable[[], SessionFault], but: Collection[_Task] = ()) -> None:
+    def _complete_all(self, fault: Callable[[], SessionFault], but: Collection[Task] = ()) -> None:
         """Fail all operations under way, each by a fault of its own: sessions add to them."""
         for task in [task for task in self._waiting if task not in but]:
             self._complete(task, fault())
@@ -252,7 +263,7 @@ class _Driver:
             else:
                 self._complete(task, value, moment)
 
-    def _complete(self, task: _Task, value: Any, moment: float | None = None) -> None:
+    def _complete(self, task: Task, value: Any, moment: float | None = None) -> None:
         self._waiting.discard(task)
         if self._idle:
             self._idle.discard(task)
@@ -261,7 +272,7 @@ class _Driver:
         ended = self._clock() if moment is None else moment
         self._ready.append((task, Outcome._make((value, task.began, ended))))
 
-    def _continue(self, task: _Task, outcome: Outcome | None) -> None:
+    def _continue(self, task: Task, outcome: Outcome | None) -> None:
         """Send the session its outcome and begin its next operation."""
         try:
             operation = task.procedure.send(outcome)  # type: ignore[arg-type]
@@ -295,7 +306,7 @@ class _Driver:
                 if not is_done:
                     self._wait(task, operation)
 
-    def _end(self, task: _Task, result: Any) -> None:
+    def _end(self, task: Task, result: Any) -> None:
         if isinstance(result, Timestamped):
             task.result, task.ended = result
         else:
@@ -310,13 +321,15 @@ class _Driver:
                 results = [child.result for child in children]
                 self._complete(parent, results, max(child.ended for child in children))
 
-    def _begin_together(self, task: _Task, operation: Together | Within) -> None:
+    def _begin_together(self, task: Task, operation: Together | Within) -> None:
         deadline = task.deadline
         if isinstance(operation, Within):
             deadline = Deadline(operation.seconds, self._clock)
         elif operation.share < 1:
             deadline = Deadline(operation.share * deadline.remaining(), self._clock)
-        task.children = [_Task(procedure, deadline, task) for procedure in operation.procedures]
+        task.children = [
+            self.task_type(procedure, deadline, task) for procedure in operation.procedures
+        ]
         task.running = len(task.children)
         self._note_tasks(task.running)
         self._ready += [(child, None) for child in task.children]
@@ -324,7 +337,7 @@ class _Driver:
             self._complete(task, [])
 
     def _wait(
-        self, task: _Task, operation: Connect | Read | Write | StartTls | Call | Pause
+        self, task: Task, operation: Connect | Read | Write | StartTls | Call | Pause
     ) -> None:
         self._waiting.add(task)
         limit = operation.limit
@@ -342,7 +355,7 @@ class _Driver:
             entry = (task.began + limit, self._order, task.turn, task)
             bisect.insort(self._limits, entry)
 
-    def _begin(self, task: _Task, operation: Operation) -> bool:
+    def _begin(self, task: Task, operation: Operation) -> bool:
         """Begin an operation; return whether it is done already."""
         if isinstance(operation, (Read, Write)):  # most are
             return self._attempt(task, operation, is_first=True)
@@ -364,7 +377,7 @@ class _Driver:
         task.began = self._clock()  # making a socket ready is no part of any stage
         return self._attempt(task, operation, is_first=True)
 
-    def _attempt(self, task: _Task, operation: Operation, *, is_first: bool) -> bool:
+    def _attempt(self, task: Task, operation: Operation, *, is_first: bool) -> bool:
         """Do what can be done at once, and have the socket watched where that is not all.
 
         Return whether the operation is done.
@@ -394,7 +407,7 @@ class _Driver:
         self._complete(task, value, moment)
         return True
 
-    def _on_ready(self, task: _Task) -> None:
+    def _on_ready(self, task: Task) -> None:
         """The session's socket is ready: go on with what it waits for."""
         if task not in self._waiting or isinstance(task.operation, (Call, Pause)):
             self._watch(task, 0)
@@ -405,7 +418,7 @@ class _Driver:
         except SessionFault as fault:
             self._complete(task, fault)
 
-    def _watch(self, task: _Task, events: int) -> None:
+    def _watch(self, task: Task, events: int) -> None:
         """Have the selector watch for these events; a socket stays watched between operations."""
         if events == task.watched:
             return
@@ -417,18 +430,18 @@ class _Driver:
             self._selector.modify(task.transport, events, task)
         task.watched = events
 
-    def _close(self, task: _Task) -> None:
+    def _close(self, task: Task) -> None:
         if task.transport is not None:
             self._watch(task, 0)
             task.transport.close()
             task.transport = None
 
-    def _close_all(self, tasks: Sequence[_Task]) -> None:
+    def _close_all(self, tasks: Sequence[Task]) -> None:
         for task in tasks:
             self._close(task)
             self._close_all(task.children)
 
-    def _begin_call(self, task: _Task, operation: Call) -> None:
+    def _begin_call(self, task: Task, operation: Call) -> None:
         thread = threading.Thread(
             target=self._call, args=(task, task.turn, operation), name="call", daemon=True
         )
@@ -437,7 +450,7 @@ class _Driver:
         except RuntimeError as error:
             raise LocalFault("this host cannot start another thread") from error
 
-    def _call(self, task: _Task, turn: int, operation: Call) -> None:
+    def _call(self, task: Task, turn: int, operation: Call) -> None:
         """Run in a thread of its own; the moment is taken here, before the loop wakes up."""
         value: Any
         try:
@@ -452,7 +465,7 @@ class _Driver:
             pass  # full of wake-ups already, or nobody waits for them any more
 
 
-def _over(task: _Task, now: float) -> TimedOut | None:
+def _over(task: Task, now: float) -> TimedOut | None:
     """Return the fault of an operation whose limit has passed; a pause is over without one."""
     if now >= task.deadline.expires:
         return Expired(task.deadline.seconds)

@@ -28,7 +28,8 @@ class Connect(NamedTuple):
     """Open the session's connection. The outcome's value is the local ``Address``.
 
     ``share`` is the part of the time left that this one attempt may use. With ``datagrams`` it is
-    UDP: each ``Write`` sends one, each ``Read`` takes one.
+    UDP: each ``Write`` sends one, each ``Read`` takes one. ``is_session`` says that SMTP is going
+    to be spoken: among many checks, such a one waits for its turn.
     """
 
     address: Address
@@ -36,6 +37,7 @@ class Connect(NamedTuple):
     share: float = 1.0
     limit: float | None = None
     datagrams: bool = False
+    is_session: bool = False
 
 
 class Read(NamedTuple):

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from check_smtp_health.report import Certificate, Delivery, Finding, Observation, TlsFacts
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False)
+
+
 def record(answer: Answer) -> str:
     """Return the object of an answer, and in it the names that the answer is for."""
     names = (answer.host, answer.service)
-    if answer.check is None:
-        return _empty(_head(answer.status.split()[1], answer.code, answer.status, *names))
-    return "".join(_rendered(answer.check, *names))
+    head = _head(answer.status.split(" ", 2)[1], answer.code, answer.status, *names)
+    return _empty(head) if answer.check is None else "".join(_rendered(answer.check, head))
 
 
 def document(records: Iterable[str]) -> Iterator[str]:
@@ -40,11 +42,11 @@ def document(records: Iterable[str]) -> Iterator[str]:
 
 def render(check: HealthCheck, verbose: int) -> Iterator[str]:
     """Give the object for a check that has been called; it has everything, always."""
-    return _rendered(check)
+    return _rendered(check, _head_of(check))
 
 
-def _rendered(check: HealthCheck, host: str = "", service: str = "") -> Iterator[str]:
-    yield _safe(_head_of(check, host, service))[:-1]
+def _rendered(check: HealthCheck, head: dict[str, Any]) -> Iterator[str]:
+    yield _safe(head)[:-1]
     problems = (
         {"state": str(result.state).upper(), "text": str(result), "cause": _cause(result)}
         for result in check.results
@@ -80,9 +82,9 @@ def _list(name: str, values: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _safe(value: Any) -> str:
     """Return a value in JSON, in which no front end finds perfdata, a tag or a mark."""
-    line = json.dumps(value, allow_nan=False).replace("|", "\\u007c").replace("<", "\\u003c")
+    line = _ENCODER.encode(value).replace("|", "\\u007c").replace("<", "\\u003c")
     for mark in MARKS:
-        for end in ")]":
+        for end in ")]" if mark in line else "":
             line = line.replace(f"[{mark}{end}", f"\\u005b{mark}{end}")
             line = line.replace(f"({mark}{end}", f"\\u0028{mark}{end}")
     return line

@@ -5,7 +5,6 @@ from __future__ import annotations
 from check_smtp_health.config.parsers import identity
 from check_smtp_health.errors import LocalFault
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net import driver
 from check_smtp_health.net.operations import Together, untimed
 from check_smtp_health.probing.probe import probe
 from check_smtp_health.probing.targets import Prober, bracketed
@@ -15,15 +14,13 @@ from check_smtp_health.stages.state import NextHops, Target
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from signal import Signals
     from typing import Any
 
     from check_smtp_health.net.addresses import Address
-    from check_smtp_health.net.driver import Deadline
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy.mx import MxSet
     from check_smtp_health.probing.probe import ProbePlan
-    from check_smtp_health.probing.targets import Watch
+    from check_smtp_health.probing.targets import Begun, Watch
     from check_smtp_health.report import Host, Report
     from check_smtp_health.stages.state import ProbeState, StageRun
 
@@ -32,29 +29,29 @@ FOUND_LIMIT = 1000
 that a domain could name 100,000. No domain has more than some dozens."""
 
 
-def probe_all(
-    plan: ProbePlan,
-    watch: Watch | None,
-    aside: Sequence[TimedProcedure[Any]],
-    deadline: Deadline,
-    signals: Sequence[Signals],
-) -> list[Report]:
-    """Probe all that the hosts stand for; ``aside`` is served at the same time."""
+def begun(plan: ProbePlan, watch: Watch | None) -> Begun:
+    """Return the sessions with all that the hosts stand for, as ``targets.begun`` does."""
     service = _Service(plan, watch)
-    expanded = [service.expand(host) for host in plan.settings.endpoint.hosts]
+    expanded: list[TimedProcedure[Any]] = [
+        service.expand(host) for host in plan.settings.endpoint.hosts
+    ]
+    count = len(expanded)
     of_run = [policy for policy in plan.policies if policy.scope == "run"]
     if of_run:
         from check_smtp_health import policy
 
-        aside = [*aside, untimed(policy.of_run(of_run, plan.settings))]
-    found: list[Any] = driver.run([*expanded, *aside], deadline, signals)
-    reports = service.reports(found[: len(expanded)])
-    if of_run:
-        from check_smtp_health.probing import senders
+        expanded.append(untimed(policy.of_run(of_run, plan.settings)))
 
-        has_several = plan.settings.endpoint.has_several
-        reports = senders.attached(reports, found[-1], has_several=has_several)
-    return _masked(reports, plan)
+    def reports(found: list[Any]) -> list[Report]:
+        told = service.reports(found[:count])
+        if of_run:
+            from check_smtp_health.probing import senders
+
+            has_several = plan.settings.endpoint.has_several
+            told = senders.attached(told, found[count], has_several=has_several)
+        return _masked(told, plan)
+
+    return expanded, reports
 
 
 def _masked(reports: list[Report], plan: ProbePlan) -> list[Report]:

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     )
     from check_smtp_health.policy import Policy
     from check_smtp_health.stages import Plan, Stage
-    from check_smtp_health.stages.state import Prepared, Target
+    from check_smtp_health.stages.state import Prepared, Room, Target
 
     _T = TypeVar("_T")
 
@@ -81,12 +81,16 @@ VOUCHING_SHARE = 0.5
 
 
 class ProbePlan(NamedTuple):
-    """What is done with each target, and what was prepared for it."""
+    """What is done with each target, and what was prepared for it.
+
+    ``room`` is what targets share with those of other checks, where there are any.
+    """
 
     settings: Settings
     stages: Plan
     prepared: Prepared
     policies: tuple[Policy, ...] = ()
+    room: Room | None = None
 
 
 def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedProcedure[Report]:

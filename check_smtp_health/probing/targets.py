@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.settings import Endpoint, Settings
     from check_smtp_health.net.addresses import Address
-    from check_smtp_health.net.driver import Deadline
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.policy import Policy
     from check_smtp_health.probing.controls import Controls
     from check_smtp_health.report import Host, Report
     from check_smtp_health.stages import Stage
     from check_smtp_health.stages.state import ProbeState, StageRun
+
+    Begun = tuple[list[TimedProcedure[Any]], Callable[[list[Any]], list[Report]]]
 
 SPARE = 32
 """Files that a run has open beside its connections."""
@@ -85,56 +86,50 @@ def probe_all(
 
     What each ``aside`` begins is served at the same time, whatever the run waits for.
     """
-    deadline = driver.Deadline(_seconds(plan.settings.endpoint))
-    if plan.stages.token is None:
-        return _watched(plan, deadline, signals, [begin() for begin in aside])
-    reports: list[Report] = load("probing.tokens:probe_all")(
-        plan,
-        deadline,
-        signals,
-        lambda plan: _watched(plan, deadline, signals, [begin() for begin in aside]),
-        [begin() for begin in aside],
-    )
-    return reports
+    sessions, reports = begun(plan)
+    deadline = driver.Deadline(seconds(plan.settings.endpoint))
+    found: list[Any] = driver.run([*sessions, *(begin() for begin in aside)], deadline, signals)
+    return reports(found[: len(sessions)])
 
 
-def _watched(
-    plan: ProbePlan,
-    deadline: Deadline,
-    signals: Sequence[Signals],
-    aside: Sequence[TimedProcedure[Any]],
-) -> list[Report]:
-    """Probe every target, and ask the controls where need be."""
+def begun(plan: ProbePlan) -> Begun:
+    """Return the sessions of a run, to be served at the same time, and what reports on them.
+
+    That makes the reports of what the sessions have returned.
+    """
+    if plan.stages.token is not None:
+        whole: TimedProcedure[Any] = load("probing.tokens:session")(plan)
+        return [whole], lambda found: found[0]
+    return begun_within(plan, seconds(plan.settings.endpoint))
+
+
+def begun_within(plan: ProbePlan, left: float) -> Begun:
+    """Return the same for a run that has its tokens, and so many seconds left."""
     if not plan.settings.endpoint.controls:
-        return _probe_all(plan, deadline, signals, aside)
-    watch = Watch(plan, deadline.remaining())
-    return watch.judged(_probe_all(watch.plan, deadline, signals, (*aside, watch.run()), watch))
+        return _begun(plan)
+    watch = Watch(plan, left)
+    sessions, reports = _begun(watch.plan, watch)
+
+    def judged(found: list[Any]) -> list[Report]:
+        return watch.judged(reports(found[:-1]))
+
+    return [*sessions, watch.run()], judged
 
 
-def _probe_all(
-    plan: ProbePlan,
-    deadline: Deadline,
-    signals: Sequence[Signals],
-    aside: Sequence[TimedProcedure[Any]],
-    watch: Watch | None = None,
-) -> list[Report]:
+def _begun(plan: ProbePlan, watch: Watch | None = None) -> Begun:
     endpoint = plan.settings.endpoint
     if (
         endpoint.mx
         or endpoint.all_addresses
         or any(policy.scope in ("domain", "run") for policy in plan.policies)
     ):
-        reports: list[Report] = load("probing.expansion:probe_all")(
-            plan, watch, aside, deadline, signals
-        )
-        return reports
+        expanded: Begun = load("probing.expansion:begun")(plan, watch)
+        return expanded
     prober = Prober(plan)
-    sessions = [prober.session(host) for host in endpoint.hosts]
-    probed: list[Any] = driver.run([*sessions, *aside], deadline, signals)
-    return probed[: len(sessions)]
+    return [prober.session(host) for host in endpoint.hosts], list
 
 
-def _seconds(endpoint: Endpoint) -> float:
+def seconds(endpoint: Endpoint) -> float:
     """Return the seconds for all sessions: with hundreds, writing the answer takes time as well."""
     for_answer = len(endpoint.hosts) // ANSWERED_AT_ONCE * 0.1
     return round(max(endpoint.timeout - for_answer, endpoint.timeout / 2), 3)
@@ -201,7 +196,7 @@ class Prober:
     def __init__(self, plan: ProbePlan) -> None:
         self._plan = plan
         self._endpoint = plan.settings.endpoint
-        self._room = Room()
+        self._room = plan.room or Room()
         self._is_doubted = False  # whether the MX set that names the targets may be forged
         self._next_hops: dict[object, NextHops] = {}
         self._resolve = plan.stages.resolve

@@ -7,48 +7,56 @@ shows in TLS, is known whatever becomes of the login.
 from __future__ import annotations
 
 from check_smtp_health.config.settings import Secret
+from check_smtp_health.errors import SessionFault
 from check_smtp_health.masking import token_forms
-from check_smtp_health.net import driver
+from check_smtp_health.net.operations import Together
+from check_smtp_health.probing import targets
 from check_smtp_health.probing.probe import ProbePlan, probe
 from check_smtp_health.probing.targets import bracketed
 from check_smtp_health.stages.state import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from signal import Signals
     from typing import Any
 
-    from check_smtp_health.net.driver import Deadline
     from check_smtp_health.net.operations import TimedProcedure
     from check_smtp_health.report import Report
-
-    Probing = Callable[[ProbePlan], list[Report]]
 
 LOGIN, MESSAGE = "auth", "data"
 """The first stage that needs the token for AUTH, and the first in vain without the mailbox's."""
 
 
-def probe_all(
-    plan: ProbePlan,
-    deadline: Deadline,
-    signals: Sequence[Signals],
-    probing: Probing,
-    aside: Sequence[TimedProcedure[Any]],
-) -> list[Report]:
-    """Get the tokens, then have every target probed by ``probing``, which has what is left.
+def session(plan: ProbePlan) -> TimedProcedure[list[Report]]:
+    """Get the tokens, then probe every target, which has what is left of the time.
 
-    What stands ``aside`` is served while the tokens are fetched.
+    Raises:
+        SessionFault: what no session should let pass.
     """
     stages, endpoint = plan.stages, plan.settings.endpoint
     assert stages.token is not None
     target = Target(endpoint.hosts[0], None)
-    session = probe(target, plan._replace(policies=()), (stages.token,))
-    got: Report = driver.run([session, *aside], deadline, signals)[0]
+    getting = probe(target, plan._replace(policies=()), (stages.token,))
+    outcome = yield Together([getting])
+    (got,) = _reports(outcome.value)
     if got.failure is not None and got.failure.kind == "interrupted":
         labels = [bracketed(host.given) if endpoint.has_several else "" for host in endpoint.hosts]
         return [got._replace(host=host, label=label) for host, label in zip(endpoint.hosts, labels)]
-    return _told(probing(_with_tokens(plan)), got)
+    left = targets.seconds(endpoint) - (outcome.ended - outcome.began)
+    sessions, reports = targets.begun_within(_with_tokens(plan), left)
+    outcome = yield Together(sessions)
+    return _told(reports(_reports(outcome.value)), got)
+
+
+def _reports(found: list[Any]) -> list[Any]:
+    """Return what sessions have returned.
+
+    Raises:
+        SessionFault: it ended one of them, which is a bug.
+    """
+    for one in found:
+        if isinstance(one, SessionFault):
+            raise one
+    return found
 
 
 def _with_tokens(plan: ProbePlan) -> ProbePlan:
@@ -92,14 +100,14 @@ def _told(reports: list[Report], got: Report) -> list[Report]:
     seconds = sum(seen.seconds for seen in got.observations)
     before = tuple(seen._replace(began=seen.began - seconds) for seen in got.observations)
     said = tuple(one._replace(moment=one.moment - seconds) for one in got.transcript)
-    targets = [one for one in reports if not one.is_domain] or reports[:1]
-    first = targets[0]
+    probed = [one for one in reports if not one.is_domain] or reports[:1]
+    first = probed[0]
     return [
         one._replace(
             observations=(*before, *one.observations),
             transcript=(*said, *one.transcript) if one is first else one.transcript,
         )
-        if any(one is target for target in targets)
+        if any(one is target for target in probed)
         else one
         for one in reports
     ]

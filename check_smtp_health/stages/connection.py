@@ -17,7 +17,7 @@ from check_smtp_health.errors import (
     deciding,
 )
 from check_smtp_health.escaping import octets, quoted
-from check_smtp_health.loading import load
+from check_smtp_health.loading import load, shared
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Call, Connect, Pause, Read, Write
 from check_smtp_health.report import first_of
@@ -67,7 +67,7 @@ def servers(settings: Settings) -> Servers:
 
         raise UsageFault(option, missing("dnspython")) from error
     try:
-        return dns.servers(settings.endpoint.nameservers, settings.endpoint.source)
+        return shared(dns.servers, settings.endpoint.nameservers, settings.endpoint.source)
     except LocalFault as fault:
         raise UsageFault(option, f"{fault.problem}, use --nameserver") from fault
 
@@ -121,7 +121,7 @@ def _shared_reason(decisive: SessionFault, faults: list[SessionFault]) -> Reason
 def _reach(address: Address, source: str | None, share: float) -> Procedure[Address]:
     while True:
         try:
-            local: Address = yield Connect(address, source, share, None, False)
+            local: Address = yield Connect(address, source, share, None, False, True)
             return local
         except Busy:
             yield Pause(BUSY_PAUSE)

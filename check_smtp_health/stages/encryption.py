@@ -6,6 +6,7 @@ from check_smtp_health.config import files
 from check_smtp_health.errors import Rejected, SessionFault, Untrusted, UsageFault, Violation
 from check_smtp_health.escaping import printable
 from check_smtp_health.faults import HandshakeFailed, Injected, NotTls, UnusableFile
+from check_smtp_health.loading import shared
 from check_smtp_health.net.certificate import key_bits
 from check_smtp_health.net.operations import Connect, StartTls
 from check_smtp_health.net.trust import TlsOptions, Trust
@@ -119,7 +120,7 @@ def made(options: TlsOptions) -> Trust:
         if path is not None and field != "ca_path":
             files.need_regular(option, path)
     try:
-        return Trust(options)
+        return shared(Trust, options)
     except UnusableFile as fault:
         raise UsageFault(_OPTIONS[fault.field], fault.problem) from fault
 
@@ -219,7 +220,7 @@ def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsha
     assert address is not None
     again = ProbeState(state.target, settings, state.prepared)
     connection = again.connection
-    connection.local = yield Connect(address, settings.endpoint.source)
+    connection.local = yield Connect(address, settings.endpoint.source, is_session=True)
     if settings.endpoint.proxy:
         yield proxy_header(settings.endpoint.proxy, connection.local, address)
     if settings.tls.mode == "starttls":
