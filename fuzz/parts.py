@@ -19,6 +19,7 @@ from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import Disconnected, SessionFault
 from check_smtp_health.escaping import harmless, printable
 from check_smtp_health.faults import DnsUnanswered
+from check_smtp_health.masking import Mask
 from check_smtp_health.net import dns_answer, https
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.operations import (
@@ -40,6 +41,7 @@ from check_smtp_health.roundtrip.mailbox import WHOLE_LIMIT, Access
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
 from check_smtp_health.roundtrip.pop3 import Pop3
+from check_smtp_health.stages import token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +56,9 @@ OPERATIONS_LIMIT = 5000
 
 ADDRESSES = {"A": "192.0.2.9", "AAAA": "2001:db8::9", "MX": "b.test", "PTR": "a.test"}
 """What DNS says of any name but its texts, by the kind of record."""
+
+STATUSES = (200, 400, 401, 429, 302, 503)
+"""Of HTTP, that the answer of whoever gives out tokens may have."""
 
 KINDS = ("MX", "TXT", "A", "AAAA", "PTR", "TLSA", "CNAME")
 
@@ -193,6 +198,22 @@ def sender_records(data: bytes) -> Iterator[str]:
         yield "key"
 
 
+def token_answer(data: bytes) -> Iterator[str]:
+    """Read what an endpoint says that gives out tokens; none of it may be shown."""
+    status, body = STATUSES[data[0] % len(STATUSES) if data else 0], data[1:]
+    mask = Mask()
+    try:
+        found = token.parsed(https.Page("application/json", body, status=status), mask)
+    except SessionFault as fault:
+        _show(fault.problem)
+        yield f"token: {type(fault).__name__}"
+    else:
+        assert found.isascii()
+        assert found.isprintable()
+        assert len(found) <= token.TOKEN_LIMIT
+        yield "token"
+
+
 PARTS: Sequence[Callable[[bytes], Iterator[str]]] = (
     imap,
     pop3,
@@ -201,6 +222,7 @@ PARTS: Sequence[Callable[[bytes], Iterator[str]]] = (
     records,
     results,
     sender_records,
+    token_answer,
 )
 
 

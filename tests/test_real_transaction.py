@@ -41,10 +41,11 @@ def answer(
     server: Postfix | OpenSmtpd | Dovecot | Exim, *arguments: str, host: str = "127.0.0.1"
 ) -> tuple[int, str, list[str]]:
     """Return exit code, status line without target, and the stages that have a time."""
-    outcome = plugin.run("-H", host, "-p", str(server.port), "-F", "client.example", *arguments)
+    port = () if host.startswith("/") else ("-p", str(server.port))
+    outcome = plugin.run("-H", host, *port, "-F", "client.example", *arguments)
     assert outcome.stderr == ""
     line = masking.unraced(outcome.line)
-    where = host if host.startswith("/") else f"{host}:{server.port}"
+    where = f"{host}:{server.port}" if port else host
     return outcome.code, line.replace(f" - {where}", ""), [*outcome.times()]
 
 

@@ -72,8 +72,8 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*HOST, "-vS=yes"), "-S takes no value"),
     (
         (*HOST, "--output-format", "xml"),
-        "--output-format: 'xml' is not one of text, json, nagios, nsca, checkmk, openmetrics, "
-        "icinga2",
+        "--output-format: 'xml' is not one of text, json, nagios, nsca, checkmk, "
+        "openmetrics, icinga2",
     ),
     (
         (*HOST, "-C", "rcpt", "to:", "nobody@example.org", "-R", "550", "5.1.1"),

@@ -65,7 +65,7 @@ FORM = {
         "authuser": "User",
         "authpass": "Password",
         "authpass_file": "Password file",
-        "oauth": "Access token file",
+        "oauth": "OAuth file",
         "auth_insecure": "Cleartext password without TLS",
     },
     "SMTP: Transaction": {
@@ -99,7 +99,7 @@ FORM = {
         "mailbox": "Mailboxes",
         "mailboxpass": "Mailbox password",
         "mailbox_pass_file": "Mailbox password file",
-        "mailbox_oauth": "Mailbox access token file",
+        "mailbox_oauth": "Mailbox OAuth file",
         "reply": "Take answers",
         "clean": "Folders to clean",
         "delivery_timeout": "Delivery timeout",
