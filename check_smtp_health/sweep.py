@@ -107,7 +107,7 @@ class Sweep:
         """
         for name in NAMED_BY_LINES:
             if options.count(name):
-                raise UsageFault(name, "has no effect with --checks, where each line has its names")
+                raise UsageFault(name, "has no effect with --checks, where each line names its own")
         if options.count("checks") > 1:
             raise UsageFault("checks", "takes one FILE")
         self._at_once = _at_once(options.last("at-once"))

@@ -99,7 +99,7 @@ def _api(given: str, options: Options) -> Api:
     if password is None:
         raise UsageFault("output-to", "needs a password, use --output-pass-file FILE")
     if has_controls(password):
-        raise UsageFault("output-pass-file", "the password holds a control character")
+        raise UsageFault("output-pass-file", "the password contains a control character")
     return Api(
         host,
         port,

@@ -408,11 +408,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--checks",),
                 "FILE",
-                "run every check in FILE (-: standard input), one a line, HOST;SERVICE;ARGUMENTS: "
-                "names of the engine's objects, and the options of that check; those beside "
-                "--checks hold for each line that does not say otherwise",
+                "run every check in FILE (-: standard input), one per line, "
+                "HOST;SERVICE;ARGUMENTS: names of the engine's objects, and the options of that "
+                "check; options beside --checks apply to each line that does not set them itself",
             ),
-            Option(("--at-once",), "N", "that many sessions at a time (default: 100)"),
+            Option(("--at-once",), "N", "run at most N sessions at a time (default: 100)"),
             Option(("--spread",), "SECONDS", "begin the checks evenly over that time (default: 0)"),
         ),
     ),
