@@ -61,7 +61,7 @@ def _stages(handshake: Handshake) -> tuple[tuple[str, tuple[Step, ...]], ...]:
         ("auth", (*_login(b"AUTH"), *_login(b""), Expect(b""), Sleep(PAUSE), b"235 2.7.0 Yes\r\n")),
         ("mail", (Expect(b"MAIL"), Sleep(PAUSE), b"250 2.1.0 Ok\r\n")),
         ("rcpt", (Expect(b"RCPT"), Sleep(PAUSE), b"250 2.1.5 Ok\r\n")),
-        ("relay", (Expect(b"RCPT"), Sleep(PAUSE), b"554 5.7.1 No\r\n")),
+        ("relay", (Expect(b"RCPT"), Sleep(PAUSE), b"554 5.7.1 Relay access denied\r\n")),
         ("command", (Expect(b"NOOP"), Sleep(PAUSE), b"250 2.0.0 Ok\r\n")),
         ("", (Expect(b"RSET"), b"250 2.0.0 Ok\r\n")),
         ("quit", (Expect(b"QUIT"), Sleep(PAUSE), b"221 2.0.0 Bye\r\n", Hang())),
