@@ -152,7 +152,7 @@ def _need_effect(options: Options, endpoint: Endpoint) -> None:
     others = ("mailbox", *POLICIES)
     if any(host.kind == "name" for host in hosts) or any(map(options.count, others)):
         return
-    raise UsageFault("nameserver", "has no effect, for nothing is looked up")
+    raise UsageFault("nameserver", "has no effect: nothing is looked up")
 
 
 def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Control, ...]:

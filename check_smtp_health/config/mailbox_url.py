@@ -130,7 +130,7 @@ def _parted(given: str, userinfo: str, option: str) -> tuple[str, str]:
     name = mechanism.upper()
     if is_there and name != "*" and name not in MECHANISMS:
         known = ", ".join(MECHANISMS)
-        raise UsageFault(option, f"{quoted(given)} asks for another mechanism than {known}")
+        raise UsageFault(option, f"{quoted(given)} asks for a mechanism other than {known}")
     return user, "" if name == "*" else name
 
 

@@ -185,7 +185,7 @@ class _Responses:
         if response.chunked:
             body = yield from self._chunks()
         elif response.length is None:
-            raise Violation("an answer without length")
+            raise Violation("an answer without a length")
         else:
             body = yield from self._take(response.length)
         return _reply(response.status, response.reason, body)
@@ -255,7 +255,7 @@ def _reply(code: int, reason: str, body: bytes) -> Reply:
 
 
 def _not_http(data: bytes) -> Violation:
-    return Violation("no answer of HTTP", data[:SHOWN])
+    return Violation("no HTTP response", data[:SHOWN])
 
 
 class _Received:

@@ -136,10 +136,10 @@ def _read(number: int, value: bytes, received: float | None) -> _Signature:
     elif repeated(unfolded):
         problem = "has a tag twice"
     elif found["v"] != "1":
-        problem = "is of an unknown version"
+        problem = "has an unknown version"
     elif found["a"] not in ALGORITHMS:
         algorithm = "rsa-sha1" if found["a"] == "rsa-sha1" else "an unknown algorithm"
-        problem = f"is by {algorithm}, which does not count"
+        problem = f"uses {algorithm}, which does not count"
     elif not set(found.get("c", "simple").split("/")) <= {"simple", "relaxed"}:
         problem = "is canonicalized in an unknown way (c=)"
     elif "from" not in [one.strip().lower() for one in found["h"].split(":")]:
@@ -170,7 +170,7 @@ def _objection(one: _Signature, text: bytes) -> str:
         return useless[0]
     kind = tags(text).get("k", "rsa")
     if not one.tags["a"].startswith(f"{kind}-"):
-        return f"the key at {one.name} is for another algorithm than {one.tags['a']}"
+        return f"the key at {one.name} is for an algorithm other than {one.tags['a']}"
     flags = [flag.strip() for flag in tags(text).get("t", "").split(":")]
     identity = plain_name(one.tags.get("i", "").rpartition("@")[2]) or one.domain
     if "s" in flags and identity != one.domain:
@@ -196,7 +196,7 @@ def _judged(
     if all(objections):
         return verified._replace(problem=objections[0])
     if results is None:
-        return verified._replace(trouble="to verify it takes too long")
+        return verified._replace(trouble="verifying it takes too long")
     problems = results[str(one.number)]
     remarks = []
     if parsers.is_digits(one.tags.get("l", "")):
@@ -247,13 +247,13 @@ def problem(head: Sequence[Field], body: bytes, number: int, key: bytes) -> str:
     except Exception as fault:  # dkimpy trips over much that anybody can write
         return f"cannot be verified ({type(fault).__name__})"
     if is_header:
-        return "" if is_body else "the body was changed on the way: its hash is another"
+        return "" if is_body else "the body was changed on the way: its hash differs"
     if signer.ktag == b"rsa" and _is_of_key(own, signer.pk):
         also = "" if is_body else ", and the body, too"
         return f"a field that it covers was changed on the way{also}: the key is right"
     if signer.ktag == b"rsa":
-        return "it was made with another key than the one that is published"
-    return "it does not fit: another key, or a field was changed on the way"
+        return "it was made with a key other than the published one"
+    return "it does not match: a different key, or a field was changed on the way"
 
 
 def _is_body(own: Mapping[bytes, bytes], body: bytes) -> bool:

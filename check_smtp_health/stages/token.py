@@ -149,7 +149,7 @@ def _checked(said: dict[str, Any], page: Page) -> str:
         # RFC 6750 section 2.1 has even fewer.
         raise Violation("the access token contains invalid characters")
     if kind and kind.lower() != "bearer":
-        raise Violation("the token is of another type than Bearer")
+        raise Violation("the token is not of type Bearer")
     return token
 
 
