@@ -90,7 +90,7 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     scheme, _, rest = given.partition("://")
     scheme = scheme.lower()
     if scheme not in SCHEMES:
-        # What was given is not repeated, for it may hold a password.
+        # What was given is not repeated: it may hold a password.
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise UsageFault(option, f"must begin with one of {known}")
     authority, _, path = rest.partition("/")

@@ -1,4 +1,4 @@
-"""``--output-format openmetrics``: gauges for Prometheus, by way of node_exporter's text files.
+"""``--output-format openmetrics``: gauges for Prometheus, through node_exporter's text files.
 
 They are OpenMetrics and the older text format at once, for node_exporter reads that one. It refuses
 samples with timestamps, too: when a check ended is a gauge of its own.

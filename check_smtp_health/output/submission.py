@@ -1,6 +1,6 @@
 """Results for Icinga's API: one connection, each request answered before the results are counted.
 
-Several requests are on their way at a time, for the way may be long: the server answers them in
+Several requests are on their way at a time, since the way may be long: the server answers them in
 their order (RFC 9112 section 9.3.2).
 """
 

@@ -146,7 +146,7 @@ def _asked(asked: Lists, own: Sequence[str], excused: Sequence[str]) -> Procedur
 def _troubles(opinions: Sequence[Opinion], excused: Sequence[str]) -> Iterator[Finding]:
     """Give what is wrong with each list.
 
-    A list is somebody else's service: it is to alarm nobody, unless no other knows of the same
+    A list is somebody else's service: it must alarm nobody, unless no other list knows of the same
     address. Not even then where it could not know it, and the host has another: the ``excused``.
     """
     answered = {one.about for one in opinions if not one.trouble}

@@ -175,7 +175,7 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 def _of_message(
     plan: ProbePlan, state: ProbeState, known: tuple[PolicyResult, ...]
 ) -> TimedProcedure[tuple[PolicyResult, ...]]:
-    """Have the message judged that has come; for that there is as much time as for the session."""
+    """Have the message that arrived judged, in as much time again as the session has."""
     from check_smtp_health.policy import of_message
 
     judging = untimed(of_message(plan.policies, state, known))

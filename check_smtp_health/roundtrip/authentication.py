@@ -26,7 +26,7 @@ HOW = "--mailbox-oauth, or ;AUTH={} in the URL"
 def mechanisms(name: str, *, by_token: bool) -> tuple[Mechanism, ...]:
     """Return the mechanisms that a mailbox is to be logged in to by, best first.
 
-    ``name`` is the one that its URL asks for. None are for a password, in whatever way is offered.
+    ``name`` is the one that its URL asks for. There are none for a password: any will do.
     """
     named = sasl.named(name)
     if named is not None:

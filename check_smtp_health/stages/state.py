@@ -99,7 +99,7 @@ class Prepared(NamedTuple):
 
     ``mechanisms`` are the SASL mechanisms that may be used, best first; ``servers`` the name
     servers to ask, where there is something that only they know; ``secrets`` the forms of passwords
-    that nobody may be shown, whoever says them; ``tokens`` how access tokens are got.
+    that nobody may be shown, whoever says them; ``tokens`` how to get access tokens.
     """
 
     trust: Trust | None = None

@@ -43,7 +43,7 @@ _TOKENS = ("access_token", "refresh_token", "id_token")
 
 
 def prepare(settings: Settings, servers: Servers | None) -> Tokens:
-    """Return how the tokens are got: whoever gives them out is verified, and shown none of ours.
+    """Return how to get the tokens: the endpoint is verified, and sees no certificate of ours.
 
     Raises:
         UsageFault: a file of authorities cannot be used, or the proxy.
