@@ -71,7 +71,7 @@ def read(options: Options) -> Destination | None:
         return None
     if is_url:
         return Destination(api=_api(given, options))
-    if not given or "\0" in given:
+    if not given or has_controls(given):
         raise UsageFault("output-to", f"{quoted(given)} is not a path or URL")
     return Destination(path=given)
 
