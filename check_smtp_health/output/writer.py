@@ -172,5 +172,5 @@ def _write(descriptor: int, data: bytes, deadline: Deadline) -> None:
         except BlockingIOError as error:
             left = deadline.remaining()
             if not left or not select.select((), (descriptor,), (), left)[1]:
-                problem = f"its reader does not read on, after {deadline.seconds:g} s"
+                problem = f"its reader stopped reading, after {deadline.seconds:g} s"
                 raise OSError(errno.EAGAIN, problem) from error
