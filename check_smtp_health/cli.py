@@ -196,7 +196,7 @@ class _Run:
         if form.is_for_engines or any(map(options.count, output.OPTIONS)):
             from check_smtp_health.output.single import Single
 
-            receiver = Single(options, form, settings.endpoint.hosts)
+            receiver = Single(options, form, settings.endpoint)
         from check_smtp_health.probing import targets
 
         plan = targets.prepare(settings)

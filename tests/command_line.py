@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from check_smtp_health import cli, definitions, output, stages
-from check_smtp_health.config import build, credentials, getopt, ini
+from check_smtp_health.config import build, credentials, getopt, ini, oauth
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.judge import occasions
 from check_smtp_health.output.single import Single
@@ -57,9 +57,15 @@ def _prepare(options: getopt.Options) -> None:
     passwords = credentials.password(options, {}), credentials.mailbox_password(options, {})
     key = credentials.dnsbl_key(options, {}) if options.count("dnsbl") else None
     settings = build.build(
-        options, stages.NAMES, "here", *passwords, dnsbl_key=key, causes=cli.causes()
+        options,
+        stages.NAMES,
+        "here",
+        *passwords,
+        dnsbl_key=key,
+        oauth=oauth.read(options),
+        causes=cli.causes(),
     )
     occasions.need_possible(settings)
     if form.is_for_engines or any(map(options.count, output.OPTIONS)):
-        Single(options, form, settings.endpoint.hosts)
+        Single(options, form, settings.endpoint)
     targets.prepare(settings)

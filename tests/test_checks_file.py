@@ -58,7 +58,10 @@ def test_a_service_of_several_lines_is_wrong_once() -> None:
 def beside(own: str, others: str) -> list[str]:
     """Return what a line comes to with what stands on the command line, as flags and values."""
     both = defaults.beside(getopt.read(own.split()), getopt.read(others.split()))
-    names = ("hostname", "port", "warning", "critical", "state", "starttls", "ssl", "command")
+    names = (
+        *("hostname", "port", "warning", "critical", "state", "starttls", "ssl", "command"),
+        *("ca-file", "no-verify", "authuser", "authpass-file", "oauth", "mailbox-oauth"),
+    )
     told = [f"{name}={value}" for name in names for value in both.all(name)]
     return [*told, *(f"response={value}" for value in both.all("response"))]
 
@@ -78,6 +81,18 @@ def beside(own: str, others: str) -> list[str]:
         ("--ssl", "-S", ["ssl="]),
         ("-S", "--ssl", ["starttls="]),
         ("-C x", "-C y -R z", ["command=x"]),
+        ("-U a --authpass-file b", "--oauth c", ["authuser=a", "authpass-file=b"]),
+        ("-U a", "--oauth c", ["authuser=a", "oauth=c"]),
+        ("--oauth c", "-H a", ["hostname=a", "oauth=c"]),
+        ("-H a -S", "--ca-file b", ["hostname=a", "starttls=", "ca-file=b"]),
+        ("-H a -S --no-verify", "--ca-file b", ["hostname=a", "starttls=", "no-verify="]),
+        (
+            "-S --no-verify -U a --oauth c",
+            "--ca-file b",
+            ["starttls=", "ca-file=b", "no-verify=", "authuser=a", "oauth=c"],
+        ),
+        ("-H a -S --ca-file b", "--no-verify", ["hostname=a", "starttls=", "ca-file=b"]),
+        ("-H a", "-U b --authpass-file c", ["hostname=a", "authuser=b", "authpass-file=c"]),
     ],
 )
 def test_what_the_command_line_says_holds_where_a_line_says_nothing(

@@ -177,6 +177,12 @@ def test_wrong_usage_is_told_in_the_format(form: str, wanted: str) -> None:
     assert (outcome.code, text, outcome.stderr) == (3, wanted.format(said), "")
 
 
+@pytest.mark.parametrize("wrong", [(), ("--bogus",)])
+def test_wrong_usage_is_told_of_the_same_host(wrong: tuple[str, ...]) -> None:
+    given = ("-H", "[::1]", "-p", "1", "-t", "1", "--output-format", "nsca", *wrong)
+    assert plugin.run(*given).stdout.partition("\t")[0] == "::1"
+
+
 def test_wrong_usage_of_nobody_knows_what_is_told_as_text() -> None:
     outcome = plugin.run("--output-format", "nagios")
     assert outcome.stdout == "SMTP UNKNOWN - no host given, use -H HOST (try --help)\n"

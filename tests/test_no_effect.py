@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from check_smtp_health import cli
@@ -61,6 +63,27 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*ADDRESS, "--require", "AUTH", "--forbid", "AUTH=LOGIN"), ""),
     ((*ADDRESS, "--require", "AUTH=PLAIN", "--forbid", "AUTH=LOGIN"), ""),
 )
+
+
+API = ("--output-format", "icinga2", "--output-to", "https://u@icinga.example")
+TOKEN = ("-U", "me", "-S", "--oauth", "oauth.ini")
+
+
+@pytest.mark.parametrize("elsewhere", [API, TOKEN], ids=["API", "token"])
+@pytest.mark.parametrize("given", [(*ADDRESS, *NAMESERVER), (*SOCKET, "-6")], ids=" ".join)
+def test_an_option_is_for_every_connection(
+    elsewhere: tuple[str, ...], given: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Of Icinga's API and of what gives out tokens it is a host, an address, a connection, too."""
+    file = tmp_path / "oauth.ini"
+    file.write_text("[oauth]\ntoken_url = https://a.example/\nclient_id = a\nclient_secret = b\n")
+    file.chmod(0o600)
+    password = tmp_path / "password"
+    password.write_text("s3cret\n")
+    password.chmod(0o600)
+    more = [str(file) if one == file.name else one for one in elsewhere]
+    more += ["--output-pass-file", str(password)] if elsewhere is API else ["--sni", "a.example"]
+    assert command_line.problem(*given, *more) == ""
 
 
 @pytest.mark.parametrize(("arguments", "problem"), ROWS, ids=[" ".join(row[0]) for row in ROWS])

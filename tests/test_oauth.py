@@ -287,7 +287,61 @@ def test_any_answer_is_a_token_or_a_harmless_fault(status: int, body: bytes, kin
     assert not found or status == 200
 
 
+def asked(status: int, body: bytes, kind: str = "application/json") -> str:
+    """Return what is said of an answer that holds no token; the client's secret is ``s3cret``."""
+    with pytest.raises(SessionFault) as caught:
+        token.parsed(Page(kind, body, None, status), Mask([b"s3cret"]))
+    return f"{type(caught.value).__name__}: {caught.value.problem}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (400, b'{"error": "x", "access_token": "\\ud800abc"}', "Refused: x"),
+        (400, b'{"error": "x\\ud800", "id_token": "x\\ud800yz"}', "Refused: x?"),
+        (408, b"", "NotNow: the answer is 408"),
+        (425, b"", "NotNow: the answer is 425"),
+        (400, b'{"error": "slow_down"}', "NotNow: slow_down"),
+        (409, b"", "Refused: the answer is 409"),
+    ],
+)
+def test_an_odd_answer(status: int, body: bytes, said: str) -> None:
+    assert asked(status, body) == said
+
+
+def test_of_a_secret_not_even_half_is_shown() -> None:
+    kind = f"{'x' * 74}s3cret/html"
+    assert asked(200, b"<html>", kind).endswith("xxx***...)")
+
+
 @pytest.mark.parametrize("make", [lambda: b"[" * 60000, lambda: b'{"a":' * 13000])
 def test_an_answer_without_bottom(make: Callable[[], bytes]) -> None:
     with pytest.raises(SessionFault):
         token.parsed(Page("application/json", make(), None, 200), Mask())
+
+
+@pytest.mark.parametrize(
+    ("scheme", "greeted", "begin", "limit"),
+    [
+        (
+            "imap",
+            (HI, capable(b"AUTH=XOAUTH2 SASL-IR"), Expect(b"a2 AUTHENTICATE XOAUTH2")),
+            b"* ",
+            65536,
+        ),
+        (
+            "pop3",
+            (OK, Expect(b"CAPA\r\n"), b"+OK\r\nSASL XOAUTH2\r\n.\r\n", Expect(b"AUTH XOAUTH2")),
+            b"-ERR ",
+            2048,
+        ),
+    ],
+)
+def test_of_a_token_not_even_half_is_shown(
+    scheme: str, greeted: tuple[Step, ...], begin: bytes, limit: int
+) -> None:
+    said = begin + b"x" * (250 - len(begin))
+    script = (*greeted, said + TOKEN.encode() + b"y" * limit, Hang())
+    shown = f"{said.decode()}***..."
+    problem = f"a line longer than {limit} bytes: '{shown}' (after # s)"
+    assert looks(script, scheme, "XOAUTH2") == problem

@@ -106,7 +106,7 @@ def _files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (
             (URL, ID, "client_secret_file = none"),
-            "cannot read './none': No such file or directory",
+            "'./FILE': cannot read what client_secret_file names: No such file or directory",
         ),
         *(
             (
@@ -201,6 +201,18 @@ def test_values_beyond_ascii_are_sent_as_they_are(tmp_path: Path, evil: str) -> 
     got = oauth.read(getopt.read(["--oauth", str(file)]))[0]
     assert got is not None
     assert dict(got.fields)["client_id"].startswith("me")
+
+
+def test_the_mark_of_an_editor_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Some put a byte order mark in front of a text."""
+    for name, text in (("file", f"[oauth]\n{URL}\n{ID}\n{ODD[0]}\n"), ("odd", "s3cret\r\n")):
+        (tmp_path / name).write_text(f"\ufeff{text}", encoding="utf-8")
+        (tmp_path / name).chmod(0o600)
+    got = oauth.read(getopt.read(["--oauth", "file"]))[0]
+    assert got is not None
+    assert {name: secret.reveal() for name, secret in got.secrets} == {"client_secret": "s3cret"}
+    options = getopt.read(["--authpass-file", "odd"])
+    assert credentials.password(options, {}) == "s3cret"
 
 
 @pytest.mark.parametrize("name", ["file", "secret"])

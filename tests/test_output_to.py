@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from tests.servers.scripted import Act, Expect, Handshake, Hang, ScriptedServer,
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator
 
 OK = (
     *(b"220 mx.example ESMTP\r\n", Expect(b"HELO"), b"250 mx.example\r\n"),
@@ -91,10 +93,21 @@ def test_a_file_is_replaced_and_keeps_its_permissions(tmp_path: Path) -> None:
     assert sorted(tmp_path.iterdir()) == [link, path]
 
 
+def test_a_file_keeps_its_owner_and_may_have_any_name(tmp_path: Path) -> None:
+    path = tmp_path / ("\u00fc" * 127)
+    path.touch(0o600)
+    owner = 65534 if os.geteuid() == 0 else os.geteuid()
+    os.chown(path, owner, -1)
+    assert check(path).code == 0
+    assert path.read_text().startswith("[")
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (owner, 0o600)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("missing/results", "No such file or directory"),
+        ("missing/", "Is a directory"),
         (".", "Is a directory"),
         ("file/results", "Not a directory"),
         ("pipe", "nobody reads it"),
@@ -190,6 +203,42 @@ def test_a_reader_who_leaves_is_told(tmp_path: Path) -> None:
     loss = written("nagios", Destination(str(path)), answers(1000))
     assert loss.problem == f"cannot write '{path}': Broken pipe"
     assert loss.lost > 0
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """Return a FIFO that somebody has opened and does not read, and that takes no more."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    ends = [os.open(path, flags | os.O_NONBLOCK) for flags in (os.O_RDONLY, os.O_WRONLY)]
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(ends[1], bytes(PIPE))
+    yield path
+    for end in ends:
+        os.close(end)
+
+
+def test_a_single_check_waits_for_a_reader_as_long_as_for_a_server(full: Path) -> None:
+    outcome = check(full, "-t", "0.5")
+    assert outcome.code == 2
+    problem = f"cannot write '{full}': its reader stopped reading, after 0.5 s"
+    assert outcome.line.startswith(f"SMTP CRITICAL - output: 1 result lost, {problem}, also 127.")
+    assert outcome.seconds < 1 + plugin.SLACK
+
+
+def test_a_signal_ends_the_wait_for_a_reader(full: Path) -> None:
+    given = ("--output-format", "nagios", "--output-to", str(full), "-t", "60")
+    with ScriptedServer(OK).running() as server:
+        outcome = plugin.run(
+            *plugin.at(server.port),
+            *given,
+            prefix=("timeout", "--preserve-status", "--signal=TERM", "1"),
+        )
+    problem = f"cannot write '{full}': interrupted by SIGTERM"
+    assert outcome.code == 2
+    assert outcome.line.startswith(f"SMTP CRITICAL - output: 1 result lost, {problem}, also 127.")
+    assert outcome.seconds < 1 + plugin.SLACK
 
 
 def test_of_one_document_all_is_lost(tmp_path: Path) -> None:
@@ -296,11 +345,28 @@ CHUNKED = (
     b'5\r\n{"res\r\n1c;x=y\r\nults": [{"code": 200.0}, 1]}\r\n0\r\nTrailer: 1\r\n\r\n'
 )
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"
+EMPTY = b"HTTP/1.1 204 No Content\r\n\r\n"
 MANY = AT_ONCE + 8
 
 LOSSES = [
     ((CHUNKED, YES), 0, ""),
-    ((PAGE, YES), 0, ""),
+    ((PAGE, YES), 1, "200, but not in the words of Icinga's API: mx!service 0"),
+    ((EMPTY, YES), 1, "204, but not in the words of Icinga's API: mx!service 0"),
+    (
+        (said(200, {"results": []}), YES),
+        1,
+        "200, but not in the words of Icinga's API: mx!service 0",
+    ),
+    (
+        (said(200, {"results": [{"code": float("inf")}]}), YES),
+        1,
+        "200, but not in the words of Icinga's API: mx!service 0",
+    ),
+    (
+        (said(502, {"results": [{"code": 200.0, "status": "so what"}]}), YES),
+        1,
+        "502, so what: mx!service 0",
+    ),
     ((YES, NO, YES), 1, "404, no such service, or no permission: mx!service 1"),
     (
         (NO,),
@@ -319,6 +385,16 @@ LOSSES = [
         (said(500, {"error": 500, "status": "s3cret, dTpzM2NyZXQ= of u"}), YES),
         1,
         "500, ***, *** of u: mx!service 0",
+    ),
+    (
+        (said(500, {"error": 500, "status": f"{'x' * 252}s3cret"}), YES),
+        1,
+        f"500, {'x' * 252}***: mx!service 0",
+    ),
+    (
+        (b"y" * 190 + b"s3cret" + b"z" * 100_000,),
+        MANY,
+        f"no HTTP response: {'y' * 190}***zzz",
     ),
     ((YES, YES, said(503, {})), MANY - 2, "503, Icinga is loading its configuration"),
     ((b"220 mx.example ESMTP\r\n\r\n",), MANY, "no HTTP response: 220 mx.example ESMTP"),

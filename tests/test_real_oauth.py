@@ -432,6 +432,15 @@ def test_an_endpoint_that_gives_no_token(
     ]
 
 
+def test_of_two_refusals_each_is_told(site: Site, tmp_path: Path) -> None:
+    login = site.written(tmp_path / "a.ini", client_secret="another")
+    box = site.written(tmp_path / "b.ini", scope="mail.read")
+    both = ("--oauth", login, "--mailbox-oauth", box)
+    done = site.run("-U", USER, *both, *TRIP, "--mailbox", site.boxes.url())
+    said = "token: invalid_client: who are you? (after # s)"
+    assert site.said(done) == (2, f"{said}, also token: for the mailbox: invalid_scope")
+
+
 def test_without_the_mailbox_s_token_nothing_is_sent(site: Site, tmp_path: Path) -> None:
     login, box = (site.written(tmp_path / f"{name}.ini") for name in "ab")
     Path(box).write_text(Path(box).read_text().replace(SCOPE, "mail.read"))

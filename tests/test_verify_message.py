@@ -226,6 +226,12 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         f"{RSA_NAME} has 1024 bits, fewer than 2048, also verify-message: DKIM signature "
         f"{RSA_NAME}: the key at {RSA_NAME} is in test mode (t=y)",
     ),
+    "a key for several services": (
+        with_key(key("good").record + "; s=other:email; n=mine"),
+        received,
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
     "two records, one of which fits": (
         {**GOOD, ("s1._domainkey.a.test", "TXT"): text(key("other").record, key("good").record)},
         received,

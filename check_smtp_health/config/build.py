@@ -149,10 +149,17 @@ def _need_effect(options: Options, endpoint: Endpoint) -> None:
     if not endpoint.nameservers:
         return
     hosts = [*endpoint.hosts, *(control.host for control in endpoint.controls)]
-    others = ("mailbox", *POLICIES)
-    if any(host.kind == "name" for host in hosts) or any(map(options.count, others)):
+    if any(host.kind == "name" for host in hosts) or any(map(options.count, POLICIES)):
+        return
+    if _connects_elsewhere(options):
         return
     raise UsageFault("nameserver", "has no effect: nothing is looked up")
+
+
+def _connects_elsewhere(options: Options) -> bool:
+    """Return whether a run connects to more than the hosts that it checks."""
+    has_api = "://" in (options.last("output-to") or "")
+    return has_api or any(map(options.count, ("mailbox", "oauth", "mailbox-oauth")))
 
 
 def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Control, ...]:
@@ -183,8 +190,8 @@ def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> in
         if family not in (None, version):
             raise UsageFault(why, f"cannot be combined with {options.flag('source')} {source}")
         family, why = version, "source"
-    elsewhere = options.count("mailbox") or options.count("oauth")
-    if wanted and not elsewhere and all(one.kind == "socket" for one in hosts):
+    is_of_sockets = all(one.kind == "socket" for one in hosts)
+    if wanted and is_of_sockets and not _connects_elsewhere(options):
         raise UsageFault(why, "has no effect on a Unix socket")
     for host in hosts if family is not None else ():
         if host.kind == "address" and family != parsers.ip_version(host.ascii):

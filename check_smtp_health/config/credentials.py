@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+
 from check_smtp_health.config import files
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
@@ -105,7 +107,8 @@ def first_line(option: str, path: str) -> str:
     Raises:
         UsageFault: the file cannot be read, or can be by everyone, or that line is empty.
     """
-    line = files.read(option, path, FILE_LIMIT, is_secret=True).partition(b"\n")[0]
+    data = files.read(option, path, FILE_LIMIT, is_secret=True)
+    line = data.removeprefix(codecs.BOM_UTF8).partition(b"\n")[0]
     text = line.decode("utf-8", "surrogateescape").rstrip("\r\n")
     if not text:
         raise UsageFault(option, f"the first line of {quoted(path)} is empty")

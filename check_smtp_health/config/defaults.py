@@ -8,11 +8,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+_TRUST = ("ca-file", "ca-path")
+_VERIFIED = ("mta-sts", "oauth", "mailbox-oauth")
+"""What is verified, with authorities that are given, whatever ``--no-verify`` says."""
+
 _PAIRS = (
     *(("starttls", "ssl"), ("use-ipv4", "use-ipv6"), ("ehlo", "lmtp"), ("command", "response")),
-    ("authpass", "authpass-file"),
+    *(("authpass", "authpass-file"), ("authpass", "oauth"), ("authpass-file", "oauth")),
+    ("mailbox-pass-file", "mailbox-oauth"),
 )
-_INSTEAD = {**{one: (other,) for one, other in _PAIRS}, **{other: (one,) for one, other in _PAIRS}}
+_INSTEAD = (
+    *_PAIRS,
+    *((other, one) for one, other in _PAIRS),
+    *((one, "no-verify") for one in _TRUST),
+)
 """Options that say something otherwise than another one does, whose default then does not hold."""
 
 _KEYED = ("warning", "critical", "state")
@@ -23,7 +32,10 @@ def beside(own: Options, defaults: Options) -> Options:
     """Return a line's own options, and those of the ``defaults`` that it does not set."""
     both = Options()
     both.fault = own.fault
-    said = {name for one in own.given() for name in (one, *_INSTEAD.get(one, ()))}
+    said = {*own.given(), *(other for one, other in _INSTEAD if one in own.given())}
+    asked = {*own.given(), *defaults.given()}
+    if "no-verify" in own.given() and asked.isdisjoint(_VERIFIED):
+        said.update(_TRUST)
     for name, several in defaults.given().items():
         if name in _KEYED and name in own.given():
             known = {key for one in own.given()[name] for key, _ in _keyed(one.value)}

@@ -11,7 +11,7 @@ import re
 
 from check_smtp_health.config.option_table import ABBREVIATED, ANY_WORD, OPTIONS, WRITTEN_OUT
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import quoted
+from check_smtp_health.escaping import escaped, quoted
 from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -87,7 +87,7 @@ class Options:
 
         Hidden values are never repeated: a password may stand in the wrong place.
         """
-        problem = fault.problem
+        problem = escaped(fault.problem)  # it may suggest what was typed, in no quotes
         if _KEYED_ZONE in problem.lower():
             from check_smtp_health.masking import without_key
 
@@ -99,7 +99,7 @@ class Options:
         if quoted(value) in problem:
             from check_smtp_health.config import remedies
 
-            problem += remedies.spelling(flag, value)
+            problem += escaped(remedies.spelling(flag, value))
         if any(one.is_hidden for one in self._given.get(fault.option, ())):
             flag += " of --extra-opts"
             problem = re.sub("'.*'", "'***'", problem)

@@ -5,6 +5,7 @@ Whatever is wrong with the file is told by its key, never by its value, which ma
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 
@@ -64,8 +65,8 @@ def _read(option: str, path: str) -> OAuth:
         raise UsageFault(option, f"{quoted(path)} is larger than {SIZE_LIMIT} bytes")
     credentials.keep_out_of_core_dumps()
     values: dict[str, str] = {}
-    lines = data.decode("utf-8", "surrogateescape").split("\n")
-    for where, key, value in ini.pairs(lines, SECTION, path, option, _KEY):
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape")
+    for where, key, value in ini.pairs(text.split("\n"), SECTION, path, option, _KEY):
         if key not in KEYS:
             raise UsageFault(option, f"{where}: {key} is not one of {', '.join(KEYS)}")
         if key in values:
@@ -115,7 +116,14 @@ def _secret(option: str, path: str, values: dict[str, str], key: str) -> Secret 
     if key in values:
         raise UsageFault(option, f"{quoted(path)} has both {key} and {key}_file")
     # What a file names lies beside it, wherever the check is started from.
-    secret = credentials.first_line(option, os.path.join(os.path.dirname(path), file))
+    place = os.path.join(os.path.dirname(path), file)
+    try:
+        os.stat(place)
+    except OSError as error:
+        # The value is perhaps the secret itself.
+        problem = f"cannot read what {key}_file names: {error.strerror}"
+        raise UsageFault(option, f"{quoted(path)}: {problem}") from error
+    secret = credentials.first_line(option, place)
     if has_controls(secret):
         raise UsageFault(option, f"{quoted(file)} contains a control character in its first line")
     return Secret(secret)

@@ -128,8 +128,9 @@ def host(given: str, ports: Iterable[str], is_name: Callable[[str], bool]) -> st
     if bracketed is not None:
         return f"{quoted(given)} holds a port, use -H {bracketed[1]} -p {bracketed[2]}"
     if re.fullmatch(r"[^@\s,]+@[A-Za-z0-9.-]+", given):
-        domain = given.rpartition("@")[2]
-        return f"{quoted(given)} is a mail address, use -H {domain} --mx"
+        local, _, domain = given.rpartition("@")
+        shown = f"***@{domain}" if ":" in local else given  # it may be a password
+        return f"{quoted(shown)} is a mail address, use -H {domain} --mx"
     if re.fullmatch(r"[A-Za-z0-9_.:-]+(?:[,;] ?[A-Za-z0-9_.:-]+)+", given):
         return f"{quoted(given)} is more than one host, repeat -H"
     return ""

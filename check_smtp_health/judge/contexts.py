@@ -221,7 +221,8 @@ def refusal(finding: Finding) -> str:
 
 
 def _of_stage(seen: Observation, finding: Finding) -> str:
-    return refusal(finding) + _after(seen) if finding.kind in REFUSALS else sentence(finding)
+    is_reply = finding.kind in REFUSALS and finding.said
+    return refusal(finding) + _after(seen) if is_reply else sentence(finding)
 
 
 def session(report: Report) -> list[Observation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health.config import destination
+from check_smtp_health.config import destination, parsers
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import STATUS_LIMIT, shortened
 from check_smtp_health.net import clock
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from check_smtp_health.config.getopt import Options
+    from check_smtp_health.config.settings import Endpoint
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.output import Format
-    from check_smtp_health.report import Host
 
 CRITICAL = 2
 
@@ -25,19 +25,20 @@ CRITICAL = 2
 class Single:
     """Brings one answer to its receiver. ``limit`` is how many seconds that may take."""
 
-    def __init__(self, options: Options, form: Format, hosts: Sequence[Host]) -> None:
-        """Make ready; nothing is written. ``hosts`` are those that are checked.
+    def __init__(self, options: Options, form: Format, endpoint: Endpoint) -> None:
+        """Make ready; nothing is written. ``endpoint`` has the hosts that are checked.
 
         Raises:
             UsageFault: an option has no effect, a name is missing, a file cannot be used.
         """
         self._destination = destination.read(options)
         self._host, self._service = destination.names(
-            options, form.names, [host.given for host in hosts]
+            options, form.names, [host.given for host in endpoint.hosts]
         )
-        self._writer = Writer(form, self._destination)
+        limit = min(LIMIT, endpoint.timeout)  # whoever must have an answer soon has said so
+        self._writer = Writer(form, self._destination, limit)
         self._began = clock.now()
-        self.limit = LIMIT if self._destination is not None else 0.0
+        self.limit = limit if self._destination is not None else 0.0
 
     def begin(self) -> None:
         """Note that the check begins now."""
@@ -63,7 +64,7 @@ class Single:
 def unknown(options: Options, form: Format, problem: str) -> str | None:
     """Return the document for a run that came to nothing, None where nobody knows its name."""
     try:
-        hosts = tuple(dict.fromkeys(options.all("hostname")))
+        hosts = tuple(dict.fromkeys(map(_name, options.all("hostname"))))
         names = destination.names(options, form.names, hosts)
     except UsageFault:
         return None
@@ -72,3 +73,11 @@ def unknown(options: Options, form: Format, problem: str) -> str | None:
     now = clock.now()
     record = form.record(answer.unknown(*names, (now, now), problem))
     return "".join(form.document([record]))
+
+
+def _name(given: str) -> str:
+    """Return a host's name as a run without fault has it, such as an address without brackets."""
+    try:
+        return parsers.host(given).given
+    except UsageFault:
+        return given

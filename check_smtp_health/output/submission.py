@@ -45,7 +45,7 @@ ANSWER_LIMIT = 64 * 1024
 """Bytes of one answer; Icinga's have 100 to 300."""
 
 SHOWN = 200
-"""Bytes of what is no HTTP that are worth showing."""
+"""Characters of what is no HTTP that are worth showing."""
 
 NAMES_SHOWN = 3
 """Services that are named in the line: more would push out what it is about."""
@@ -57,20 +57,18 @@ _FINAL = {
     503: "Icinga is loading its configuration",
 }
 
+_NOT_ICINGA = "but not in the words of Icinga's API"
+
 _NO_SUCH_OBJECT = 404
 """What Icinga answers to a user without the permission, too."""
 
 
 class Reply(NamedTuple):
-    """What the API answers: its code, and what it says."""
+    """What the API answers: its code, what it says, and whether the result was taken."""
 
     code: int
     words: str
-
-    @property
-    def is_yes(self) -> bool:
-        """Whether the result was taken."""
-        return 200 <= self.code < 300
+    is_yes: bool = False
 
 
 class Submission:
@@ -89,6 +87,8 @@ class Submission:
 
             servers = dns.servers(api.nameservers, api.source)
         self._way = Way(servers, api.family, api.source)
+        # Whoever answers knows the password, and may say it.
+        self._mask = Mask(forms(api.password.reveal(), api.user))
         self._refused: list[tuple[str, Reply]] = []
         self._done = 0  # results that were answered, by a yes or a no
         if api.ca_file is not None:
@@ -109,10 +109,7 @@ class Submission:
         host = self._api.host.given
         where = f"[{host}]:{self._api.port}" if ":" in host else f"{host}:{self._api.port}"
         problems = [*([problem] if problem else []), *self._refusals()]
-        # Whoever answers knows the password, and may say it.
-        mask = Mask(forms(self._api.password.reveal(), self._api.user))
-        told = mask.applied(", ".join(problems))
-        return Loss(lost, harmless(f"{where}: {told}"))
+        return Loss(lost, harmless(f"{where}: {', '.join(problems)}"))
 
     def _submit(self, requests: Sequence[Request]) -> Procedure[str]:
         """Submit the results; return what ended that before they were all answered, if it did."""
@@ -121,7 +118,7 @@ class Submission:
             yield from self._way.connect(api.host, api.port)
             yield StartTls(self._trust, api.host.dns_name)
             head = _head(api)
-            responses = _Responses()
+            responses = _Responses(self._mask)
             for begin in range(0, len(requests), AT_ONCE):
                 batch = requests[begin : begin + AT_ONCE]
                 yield Write(b"".join(_request(head, one.body) for one in batch))
@@ -133,8 +130,9 @@ class Submission:
                     if not answer.is_yes:
                         self._refused.append((one.service, answer))
         except SessionFault as fault:
-            said = f": {printable(fault.said)}" if fault.said else ""
-            return f"{fault.sentence}{said}"
+            # Masked before it is cut: half a secret would not be known as one.
+            said = printable(self._mask.applied(fault.said), SHOWN)
+            return f"{fault.sentence}: {said}" if said else fault.sentence
         return ""
 
     def _refusals(self) -> list[str]:
@@ -171,7 +169,8 @@ def _request(head: str, body: str) -> bytes:
 class _Responses:
     """Reads responses off the connection, one after the other (RFC 9112)."""
 
-    def __init__(self) -> None:
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
         self._data = bytearray()
 
     def next(self) -> Procedure[Reply]:
@@ -188,7 +187,8 @@ class _Responses:
             raise Violation("an answer without a length")
         else:
             body = yield from self._take(response.length)
-        return _reply(response.status, response.reason, body)
+        found = _reply(response.status, response.reason, body)
+        return found._replace(words=printable(self._mask.applied(found.words)))
 
     def _chunks(self) -> Procedure[bytes]:
         body = b""
@@ -242,20 +242,28 @@ def _parsed(head: bytes) -> http.client.HTTPResponse:
 
 
 def _reply(code: int, reason: str, body: bytes) -> Reply:
-    """Return what an answer says: of the result itself, where it says that."""
-    words = reason
+    """Return what an answer says: of the result itself, where it says that.
+
+    To a no the code is enough. A yes is one in Icinga's words only: any web server says 200.
+    """
     try:
         said = json.loads(body)
         said = (said.get("results") or [said])[0]
-        code = int(said.get("code", said.get("error", code)))
+        own = int(said.get("code", said.get("error")))
         words = str(said.get("status", reason))
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        pass  # no JSON of Icinga's: the code says enough
-    return Reply(code, printable(words))
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
+        return Reply(code, _NOT_ICINGA if _is_yes(code) else reason)
+    if _is_yes(code):
+        return Reply(own, words, _is_yes(own))
+    return Reply(code if _is_yes(own) else own, words)
+
+
+def _is_yes(code: int) -> bool:
+    return 200 <= code < 300
 
 
 def _not_http(data: bytes) -> Violation:
-    return Violation("no HTTP response", data[:SHOWN])
+    return Violation("no HTTP response", data)
 
 
 class _Received:

@@ -62,7 +62,7 @@ class LineParser:
         """
         line, end, rest = self._buffer.partition(b"\n")
         if len(line) > LINE_LIMIT:
-            raise Violation(f"a line longer than {LINE_LIMIT} bytes", line[:256])
+            raise Violation(f"a line longer than {LINE_LIMIT} bytes", line)
         if not end:
             return None
         self._buffer = rest

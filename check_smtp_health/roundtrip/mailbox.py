@@ -225,7 +225,7 @@ class Reader(ABC):
             Injected: plaintext came where TLS was due, somebody else's (NO STARTTLS).
         """
         if unread:
-            raise Injected("after STARTTLS", unread[:256])
+            raise Injected("after STARTTLS", unread)
         try:
             self.tls = yield StartTls(self.access.trust, self._name)
         except NotTls as fault:

@@ -248,7 +248,7 @@ class ResponseParser:
     def _need_end(self) -> None:
         if len(self._buffer) >= LINE_LIMIT:
             start = b"".join(self._pieces) or bytes(self._buffer[:SAID_LIMIT])
-            raise Violation(f"a line longer than {LINE_LIMIT} bytes", start[:256])
+            raise Violation(f"a line longer than {LINE_LIMIT} bytes", start[:SAID_LIMIT])
 
     def _take_literal(self) -> None:
         data = self._take(min(self._missing, len(self._buffer)))

@@ -11,6 +11,7 @@ from check_smtp_health.escaping import printable
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net import https
 from check_smtp_health.net.operations import Within, untimed
+from check_smtp_health.report import Finding
 from check_smtp_health.stages.encryption import made, tls_options
 from check_smtp_health.stages.tokens import Tokens
 
@@ -35,8 +36,11 @@ allows a line of a login. Microsoft's have 2,000."""
 ERROR_LIMIT = 80
 """Characters of an error, which is one word (RFC 6749 section 5.2)."""
 
-NOT_NOW = ("temporarily_unavailable", "server_error")
-"""Errors that mean "not now", whatever the status (RFC 6749 section 4.1.2.1)."""
+NOT_NOW = ("temporarily_unavailable", "server_error", "slow_down")
+"""Errors that mean "not now", whatever the status (RFC 6749 section 4.1.2.1, RFC 8628)."""
+
+LATER = (408, 425, 429)
+"""Codes of HTTP that mean the same, beside those from 500 on (RFC 9110, RFC 8470, RFC 6585)."""
 
 _TOKENS = ("access_token", "refresh_token", "id_token")
 """Members of an answer that are secrets, in an error, too."""
@@ -64,7 +68,7 @@ def prepare(settings: Settings, servers: Servers | None) -> Tokens:
 
 
 def fetch(state: ProbeState) -> StageRun:
-    """Get the tokens, at the same time where there are two."""
+    """Get the tokens, at the same time where there are two; of two refusals each is told."""
     tokens = state.prepared.tokens
     assert tokens is not None
     asked = {id(one): one for one in (tokens.login, tokens.mailbox) if one is not None}
@@ -80,6 +84,8 @@ def fetch(state: ProbeState) -> StageRun:
         if len(asked) > 1 and one is tokens.mailbox:
             result.subject = ": ".join(filter(None, ("for the mailbox", result.subject)))
         faults.append(result)
+    # The second may be the worse one: a no, beside a "not now".
+    state.find(*(Finding(one.kind, one.sentence) for one in faults[1:]))
     if faults:
         raise faults[0]
 
@@ -123,7 +129,7 @@ def parsed(page: Page, mask: Mask) -> str:
     said = _members(page.body)
     error = _text(said, "error")
     if page.status == 200 and not error:
-        return _checked(said, page)
+        return _checked(said, page, mask)
     if 300 <= page.status < 400:
         raise Violation(f"the answer is {page.status}, and redirects are not followed")
     for name in _TOKENS:
@@ -131,14 +137,14 @@ def parsed(page: Page, mask: Mask) -> str:
     # Secrets are masked before anything is cut: half of one would not be known as such.
     problem = printable(mask.applied(error), ERROR_LIMIT) or f"the answer is {page.status}"
     description = printable(mask.applied(_text(said, "error_description")))
-    is_later = page.status == 429 or page.status >= 500 or error in NOT_NOW
+    is_later = page.status in LATER or page.status >= 500 or error in NOT_NOW
     fault = NotNow if is_later else Refused
     raise fault(f"{problem}: {description}" if description else problem)
 
 
-def _checked(said: dict[str, Any], page: Page) -> str:
+def _checked(said: dict[str, Any], page: Page, mask: Mask) -> str:
     if not said:
-        kind = printable(page.media_type, ERROR_LIMIT) or "untyped"
+        kind = printable(mask.applied(page.media_type), ERROR_LIMIT) or "untyped"
         raise Violation(f"the answer is not JSON with a token in it ({kind})")
     token, kind = said.get("access_token"), _text(said, "token_type")
     if not isinstance(token, str) or not token:
@@ -166,7 +172,8 @@ def _members(body: bytes) -> dict[str, Any]:
 
 def _text(said: dict[str, Any], name: str) -> str:
     value = said.get(name)
-    return value if isinstance(value, str) else ""
+    # JSON can name halves of a character, which no encoding has.
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
 
 
 def _hide(mask: Mask, secret: str) -> None:
