@@ -339,7 +339,7 @@ def _answer(options: Options) -> str:
 
 
 def _oauth(options: Options) -> tuple[OAuth | None, OAuth | None]:
-    """Return how access tokens are got, for AUTH and for the mailboxes; most runs need none."""
+    """Return how to get access tokens, for AUTH and for the mailboxes; most runs need none."""
     if not (options.count("oauth") or options.count("mailbox-oauth")):
         return None, None
     from check_smtp_health.config import oauth

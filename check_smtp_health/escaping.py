@@ -45,7 +45,7 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
 
 
 def harmless(sentence: str) -> str:
-    """Return a sentence of ours as one line that holds nothing dangerous, whomever it quotes.
+    """Return a sentence of ours as one harmless line, no matter whom it quotes.
 
     Brackets that are part of a folder's name or an address stay; those of a tag do not, nor those
     of the mark of a state.

@@ -6,11 +6,14 @@ from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal
+    from collections.abc import Callable, Sequence
+    from typing import Literal, TypeVar
 
     from check_smtp_health.errors import Kind, Reason
 
     Key = Literal["", "RSA", "ECDSA"]
+
+    _T = TypeVar("_T")
 
 
 MILLISECOND = 0.001
@@ -228,6 +231,12 @@ class Report(NamedTuple):
     def failure(self) -> Failure | None:
         """Why the session, or the look-up of the domain, went no further."""
         return next((seen.failure for seen in self.observations if seen.failure is not None), None)
+
+
+def first_of(values: Sequence[_T], limit: int, words: Callable[[_T], str] = str) -> str:
+    """Return the words of the first values, and how many more there are."""
+    more = len(values) - limit
+    return ", ".join(map(words, values[:limit])) + (f" and {more} more" if more > 0 else "")
 
 
 def duration(seconds: float) -> str:

@@ -107,7 +107,7 @@ class Sweep:
         """
         for name in NAMED_BY_LINES:
             if options.count(name):
-                raise UsageFault(name, "has no effect with --checks, where each line has its names")
+                raise UsageFault(name, "has no effect with --checks, where each line names its own")
         if options.count("checks") > 1:
             raise UsageFault("checks", "takes one FILE")
         self._at_once = _at_once(options.last("at-once"))
@@ -288,7 +288,7 @@ class _Template(NamedTuple):
 
 
 class _Preparer:
-    """Makes of lines what is to be done; ``options`` are those of the last one.
+    """Turns lines into what is to be done; ``options`` are those of the last one.
 
     Most lines of a file ask the same of different hosts. Where such a host is of the same kind, it
     takes the place of the other's in what that line came to.
@@ -344,7 +344,7 @@ def _replaceable(arguments: tuple[str, ...]) -> tuple[object, Host | None]:
     try:
         host = parsers.host(arguments[1])
     except UsageFault:
-        return None, None  # for others to say, who know the options
+        return None, None  # whoever knows the options will say so
     return (host.kind, ":" in host.ascii, arguments[2:]), host
 
 

@@ -1,7 +1,7 @@
-"""Draws docs/phases.png: the stages of real runs, one upon the other, and the response time.
+"""Draws docs/phases.png: the stages of real runs, stacked, and the response time.
 
-A server of ours answers as one does that gets busy: its banner takes longer and longer, then its
-login does. The plugin asks it once a second. Needs rrdtool.
+A server of ours answers like one that comes under load: its banner takes longer and longer, then
+its login does. The plugin asks it once a second. Needs rrdtool.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Page
     }
 }
 
-// As Kohana, on which PNP stands: whatever PHP complains of takes the place of the page.
+// Like Kohana, which PNP is built on: whatever PHP complains about replaces the page.
 set_error_handler(function ($kind, $text, $file, $line) {
     throw new ErrorException($text, 0, $kind, $file, $line);
 });

@@ -1,4 +1,4 @@
-"""What stands before the server, or what we say first, is told from faults of the server."""
+"""What stands before the server, or what we say first, is not mistaken for the server's fault."""
 
 from __future__ import annotations
 

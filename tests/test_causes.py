@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from check_smtp_health import errors
-from check_smtp_health.judge import cause_table, causes
+from check_smtp_health.judge import cause_table, causes, reply_words
 from check_smtp_health.judge.cause_table import CAUSES, KINDS, LISTS, ROWS, STATUSES
 from check_smtp_health.judge.causes import Diagnosis, of_kind, of_reply
 from check_smtp_health.judge.explain import explain, told
@@ -143,7 +143,7 @@ def test_advice_is_one_sentence() -> None:
 
 
 def test_each_phrase_decides_a_reply() -> None:
-    said = [(one, causes._read(one.text)) for one in REPLIES + HELD_OUT]
+    said = [(one, reply_words.read(one.text)) for one in REPLIES + HELD_OUT]
     idle = [
         (row.cause, phrase)
         for row in ROWS
@@ -159,19 +159,21 @@ def test_each_phrase_decides_a_reply() -> None:
 
 
 def test_each_exception_is_needed() -> None:
-    said = [causes._read(one.text) for one in REPLIES + HELD_OUT]
+    said = [reply_words.read(one.text) for one in REPLIES + HELD_OUT]
     exceptions = {phrase for row in ROWS for phrase in row.unless.split(", ") if phrase}
     needed = {
         phrase
         for row in ROWS
         for phrase in row.unless.split(", ")
-        if any(causes._has_any(one, row.says) and causes._has_any(one, phrase) for one in said)
+        if any(
+            reply_words.has_any(one, row.says) and reply_words.has_any(one, phrase) for one in said
+        )
     }
     assert exceptions - needed == set()
 
 
 def test_each_status_is_in_the_corpus() -> None:
-    seen = {causes._read(one.text).status for one in REPLIES + HELD_OUT}
+    seen = {reply_words.read(one.text).status for one in REPLIES + HELD_OUT}
     assert set(STATUSES) - seen == set()
 
 
@@ -376,7 +378,8 @@ def test_imports_next_to_nothing() -> None:
     )
     assert done.stdout.splitlines() == [
         "check_smtp_health check_smtp_health.judge check_smtp_health.judge.cause_table "
-        "check_smtp_health.judge.causes check_smtp_health.namedtuple",
+        "check_smtp_health.judge.causes check_smtp_health.judge.reply_words "
+        "check_smtp_health.namedtuple",
         "False False False",
     ]
 

@@ -58,11 +58,11 @@ def wrong(*arguments: str) -> str:
         ),
         (
             ("--checks", "FILE", "--output-host", "x"),
-            "--output-host: has no effect with --checks, where each line has its names",
+            "--output-host: has no effect with --checks, where each line names its own",
         ),
         (
             ("--checks", "FILE", "--output-service", "x"),
-            "--output-service: has no effect with --checks, where each line has its names",
+            "--output-service: has no effect with --checks, where each line names its own",
         ),
         (("--checks", "FILE", "--checks", "FILE"), "--checks: takes one FILE"),
         (
@@ -79,9 +79,9 @@ def wrong(*arguments: str) -> str:
         (("--checks", "FOLDER"), "--checks: cannot read 'FOLDER': Is a directory"),
         (("--checks", "FOLDER/fifo"), "--checks: 'FOLDER/fifo' is not a regular file"),
         (("--checks", "/dev/zero"), "--checks: '/dev/zero' is not a regular file"),
-        (("--checks", "FOLDER/empty"), "--checks: 'FOLDER/empty' holds no check"),
+        (("--checks", "FOLDER/empty"), "--checks: 'FOLDER/empty' contains no check"),
         (("--checks", "FOLDER/large"), "--checks: 'FOLDER/large' is larger than 16777216 bytes"),
-        (("--checks", "-"), "--checks: standard input holds no check"),
+        (("--checks", "-"), "--checks: standard input contains no check"),
     ],
 )
 def test_usage(arguments: tuple[str, ...], problem: str, folder: Path) -> None:

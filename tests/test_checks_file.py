@@ -8,8 +8,8 @@ from check_smtp_health.config import checks_file, defaults, getopt
 from check_smtp_health.config.checks_file import Line
 
 FORM = checks_file.FORM
-QUOTE = "has a quote, or a backslash, that nothing follows"
-NAMES = "has a name of more than 255 characters, or of such as cannot be printed"
+QUOTE = "has a quote that is not closed, or a backslash at its end"
+NAMES = "has a name of more than 255 characters, or with unprintable ones"
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ NAMES = "has a name of more than 255 characters, or of such as cannot be printed
         ("a;S", Line(1, "a", "S", (), FORM)),
         ("a;S;-C 'x", Line(1, "a", "S", (), QUOTE)),
         ("a;S;-C x\\", Line(1, "a", "S", (), QUOTE)),
-        ("a;S;-C \0", Line(1, "a", "S", (), "holds a control character")),
-        ("a;S\x1b;-C x", Line(1, "", "", (), "holds a control character")),
-        ("a;S\x85;-C x", Line(1, "", "", (), "holds a control character")),
+        ("a;S;-C \0", Line(1, "a", "S", (), "contains a control character")),
+        ("a;S\x1b;-C x", Line(1, "", "", (), "contains a control character")),
+        ("a;S\x85;-C x", Line(1, "", "", (), "contains a control character")),
         ("a;S;-C \udcff", Line(1, "a", "S", (), "is not UTF-8")),
         ("a\udcff;S;-C x", Line(1, "", "", (), "is not UTF-8")),
         ("a\u202e;S;-C x", Line(1, "", "", (), NAMES)),
@@ -49,7 +49,7 @@ def test_a_line(text: str, due: Line) -> None:
 def test_a_service_of_several_lines_is_wrong_once() -> None:
     text = "a;S;-H x\na;T;-H x\nb;S;-H x\na;S;-H y\na;S;-H z"
     assert list(checks_file.parse(text)) == [
-        Line(5, "a", "S", ("-H", "x"), "has the service of line 4"),
+        Line(5, "a", "S", ("-H", "x"), "is for the same service as line 4"),
         Line(2, "a", "T", ("-H", "x")),
         Line(3, "b", "S", ("-H", "x")),
     ]

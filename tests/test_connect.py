@@ -223,7 +223,7 @@ def test_sixty_dead_addresses_leave_room_for_the_rest(tmp_path: Path) -> None:
     line = re.sub(r"127\.0\.1\.\d+", "127.0.1.#", done.line)
     assert (done.code, line, done.stderr) == (
         2,
-        f"SMTP CRITICAL - mx.example:{port} connect: {refused}, and 56 more (after # s), "
+        f"SMTP CRITICAL - mx.example:{port} connect: {refused} and 56 more (after # s), "
         "cause: refused",
         "",
     )

@@ -1,4 +1,4 @@
-"""DANE as Postfix does it: each row is held against ``posttls-finger -l dane``, in the same world.
+"""DANE as Postfix does it: each row is compared with ``posttls-finger -l dane``, in the same world.
 
 In a network of its own, Knot signs, Unbound validates, and servers listen on port 25. Both programs
 ask the same resolver, and see the same certificates.

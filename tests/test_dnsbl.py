@@ -130,7 +130,7 @@ def test_listed(server: ScriptedServer) -> None:
         "[CRITICAL] dnsbl: 192.0.2.9 is listed in silent.test (127.0.0.2)",
         "[CRITICAL] dnsbl: 9.9.9.9 is listed in half.test (127.0.0.2)",
         "cause    blocklisted (blocklist): Ask the list why and have the server's address removed "
-        "once that is cured.",
+        "once that is fixed.",
         *(f"{stage} # s █ [OK]" for stage in ("connect", "banner", "helo", "quit")),
         "dnsbl    [CRITICAL] 192.0.2.9 is listed in bl.test (127.0.0.2, 127.0.0.4): 'Spam seen'",
         "dnsbl    [CRITICAL] 192.0.2.9 is listed in silent.test (127.0.0.2)",

@@ -152,7 +152,7 @@ DBL = "dbl.example.net"
             {("invalid." + DBL, "A"): LISTED},
             3,
             f"UNKNOWN - dnsbl: {DBL} lists INVALID, so it lists everything",
-            id="lists the world",
+            id="lists everything",
         ),
     ],
 )

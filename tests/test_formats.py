@@ -112,7 +112,7 @@ smtp_health_up{host="a\\"\\\\b",service="SMTP"} 0
 smtp_health_check_timestamp_seconds{host="a\\"\\\\b",service="SMTP"} 0
 # TYPE smtp_health_check_duration_seconds gauge
 # UNIT smtp_health_check_duration_seconds seconds
-# HELP smtp_health_check_duration_seconds How long the check took, with all that is not in the session.
+# HELP smtp_health_check_duration_seconds How long the check took, including what is not part of the session.
 smtp_health_check_duration_seconds{host="a\\"\\\\b",service="SMTP"} #
 # TYPE smtp_health_time_seconds gauge
 # UNIT smtp_health_time_seconds seconds

@@ -1,4 +1,4 @@
-"""MX hosts that are nobody's are not probed; an MX set may be held against what is expected."""
+"""MX hosts that are nobody's are not probed; an MX set may be compared with what is expected."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ BOX = ("--rcpt", "a@x", "--deliver", "--mailbox", "imap://me@{}")
 PASSWORD = ("--mailbox-pass-file", "/dev/null")
 
 ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
-    ((*ADDRESS, *NAMESERVER), "--nameserver: has no effect, for nothing is looked up"),
-    ((*SOCKET, *NAMESERVER), "--nameserver: has no effect, for nothing is looked up"),
+    ((*ADDRESS, *NAMESERVER), "--nameserver: has no effect: nothing is looked up"),
+    ((*SOCKET, *NAMESERVER), "--nameserver: has no effect: nothing is looked up"),
     ((*NAME, *NAMESERVER), ""),
     ((*ADDRESS, *NAME, *NAMESERVER), ""),
     ((*ADDRESS, "--reverse", *NAMESERVER), ""),
@@ -27,7 +27,7 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*ADDRESS, "--control", "a.example", *NAMESERVER), ""),
     (
         (*ADDRESS, "--control", "192.0.2.1", *NAMESERVER),
-        "--nameserver: has no effect, for nothing is looked up",
+        "--nameserver: has no effect: nothing is looked up",
     ),
     ((*SOCKET, "-p", "25"), "-p: has no effect on a Unix socket"),
     ((*SOCKET, *ADDRESS, "--port", "25"), ""),

@@ -171,7 +171,7 @@ def test_a_file(tmp_path: Path, lines: tuple[str, ...], said: str) -> None:
         ),
         (
             (*LOGIN, *BOX[:-1], "imaps://me;AUTH=NTLM@x"),
-            "--mailbox: 'imaps://me;AUTH=NTLM@x' asks for another mechanism than PLAIN, XOAUTH2, "
+            "--mailbox: 'imaps://me;AUTH=NTLM@x' asks for a mechanism other than PLAIN, XOAUTH2, "
             "OAUTHBEARER",
         ),
         (

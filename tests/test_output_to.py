@@ -189,7 +189,7 @@ def test_a_reader_who_does_not_read_on_holds_nobody_up(tmp_path: Path) -> None:
     began = time.monotonic()
     loss = written("nagios", Destination(str(path)), answers(1000), 0.3)
     assert 0.3 <= time.monotonic() - began < 0.3 + plugin.SLACK
-    assert loss.problem == (f"cannot write '{path}': its reader does not read on, after 0.3 s")
+    assert loss.problem == (f"cannot write '{path}': its reader stopped reading, after 0.3 s")
     reader.begin()
     assert len(reader.lines()) == 1000 - loss.lost  # what is not lost has arrived
     assert 0 < loss.lost < 1000
@@ -222,7 +222,7 @@ def full(tmp_path: Path) -> Iterator[Path]:
 def test_a_single_check_waits_for_a_reader_as_long_as_for_a_server(full: Path) -> None:
     outcome = check(full, "-t", "0.5")
     assert outcome.code == 2
-    problem = f"cannot write '{full}': its reader does not read on, after 0.5 s"
+    problem = f"cannot write '{full}': its reader stopped reading, after 0.5 s"
     assert outcome.line.startswith(f"SMTP CRITICAL - output: 1 result lost, {problem}, also 127.")
     assert outcome.seconds < 1 + plugin.SLACK
 
@@ -394,25 +394,25 @@ LOSSES = [
     (
         (b"y" * 190 + b"s3cret" + b"z" * 100_000,),
         MANY,
-        f"no answer of HTTP: {'y' * 190}***zzz",
+        f"no HTTP response: {'y' * 190}***zzz",
     ),
     ((YES, YES, said(503, {})), MANY - 2, "503, Icinga is loading its configuration"),
-    ((b"220 mx.example ESMTP\r\n\r\n",), MANY, "no answer of HTTP: 220 mx.example ESMTP"),
+    ((b"220 mx.example ESMTP\r\n\r\n",), MANY, "no HTTP response: 220 mx.example ESMTP"),
     (
         (b"HTTP/1.1 200 OK\r\n\r\n",),
         MANY,
-        "an answer without length",
+        "an answer without a length",
     ),
     (
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n",),
         MANY,
         "an answer of more than 64 KiB",
     ),
-    ((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",), MANY, "no answer of HTTP: "),
+    ((b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",), MANY, "no HTTP response: "),
     (
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",),
         MANY,
-        "no answer of HTTP: no chunk",
+        "no HTTP response: no chunk",
     ),
 ]
 

@@ -71,7 +71,7 @@ def test_healthy() -> None:
         settings("mx.example"),
         [
             (ADDRESSES, (FIRST,), 0.5),
-            (Connect(FIRST, None, 1.0), LOCAL, 0.25),
+            (Connect(FIRST, None, 1.0, is_session=True), LOCAL, 0.25),
             (Read(), b"220-a\r\n22", 2),
             (Read(), b"0 b\r\n", 3),
             (Write(b"HELO [198.51.100.7]\r\n"), None, 0),
@@ -122,8 +122,8 @@ def test_each_address_has_its_share() -> None:
         settings("mx.example", "-F", "me.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 0.5), TimedOut(5), 5),
-            (Connect(SECOND, None, 1.0), LOCAL, 0.25),
+            (Connect(FIRST, None, 0.5, is_session=True), TimedOut(5), 5),
+            (Connect(SECOND, None, 1.0, is_session=True), LOCAL, 0.25),
             (Read(), b"554 no\r\n", 0.5),
             (Write(b"QUIT\r\n", limit=1.0), Disconnected("gone"), 0),
             (Read(limit=1.0), b"", 0),
@@ -143,8 +143,12 @@ def test_no_address_answers() -> None:
         settings("mx.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 0.5), TimedOut(5), 5),
-            (Connect(SECOND, None, 1.0), Unreachable("connection refused", reason="refused"), 1),
+            (Connect(FIRST, None, 0.5, is_session=True), TimedOut(5), 5),
+            (
+                Connect(SECOND, None, 1.0, is_session=True),
+                Unreachable("connection refused", reason="refused"),
+                1,
+            ),
         ],
     )
     assert (report.address, report.observations[-1]) == (
@@ -174,7 +178,7 @@ def test_nobody_takes_leave_after(fault: Exception, failure: str) -> None:
     report = serve(
         settings("192.0.2.1", "-F", "me.example"),
         [
-            (Connect(FIRST, None, 1.0), LOCAL, 0.5),
+            (Connect(FIRST, None, 1.0, is_session=True), LOCAL, 0.5),
             (Read(), b"220 mx\r\n", 0.5),
             (Write(b"HELO me.example\r\n"), None, 0),
             (Read(), fault, 0.5),
@@ -191,7 +195,7 @@ def test_what_was_said_before_the_connection_broke_is_read() -> None:
     report = serve(
         settings("192.0.2.1", "-F", "me.example"),
         [
-            (Connect(FIRST, None, 1.0), LOCAL, 0.5),
+            (Connect(FIRST, None, 1.0, is_session=True), LOCAL, 0.5),
             (Read(), b"220 mx\r\n", 0.5),
             (Write(b"HELO me.example\r\n"), Disconnected("connection reset by the server"), 0),
             (Read(), b"421 too many\r\n", 0.5),
@@ -207,7 +211,7 @@ def test_port_465_awaits_tls() -> None:
         settings("192.0.2.1", "-p", "465"),
         [
             (
-                Connect(Address(socket.AF_INET, ("192.0.2.1", 465)), None, 1.0),
+                Connect(Address(socket.AF_INET, ("192.0.2.1", 465)), None, 1.0, is_session=True),
                 LOCAL,
                 0.5,
             ),

@@ -1,4 +1,4 @@
-"""Round trips to mailboxes in every mood: one good line, no false OK, and nobody else's mail gone.
+"""Round trips to mailboxes with random behaviour: one good line, no false OK, no other mail lost.
 
 The same ones in each run of the suite; ``RANDOM_SERVERS=400`` tries as many new ones.
 """

@@ -174,7 +174,7 @@ ROWS = {
     ("own", "wrong"): (
         1,
         [
-            BAD.format("s3", "it was made with another key than the one that is published"),
+            BAD.format("s3", "it was made with a key other than the published one"),
             *(AUTHORISED, BY_SPF, says("pass", "fail", "pass")),
         ],
     ),
@@ -194,7 +194,7 @@ ROWS = {
     ("by list", "monitor"): (
         1,
         [
-            BAD.format("s1", "the body was changed on the way: its hash is another"),
+            BAD.format("s1", "the body was changed on the way: its hash differs"),
             *(SPF_FAILS.format(FORWARDER), NEITHER, says("fail", "fail", "fail")),
         ],
     ),

@@ -253,8 +253,8 @@ def test_bounced(site: Site) -> None:
     done = site.trip("nobody", "-f", USER, "--mailbox", site.boxes.url())
     assert site.said(done) == (
         2,
-        f"delivery: failed, says a notification in {USER}@localhost/INBOX: 'smtp; 550 5.1.1 "
-        f"(nobody@{DOMAIN}) User doesn't exist: nobody@{DOMAIN}' (after # s), "
+        f"delivery: failed, according to a notification in {USER}@localhost/INBOX: 'smtp; "
+        f"550 5.1.1 (nobody@{DOMAIN}) User doesn't exist: nobody@{DOMAIN}' (after # s), "
         "cause: unknown recipient",
     )
     # It is the sender's, and not the plugin's to delete.

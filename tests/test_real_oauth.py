@@ -406,7 +406,7 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
         (
             giving(access_token="g00d-t0ken", token_type="mac"),
             2,
-            "localhost: the token is of another type than Bearer",
+            "localhost: the token is not of type Bearer",
         ),
     ],
 )

@@ -125,6 +125,9 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("-H", "mx", "-p", "smtps"),
         "-p: 'smtps' is not a port (1 to 65535), did you mean submissions?",
     ),
+    (("-H", "mx", "-p", "smpt"), "-p: 'smpt' is not a port (1 to 65535), did you mean smtp?"),
+    (("-H", "mx", "-c", "conect=5"), "-c: 'conect' is not a stage, did you mean connect?"),
+    (("-H", "mx", "-w", "Banner=5"), "-w: 'Banner' is not a stage, did you mean banner?"),
     (("mx", "587", "-S"), "unexpected argument '587', use -p 587"),
     (("mx", "-p", "25", "587"), "-p takes one value, '587' is one too many"),
     (

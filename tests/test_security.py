@@ -316,7 +316,7 @@ LIES: dict[str, tuple[Lie, str]] = {
         lambda question: answered(
             question, *(record(ASKED, 1, bytes([127, 9, n // 250, n % 250])) for n in range(1000))
         ),
-        f"connect: {REFUSED}, and 996 more (after # s), cause: refused",
+        f"connect: {REFUSED} and 996 more (after # s), cause: refused",
     ),
     "nonsense": (
         lambda question: question[:2] + b"\x81\x80" + RAW * 5,

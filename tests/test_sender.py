@@ -412,7 +412,7 @@ KEYS = (
         "with its version at the end",
         "p=AAAA; v=DKIM1",
         2,
-        "dkim: the record at s1._domainkey.a.test has v= not at its beginning: 'p=AAAA; v=DKIM1'",
+        "dkim: the record at s1._domainkey.a.test does not begin with v=: 'p=AAAA; v=DKIM1'",
     ),
     (
         "of an elliptic curve",

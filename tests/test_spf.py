@@ -128,7 +128,7 @@ def test_census(texts: dict[str, str], due: tuple[str, int, int, str]) -> None:
         ("v=spf1 ip6:fe80::1%eth0", "'ip6:fe80::1%eth0' is not a network of IPv6"),
         ("v=spf1 a:b.test/33", "'a:b.test/33' has an invalid prefix length"),
         ("v=spf1 a//200", "'a//200' has an invalid prefix length"),
-        ("v=spf1 -all:b.test", "'-all:b.test': all takes nothing"),
+        ("v=spf1 -all:b.test", "'-all:b.test': all takes no value"),
         ("v=spf1 include -all", "'include' needs a domain"),
         ("v=spf1 ipv4:192.0.2.1", "'ipv4:192.0.2.1' is not an SPF mechanism"),
         ("v=spf1 192.0.2.1 -all", "'192.0.2.1' is not an SPF term"),

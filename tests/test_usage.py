@@ -396,6 +396,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         "--output-format: nagios of several hosts needs --output-host NAME",
     ),
     (("--output-to", ""), "--output-to: '' is not a path or URL"),
+    (("--output-to", "a\r\nb"), "--output-to: 'a\\x0d\\x0ab' is not a path or URL"),
     (("--output-to", "http://u@x"), "--output-to: is not https://USER@HOST:5665"),
     (("--output-to", "https://x"), "--output-to: is not https://USER@HOST:5665"),
     (("--output-to", "https://u@x:0"), "--output-to: is not https://USER@HOST:5665"),

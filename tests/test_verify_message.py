@@ -201,15 +201,15 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         with_key(key("other").record),
         received,
         1,
-        f"verify-message: DKIM signature {RSA_NAME}: it was made with another key than the one "
-        "that is published",
+        f"verify-message: DKIM signature {RSA_NAME}: it was made with a key other than the "
+        "published one",
     ),
     "a key of another kind": (
         with_key(key("ed", 0).record),
         received,
         1,
-        f"verify-message: DKIM signature {RSA_NAME}: the key at {RSA_NAME} is for another "
-        "algorithm than rsa-sha256",
+        f"verify-message: DKIM signature {RSA_NAME}: the key at {RSA_NAME} is for an "
+        "algorithm other than rsa-sha256",
     ),
     "a key not for subdomains": (
         with_key(key("good").record + "; t=s"),
@@ -242,8 +242,8 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         GOOD,
         lambda message: received(message) + NOBODY,
         1,
-        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
-        "another",
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash "
+        "differs",
     ),
     "a footer that was allowed": (
         GOOD,
@@ -256,15 +256,15 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         GOOD,
         lambda message: as_signed(length=True)(message)[:-20],
         1,
-        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
-        "another",
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash "
+        "differs",
     ),
     "no body": (
         GOOD,
         lambda message: received(message).partition(b"\r\n\r\n")[0] + b"\r\n",
         1,
-        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
-        "another",
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash "
+        "differs",
     ),
     "another subject": (
         GOOD,
@@ -392,8 +392,8 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         GOOD,
         lambda message: trace().partition(b"\r\n")[2] + signed(message),
         0,
-        "DKIM, DMARC verified, also verify-message: SPF was not evaluated: nothing tells its "
-        "envelope sender (Return-Path)",
+        "DKIM, DMARC verified, also verify-message: SPF was not evaluated: its envelope sender "
+        "is not known (no Return-Path)",
     ),
     "a sender beyond ASCII": (
         {**GOOD, ("xn--bcher-kva.a.test", "TXT"): text("v=spf1 ip4:192.0.2.9 -all")},
@@ -440,9 +440,9 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         )
         for before, after, said in (
             (b" v=1;", b"", "has no v="),
-            (b" v=1;", b" v=2;", "is of an unknown version"),
+            (b" v=1;", b" v=2;", "has an unknown version"),
             (b" v=1;", b" v=1; v=1;", "has a tag twice"),
-            (b" a=rsa-sha256;", b" a=magic;", "is by an unknown algorithm, which does not count"),
+            (b" a=rsa-sha256;", b" a=magic;", "uses an unknown algorithm, which does not count"),
             (rb"h=[^;]*;", b"h=subject;", "does not cover From"),
             (b"c=relaxed/relaxed;", b"c=odd;", "is canonicalized in an unknown way (c=)"),
             (b" q=dns/txt;", b" q=paper;", "cannot be verified: q= value is not dns/txt"),
@@ -457,14 +457,14 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
             .replace(b"Subject: ", b"Subject: [list] ")
         ),
         1,
-        "verify-message: DKIM signature e1._domainkey.a.test: it does not fit: another key, or a "
-        "field was changed on the way",
+        "verify-message: DKIM signature e1._domainkey.a.test: it does not match: a different "
+        "key, or a field was changed on the way",
     ),
     "a signature by SHA-1": (
         GOOD,
         as_signed(signature_algorithm=b"rsa-sha1"),
         1,
-        f"verify-message: DKIM signature {RSA_NAME}: is by rsa-sha1, which does not count",
+        f"verify-message: DKIM signature {RSA_NAME}: uses rsa-sha1, which does not count",
     ),
 }
 
@@ -548,13 +548,13 @@ HOSTILE: dict[str, tuple[Change, int, str]] = {
     "blanks without end": (
         with_body(b" " * 1_000_000),
         3,
-        f"verify-message: DKIM signature {RSA_NAME}: to verify it takes too long",
+        f"verify-message: DKIM signature {RSA_NAME}: verifying it takes too long",
     ),
     "lines without end": (
         with_body(b"\n" * 1_000_000),
         1,
-        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash is "
-        "another",
+        f"verify-message: DKIM signature {RSA_NAME}: the body was changed on the way: its hash "
+        "differs",
     ),
     "a tag without end": (
         lambda message: (
@@ -640,7 +640,7 @@ def test_the_json_object_has_all() -> None:
     assert [(one["kind"], one["problem"]) for one in verdict["findings"]] == [
         (
             "unauthenticated",
-            f"DKIM signature {RSA_NAME}: the body was changed on the way: its hash is another",
+            f"DKIM signature {RSA_NAME}: the body was changed on the way: its hash differs",
         )
     ]
     assert verdict["notes"] == [
@@ -720,7 +720,7 @@ def test_several_accounts() -> None:
     assert (done.code, said, done.stderr) == (
         1,
         f"verify-message: {where}: DKIM signature {RSA_NAME}: the body was changed on the way: its "
-        "hash is another, cause: unauthenticated",
+        "hash differs, cause: unauthenticated",
         "",
     )
 

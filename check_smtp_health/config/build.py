@@ -1,6 +1,7 @@
 """From options to ``Settings``: a function per group, with the rules between its options.
 
-Reads and sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence for the user.
+Those of the round trip are in ``roundtrip``. Reads and sends nothing. Whatever is wrong is a
+``UsageFault`` with the sentence for the user.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import itertools
 
 from check_smtp_health.config import parsers, thresholds
-from check_smtp_health.config.option_table import POLICIES
+from check_smtp_health.config.option_table import POLICIES, ROUND_TRIP
 from check_smtp_health.config.settings import (
     SMTP_PORT,
     SUBMISSIONS_PORT,
@@ -17,7 +18,6 @@ from check_smtp_health.config.settings import (
     Judging,
     Login,
     Policies,
-    RoundTrip,
     Secret,
     Settings,
     Tls,
@@ -25,19 +25,17 @@ from check_smtp_health.config.settings import (
 )
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
+from check_smtp_health.loading import load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Literal, TypeVar
+    from collections.abc import Mapping, Sequence
+    from typing import Literal
 
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.parsers import Control, State
     from check_smtp_health.config.settings import OAuth
     from check_smtp_health.report import Host
-
-    _T = TypeVar("_T")
 
 # Which connections the options about TLS are about: that of the session, those to the mailboxes as
 # well, that to a host of the web as well, which has a policy or gives out tokens.
@@ -57,11 +55,6 @@ _AFTER_BANNER = (
     "no-relay",
     "no-rcpt",
     "command",
-)
-
-_NEED_MAILBOX = (
-    *("mailbox-pass-file", "mailbox-oauth", "reply", "clean", "delivery-timeout"),
-    *("require-auth-results", "verify-message"),
 )
 
 _NEED_CHECKS = ("at-once", "spread")
@@ -106,7 +99,11 @@ def build(  # noqa: PLR0913
         tls=tls,
         login=_login(options, tls, password, oauth[0]),
         transaction=transaction,
-        roundtrip=_roundtrip(options, mailbox_password, endpoint, oauth),
+        roundtrip=(
+            load("config.roundtrip:build")(options, mailbox_password, endpoint, oauth)
+            if any(map(options.count, ROUND_TRIP))
+            else None
+        ),
         policies=_policies(options, dnsbl_key),
         judging=_judging(
             options,
@@ -119,7 +116,7 @@ def build(  # noqa: PLR0913
 
 
 def _endpoint(options: Options) -> Endpoint:
-    hosts = _once(map(parsers.host, options.all("hostname")), parsers.identity)
+    hosts = parsers.unique(map(parsers.host, options.all("hostname")), parsers.identity)
     if not hosts:
         raise UsageFault("", "no host given, use -H HOST (try --help)")
     source = options.last("source")
@@ -156,7 +153,7 @@ def _need_effect(options: Options, endpoint: Endpoint) -> None:
         return
     if _connects_elsewhere(options):
         return
-    raise UsageFault("nameserver", "has no effect, for nothing is looked up")
+    raise UsageFault("nameserver", "has no effect: nothing is looked up")
 
 
 def _connects_elsewhere(options: Options) -> bool:
@@ -177,14 +174,6 @@ def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Con
                 "control", f"{quoted(one)} is a target of this run, name a host elsewhere"
             )
     return controls
-
-
-def _once(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:
-    """Return the values without those that repeat an earlier one in a different spelling."""
-    known: dict[object, _T] = {}
-    for one in given:
-        known.setdefault(identity(one), one)
-    return tuple(known.values())
 
 
 def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> int | None:
@@ -221,7 +210,7 @@ def _is_about_names(options: Options, option: str, hosts: tuple[Host, ...]) -> b
 def _expect_mx(options: Options) -> tuple[Host, ...]:
     if options.count("expect-mx") and not options.count("mx"):
         raise UsageFault("expect-mx", "needs --mx")
-    return _once(map(parsers.mx_host, options.all("expect-mx")), parsers.identity)
+    return parsers.unique(map(parsers.mx_host, options.all("expect-mx")), parsers.identity)
 
 
 def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
@@ -352,7 +341,7 @@ def _login(options: Options, tls: Tls, password: str | None, oauth: OAuth | None
         raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
     return Login(
         user=user,
-        password=_secret("authuser", password or ""),
+        password=Secret(parsers.password("authuser", password or "")),
         mechanism=mechanism,
         may_show_password=bool(tls.mode or options.count("auth-insecure")),
         oauth=oauth,
@@ -414,114 +403,6 @@ def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
         raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} has no matching -C")
     texts += [None] * (len(lines) - len(texts))
     return tuple(zip(lines, texts))
-
-
-def _roundtrip(
-    options: Options,
-    password: str | None,
-    endpoint: Endpoint,
-    oauth: tuple[OAuth | None, OAuth | None],
-) -> RoundTrip | None:
-    mailboxes = _mailboxes(options, endpoint)
-    if not options.count("deliver"):
-        if mailboxes:
-            raise UsageFault("mailbox", "needs --deliver")
-        return None
-    if not options.count("rcpt"):
-        raise UsageFault("deliver", "needs --rcpt ADDRESS")
-    if not mailboxes:
-        return RoundTrip()
-    # What is given for the mailbox goes before what serves it, too.
-    token = oauth[1] or (oauth[0] if not password else None)
-    if oauth[0] is not None and token is not oauth[0] and not options.count("authuser"):
-        raise UsageFault("oauth", "has no effect: there is no -U, and a password for the mailbox")
-    return RoundTrip(
-        mailboxes=mailboxes,
-        timeout=parsers.delivery_timeout(options.last("delivery-timeout")),
-        require_auth_results=tuple(
-            method
-            for given in options.all("require-auth-results")
-            for method in parsers.auth_results(given)
-        ),
-        may_show_password=bool(options.count("auth-insecure")),
-        password=_mailbox_password(password, mailboxes, token),
-        oauth=token,
-        clean=_clean(options, mailboxes),
-        takes_replies=_takes_replies(options),
-        verifies=bool(options.count("verify-message")),
-    )
-
-
-def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, ...]:
-    """Return the folders that are only cleaned; each belongs to an account of ``--mailbox``."""
-    from check_smtp_health.config import mailbox_url
-
-    given = options.all("clean")
-    folders = _once(
-        (mailbox_url.parse(one, "clean") for one in given),
-        lambda one: (*one.account, one.scheme, one.folder),
-    )
-    accounts = {(one.account, one.scheme) for one in mailboxes}
-    known = {(one.account, one.folder) for one in mailboxes}
-    for one in folders:
-        if not one.has_folders:
-            raise UsageFault("clean", "needs imap:// or imaps://, POP3 has no folders")
-        if (one.account, one.scheme) not in accounts:
-            raise UsageFault("clean", f"{one} is not a folder of an account named by --mailbox")
-        if (one.account, one.folder) in known:
-            raise UsageFault("clean", f"has no effect on {one}, which --mailbox names")
-    return folders
-
-
-def _takes_replies(options: Options) -> bool:
-    for option in ("require-auth-results", "verify-message") if options.count("reply") else ():
-        if options.count(option):
-            # What is known of an answer is about its author's domain, not ours.
-            raise UsageFault(option, "cannot be combined with --reply")
-    return bool(options.count("reply"))
-
-
-def _mailbox_password(
-    given: str | None, mailboxes: tuple[Mailbox, ...], oauth: OAuth | None
-) -> Secret:
-    for mailbox in mailboxes if oauth is not None else ():
-        if mailbox.mechanism not in ("", *parsers.TOKEN_MECHANISMS):
-            raise UsageFault("mailbox", f"{mailbox.mechanism} takes no access token (--oauth)")
-    if not given and oauth is not None:
-        return Secret("")
-    if not given:
-        raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    return _secret("mailbox", given)
-
-
-def _secret(option: str, given: str) -> Secret:
-    """Return a password without control characters, which could end a line and a command."""
-    if has_controls(given):
-        raise UsageFault(option, "the password contains a control character, such as a line break")
-    return Secret(given)
-
-
-def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
-    given = options.all("mailbox")
-    if not given:
-        for name in _NEED_MAILBOX:
-            if options.count(name):
-                raise UsageFault(name, "needs --mailbox URL")
-        return ()
-    from check_smtp_health.config import mailbox_url
-
-    mailboxes = _once(
-        map(mailbox_url.parse, given), lambda one: (*one.account, one.scheme, one.folder)
-    )
-    ways: dict[object, str] = {}
-    for one in mailboxes:
-        if ways.setdefault(one.account, one.mechanism) != one.mechanism:
-            raise UsageFault("mailbox", f"asks for two ways to log in to the account of {one}")
-    for host in [one.host for one in mailboxes if endpoint.family and one.host.kind == "address"]:
-        if parsers.ip_version(host.ascii) != endpoint.family:
-            why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
-            raise UsageFault(why, f"cannot be combined with the mailbox's address {host.ascii}")
-    return mailboxes
 
 
 def _policies(options: Options, dnsbl_key: str | None) -> Policies:

@@ -50,14 +50,14 @@ def read(path: str) -> tuple[Line, ...]:
     """Return the checks of a file, ``-`` for standard input.
 
     Raises:
-        UsageFault: it cannot be read, is too large, or holds no check.
+        UsageFault: it cannot be read, is too large, or contains no check.
     """
     data = _read(path)
     if len(data) > SIZE_LIMIT:
         raise UsageFault("checks", f"{name(path)} is larger than {SIZE_LIMIT} bytes")
     found = tuple(parse(os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))))
     if not found:
-        raise UsageFault("checks", f"{name(path)} holds no check")
+        raise UsageFault("checks", f"{name(path)} contains no check")
     return found
 
 
@@ -90,7 +90,7 @@ def parse(text: str) -> Iterator[Line]:
         else:
             # Two answers of one service would contradict each other sooner or later.
             before = lines[first]
-            problem = f"has the service of line {before.number}"
+            problem = f"is for the same service as line {before.number}"
             lines[first] = before._replace(number=number, problem=problem)
             known[one.host, one.service] = first
     yield from lines
@@ -100,7 +100,7 @@ def _parsed(number: int, line: str) -> Line:
     host, service, rest, problem = "", "", "", ""
     fields = [field.strip(" \t") for field in line.split(";", 2)]
     if not line.isprintable() and has_controls(line.replace("\t", " ")):
-        problem = "holds a control character"
+        problem = "contains a control character"
     elif not line.isascii() and not _is_unicode(line):
         problem = "is not UTF-8"
     elif len(line) > LINE_LIMIT:
@@ -110,9 +110,7 @@ def _parsed(number: int, line: str) -> Line:
     if len(fields) > 1 and fields[1] and all(map(_is_name, fields[:2])):
         host, service = fields[:2]
     elif not problem:
-        problem = (
-            f"has a name of more than {NAME_LIMIT} characters, or of such as cannot be printed"
-        )
+        problem = f"has a name of more than {NAME_LIMIT} characters, or with unprintable ones"
     if len(fields) == 3:
         rest = fields[2]
     elif not problem:
@@ -122,7 +120,9 @@ def _parsed(number: int, line: str) -> Line:
     try:
         return Line(number, host, service, _words(rest), "")
     except ValueError:
-        return Line(number, host, service, (), "has a quote, or a backslash, that nothing follows")
+        return Line(
+            number, host, service, (), "has a quote that is not closed, or a backslash at its end"
+        )
 
 
 def _is_name(name: str) -> bool:

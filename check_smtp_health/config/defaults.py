@@ -1,4 +1,4 @@
-"""What stands on the command line beside ``--checks`` holds where a line says nothing otherwise."""
+"""Options on the command line beside ``--checks`` apply to each line that does not set them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _KEYED = ("warning", "critical", "state")
 
 
 def beside(own: Options, defaults: Options) -> Options:
-    """Return a line's own options, and of the ``defaults`` those that these say nothing of."""
+    """Return a line's own options, and those of the ``defaults`` that it does not set."""
     both = Options()
     both.fault = own.fault
     said = {*own.given(), *(other for one, other in _INSTEAD if one in own.given())}

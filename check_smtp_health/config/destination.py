@@ -71,7 +71,7 @@ def read(options: Options) -> Destination | None:
         return None
     if is_url:
         return Destination(api=_api(given, options))
-    if not given or "\0" in given:
+    if not given or has_controls(given):
         raise UsageFault("output-to", f"{quoted(given)} is not a path or URL")
     return Destination(path=given)
 
@@ -99,7 +99,7 @@ def _api(given: str, options: Options) -> Api:
     if password is None:
         raise UsageFault("output-to", "needs a password, use --output-pass-file FILE")
     if has_controls(password):
-        raise UsageFault("output-pass-file", "the password holds a control character")
+        raise UsageFault("output-pass-file", "the password contains a control character")
     return Api(
         host,
         port,

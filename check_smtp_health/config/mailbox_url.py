@@ -90,7 +90,7 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     scheme, _, rest = given.partition("://")
     scheme = scheme.lower()
     if scheme not in SCHEMES:
-        # What was given is not repeated, for it may hold a password.
+        # What was given is not repeated: it may hold a password.
         known = ", ".join(f"{name}://" for name in SCHEMES)
         raise UsageFault(option, f"must begin with one of {known}")
     authority, _, path = rest.partition("/")
@@ -130,7 +130,7 @@ def _parted(given: str, userinfo: str, option: str) -> tuple[str, str]:
     name = mechanism.upper()
     if is_there and name != "*" and name not in MECHANISMS:
         known = ", ".join(MECHANISMS)
-        raise UsageFault(option, f"{quoted(given)} asks for another mechanism than {known}")
+        raise UsageFault(option, f"{quoted(given)} asks for a mechanism other than {known}")
     return user, "" if name == "*" else name
 
 

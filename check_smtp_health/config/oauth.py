@@ -1,4 +1,4 @@
-"""``--oauth``, ``--mailbox-oauth``: how an access token is got, from the section of an INI file.
+"""``--oauth``, ``--mailbox-oauth``: how to get an access token, from the section of an INI file.
 
 Whatever is wrong with the file is told by its key, never by its value, which may be a secret.
 """
@@ -43,7 +43,7 @@ _PLACE = r"(\[[^\]]*\]|[^:\[\]]+)(?::([0-9]{1,5}))?"
 
 
 def read(options: Options) -> tuple[OAuth | None, OAuth | None]:
-    """Return how the tokens for AUTH and for the mailboxes are got, None where neither is asked.
+    """Return how to get the tokens for AUTH and for the mailboxes, None where neither is asked for.
 
     The two are one and the same where they are read from the same file.
 

@@ -29,6 +29,9 @@ class Option(NamedTuple):
 POLICY_TITLE = "DNS checks"
 """The group of options that ``policy`` reads."""
 
+ROUND_TRIP_TITLE = "round trip"
+"""The group of options that ``config.roundtrip`` reads."""
+
 GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
     (
         "what to check",
@@ -199,7 +202,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("-P", "--authpass"),
                 "PASSWORD",
-                "password; everybody can see it in the process list, so prefer --authpass-file or "
+                "password; everyone can see it in the process list, so prefer --authpass-file or "
                 "the environment variable CHECK_SMTP_HEALTH_AUTHPASS",
             ),
             Option(
@@ -259,7 +262,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
-        "round trip",
+        ROUND_TRIP_TITLE,
         (
             Option(("--deliver",), "", "send one small message to the --rcpt addresses"),
             Option(
@@ -284,7 +287,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--reply",),
                 "",
-                "an answer counts as well: a message that refers to ours, or has it attached",
+                "a reply counts as well: a message that refers to ours, or has it attached",
             ),
             Option(
                 ("--clean",),
@@ -405,11 +408,11 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--checks",),
                 "FILE",
-                "run every check in FILE (-: standard input), one a line, HOST;SERVICE;ARGUMENTS: "
-                "names of the engine's objects, and the options of that check; those beside "
-                "--checks hold for each line that does not say otherwise",
+                "run every check in FILE (-: standard input), one per line, "
+                "HOST;SERVICE;ARGUMENTS: names of the engine's objects, and the options of that "
+                "check; options beside --checks apply to each line that does not set them itself",
             ),
-            Option(("--at-once",), "N", "that many sessions at a time (default: 100)"),
+            Option(("--at-once",), "N", "run at most N sessions at a time (default: 100)"),
             Option(("--spread",), "SECONDS", "begin the checks evenly over that time (default: 0)"),
         ),
     ),
@@ -426,7 +429,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 ("--output-format",),
                 "FORMAT",
                 "json: one JSON object with everything measured and judged; nagios, nsca, "
-                "checkmk, openmetrics, icinga2: a result as that receiver takes it (default: text)",
+                "checkmk, openmetrics, icinga2: a result in the format of that receiver (default: "
+                "text)",
             ),
             Option(
                 ("--output-to",),
@@ -442,7 +446,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--output-ca-file",),
                 "FILE",
-                "PEM file with the authorities to trust for Icinga's API (default: the system's)",
+                "CA certificates (PEM) to trust for Icinga's API (default: the system's)",
             ),
             Option(
                 ("--output-host",),
@@ -500,3 +504,6 @@ POLICIES = tuple(
     option.name for option in dict(GROUPS)[POLICY_TITLE] if not option.name.endswith("-file")
 )
 """The names of the options about what is published; a file only serves one of them."""
+
+ROUND_TRIP = tuple(option.name for option in dict(GROUPS)[ROUND_TRIP_TITLE])
+"""The names of the options about a message that is sent and looked for."""

@@ -8,14 +8,16 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import octets, quoted
+from check_smtp_health.escaping import has_controls, octets, quoted
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.report import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Literal
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Literal, TypeVar
+
+    _T = TypeVar("_T")
 
     State = Literal["ok", "warning", "critical", "unknown"]
 
@@ -144,6 +146,25 @@ def identity(given: Host) -> str:
     return str(ipaddress.ip_address(given.ascii))
 
 
+def unique(given: Iterable[_T], identity: Callable[[_T], object]) -> tuple[_T, ...]:
+    """Return the values without those that repeat an earlier one in a different spelling."""
+    known: dict[object, _T] = {}
+    for one in given:
+        known.setdefault(identity(one), one)
+    return tuple(known.values())
+
+
+def password(option: str, given: str) -> str:
+    """Return a password without control characters, which could end a line and a command.
+
+    Raises:
+        UsageFault: it has one.
+    """
+    if has_controls(given):
+        raise UsageFault(option, "the password contains a control character, such as a line break")
+    return given
+
+
 def need_names(option: str, hosts: Iterable[Host]) -> None:
     """Check that each host has a name.
 
@@ -210,8 +231,7 @@ def port(given: str | None) -> int | None:
     if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
         from check_smtp_health.config import remedies
 
-        meant = remedies.FORMER_PORTS.get(given.lower())
-        remedy = f", did you mean {meant}?" if meant else ""
+        remedy = remedies.port(given, PORTS)
         raise UsageFault("port", f"{quoted(given)} is not a port (1 to 65535){remedy}")
     return int(given)
 

@@ -42,7 +42,7 @@ _MEANT = {
 }
 """Flags of other programs, and which of ours does the same: by spelling alone others are nearer."""
 
-FORMER_PORTS: Mapping[str, str] = {
+_FORMER_PORTS: Mapping[str, str] = {
     "smtps": "submissions",
     "ssmtp": "submissions",
     "urd": "submissions",
@@ -52,7 +52,7 @@ FORMER_PORTS: Mapping[str, str] = {
 _WRITTEN = r"@?(?:(?:~|{0})?:)?(?:{0})?(?:,{0})*".format(r"[0-9]+(?:\.[0-9]+)?")
 
 LIKENESS = 0.8
-"""Share of letters that two flags must have in common for one to be a slip for the other."""
+"""Share of letters that two words must have in common for one to be a slip for the other."""
 
 SECONDS: Mapping[str, float] = {
     **dict.fromkeys(("us", "\u00b5s"), 1e-6),
@@ -77,13 +77,32 @@ _TLS_SCHEMES = ("https", "smtps", "ssl", "submissions", "tls")
 
 def flag(typed: str) -> str:
     """Return which option may be meant by an unknown flag."""
-    meant = _MEANT.get(typed)
-    if meant is None and typed.startswith("--"):
+    known = [one for option in OPTIONS for one in option.flags if one.startswith("--")]
+    return word(typed, known if typed.startswith("--") else (), _MEANT)
+
+
+def port(given: str, known: Iterable[str]) -> str:
+    """Return which port may be meant by a name that none has."""
+    return word(given.lower(), known, _FORMER_PORTS, likeness=0.7)
+
+
+def word(
+    typed: str,
+    known: Iterable[str],
+    meant: Mapping[str, str] | None = None,
+    *,
+    likeness: float = LIKENESS,
+) -> str:
+    """Return which of the ``known`` words may be meant: the one that ``meant`` has, or the nearest.
+
+    ``likeness`` is the share of letters that a slip has in common with what was meant.
+    """
+    right = (meant or {}).get(typed)
+    if right is None and known:
         import difflib
 
-        known = [one for option in OPTIONS for one in option.flags if one.startswith("--")]
-        meant = next(iter(difflib.get_close_matches(typed, known, 1, LIKENESS)), None)
-    return f", did you mean {meant}?" if meant else ""
+        right = next(iter(difflib.get_close_matches(typed, list(known), 1, likeness)), None)
+    return f", did you mean {right}?" if right else ""
 
 
 def host(given: str, ports: Iterable[str], is_name: Callable[[str], bool]) -> str:

@@ -101,7 +101,7 @@ class Tls(NamedTuple):
 
 
 class OAuth(NamedTuple):
-    """How an access token is got (RFC 6749): from ``path`` on ``host``, by HTTPS.
+    """How to get an access token (RFC 6749): from ``path`` on ``host``, by HTTPS.
 
     ``fields`` are the form that is sent, without its secrets; those are in ``secrets``.
     """
@@ -116,7 +116,7 @@ class OAuth(NamedTuple):
 class Login(NamedTuple):
     """``mechanism`` is None where the best is to be chosen.
 
-    ``oauth`` is how an access token is got, which is then the password.
+    ``oauth`` is how to get an access token, which is then the password.
     """
 
     user: str
@@ -171,7 +171,7 @@ class RoundTrip(NamedTuple):
 
     ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
     message is as good as the message; with ``verifies`` it is fetched whole, to be judged by
-    ourselves. ``oauth`` is how an access token is got, which is then the password.
+    ourselves. ``oauth`` is how to get an access token, which is then the password.
     """
 
     mailboxes: tuple[Mailbox, ...] = ()

@@ -132,8 +132,11 @@ def _given(options: Options, option: Threshold, keys: tuple[str, ...]) -> dict[s
         if not label:
             raise UsageFault(option, f"write {options.flag(option)} {text}, without '='")
         if label not in keys:
-            known = f"{', '.join(keys[:-1])} or {keys[-1]}"
-            raise UsageFault(option, f"{quoted(label)} is not a stage ({known})")
+            from check_smtp_health.config import remedies
+
+            known = f" ({', '.join(keys[:-1])} or {keys[-1]})"
+            remedy = remedies.word(label.lower(), keys) or known
+            raise UsageFault(option, f"{quoted(label)} is not a stage{remedy}")
         limit = parse(option, text)
         if label in ranges:
             from check_smtp_health.config import remedies

@@ -75,7 +75,7 @@ class Row(NamedTuple):
     beginning of a link: ``list.example``, ``site.example/path``. None of the phrases of ``unless``
     may be there.
 
-    Of ``codes`` one digit stands for a class, 0 for a mailbox's no, which has no code; of
+    Of ``codes`` one digit stands for a class, 0 for a mailbox that refuses, which has no code; of
     ``statuses`` the class is left out. Empty is any.
     ``advice`` is given in place of the cause's.
     """
@@ -162,7 +162,7 @@ CAUSES: dict[str, Cause] = {
             "reset",
             "network",
             None,
-            "Look into the server's log for why it broke the connection off: "
+            "Look in the server's log for why it dropped the connection: "
             "a crash, a firewall or a ban of this address.",
         ),
         Cause(
@@ -204,7 +204,7 @@ CAUSES: dict[str, Cause] = {
             "relay-denied",
             "configuration",
             "critical",
-            "Check that the server still holds this recipient's domain for its own "
+            "Check that the server still accepts mail for this recipient's domain "
             "(Postfix: mydestination, virtual_mailbox_domains, relay_domains; "
             "Exim: the lists local_domains and relay_to_domains).",
         ),
@@ -311,7 +311,7 @@ CAUSES: dict[str, Cause] = {
             "policy",
             None,
             "Exempt the monitoring host from greylisting, or accept it: "
-            "--state greylisted=ok, for a mail server would come again.",
+            "--state greylisted=ok, since a mail server would try again.",
         ),
         Cause(
             "rate-limited",
@@ -333,13 +333,13 @@ CAUSES: dict[str, Cause] = {
             "policy",
             None,
             "Let the server's spam and virus filter pass the monitoring host's messages; "
-            "its log has the rule that struck.",
+            "its log has the rule that matched.",
         ),
         Cause(
             "blocklisted",
             "blocklist",
             None,
-            "Ask the list why and have the address removed once that is cured, "
+            "Ask the list why, and have the address removed once that is fixed, "
             "or exempt the monitoring host from the list on the server.",
         ),
         Cause(
@@ -753,7 +753,7 @@ KINDS = (
         "listed",
         "",
         "blocklisted",
-        advice="Ask the list why and have the server's address removed once that is cured.",
+        advice="Ask the list why and have the server's address removed once that is fixed.",
     ),
     Silent("unauthenticated", "", "unauthenticated"),
 )
@@ -781,8 +781,7 @@ ADVICE: dict[Kind, str] = {
     "transient": "The server may take it later; --tempfail STATE sets this state.",
     "not_offered": "Check the server's configuration, or ask for less.",
     "forbidden": "Turn the keyword off in the server's configuration, or allow it.",
-    "open_relay": "Anybody can send spam through this server, "
-    "unless it trusts the monitoring host.",
+    "open_relay": "Anyone can send spam through this server, unless it trusts the monitoring host.",
     "backscatter": "Bounces of such mail go to strangers: make the server reject unknown users.",
     "unproven": "The line says why: "
     "run the check from a host, and with a sender, that gets that far.",

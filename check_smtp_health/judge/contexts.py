@@ -8,7 +8,6 @@ from check_smtp_health.judge.nagios import Context, Critical, Ok, Result, Warn
 from check_smtp_health.judge.states import REFUSALS, STATES, kind_of, state_with
 from check_smtp_health.report import duration
 from check_smtp_health.stages import NAMES, OUTSIDE
-from check_smtp_health.stages.state import named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ class _CertificateContext(Context):  # type: ignore[misc]
         self._tls = tls
 
     def evaluate(self, metric: Metric, resource: MailServer) -> Result:
+        from check_smtp_health.stages.encryption import named
+
         certificate = metric.value
         name = named(certificate, self._tls)
         about = f"{metric.name}: {name} " if name != metric.name else f"{metric.name}: "

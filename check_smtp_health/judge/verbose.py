@@ -186,7 +186,7 @@ def _way(report: Report) -> Iterator[str]:
     yield harmless(f"delivery: seen in {', '.join(delivery.places)}")
     for host, seconds in delivery.hops:
         delay = "at an unknown time" if seconds is None else f"after {seconds:g} s"
-        yield f"delivery: {printable(host) or 'a server without name'} {delay}"
+        yield f"delivery: {printable(host) or 'a server without a name'} {delay}"
     if delivery.authentication:
         results = (f"{method} {result}" for method, result in delivery.authentication)
         yield harmless(f"delivery: {', '.join(results)}")

@@ -270,7 +270,7 @@ def _parsed(parsed: dict[str, Any]) -> Certificate:
 def seconds(moment: str) -> float:
     """Return the seconds since 1970 until a date of OpenSSL's, ``Jan  5 09:34:43 2018 GMT``.
 
-    As ``ssl.cert_time_to_seconds`` does it by way of ``strptime``, in fifty times as long.
+    ``ssl.cert_time_to_seconds`` does the same with ``strptime``, and takes fifty times as long.
 
     Raises:
         ValueError: it is none.

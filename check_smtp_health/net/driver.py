@@ -30,7 +30,7 @@ once. So each session ends by itself, with whatever it has learned, and the loop
 them. A ``Call`` runs in a thread, which nobody can end: the driver leaves it behind.
 
 While OpenSSL, or anything else in C, works, no session is served and no signal taken. So a
-transport hands over little at a time, and comes back, by way of the selector, for the rest. What
+transport hands over little at a time, and comes back, through the selector, for the rest. What
 takes long even so, and cannot be cut, it leaves to be computed in a thread.
 """
 

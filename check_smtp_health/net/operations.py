@@ -29,7 +29,7 @@ class Connect(NamedTuple):
 
     ``share`` is the part of the time left that this one attempt may use. With ``datagrams`` it is
     UDP: each ``Write`` sends one, each ``Read`` takes one. ``is_session`` says that SMTP is going
-    to be spoken: among many checks, such a one waits for its turn.
+    to be spoken: among many checks, it waits for its turn.
     """
 
     address: Address

@@ -29,6 +29,26 @@ ATTEMPT = 0.3
 of RFC 8305 section 5; then each has its share of the time left, for a way that is long."""
 
 
+def look_up(
+    servers: Servers | None, host: Host, port: int, family: int | None
+) -> Procedure[tuple[Address, ...]]:
+    """Return the addresses of a host, from name servers or, without any, the system's resolver.
+
+    Raises:
+        Unresolvable: there is none, or none of that family.
+        LocalFault: this machine cannot ask.
+    """
+    if host.kind == "address":
+        return (addresses.literal(host.ascii, port),)
+    wanted = (host.ascii, port, family)
+    if servers is not None:
+        from check_smtp_health.net import dns
+
+        return (yield from dns.resolve(servers, *wanted))
+    found: tuple[Address, ...] = yield Call(addresses.resolve, wanted)
+    return found
+
+
 class Way:
     """How the connections of a run are made, and which address of each host answered.
 
@@ -59,7 +79,7 @@ class Way:
         """
         key = (host.ascii, port)
         if key not in self._known:
-            self._known[key] = yield from self._resolve(host, port)
+            self._known[key] = yield from look_up(self._servers, host, port, self._family)
         found = self._known[key]
         faults: list[SessionFault] = []
         silent = list(found)
@@ -95,14 +115,3 @@ class Way:
     def _remember(self, key: tuple[str, int], address: Address) -> None:
         others = [other for other in self._known[key] if other != address]
         self._known[key] = (address, *others)
-
-    def _resolve(self, host: Host, port: int) -> Procedure[tuple[Address, ...]]:
-        if host.kind == "address":
-            return (addresses.literal(host.ascii, port),)
-        wanted = (host.dns_name, port, self._family)
-        if self._servers is not None:
-            from check_smtp_health.net import dns
-
-            return (yield from dns.resolve(self._servers, *wanted))
-        found: tuple[Address, ...] = yield Call(addresses.resolve, wanted)
-        return found

@@ -1,4 +1,4 @@
-"""``--output-format openmetrics``: gauges for Prometheus, by way of node_exporter's text files.
+"""``--output-format openmetrics``: gauges for Prometheus, through node_exporter's text files.
 
 They are OpenMetrics and the older text format at once, for node_exporter reads that one. It refuses
 samples with timestamps, too: when a check ended is a gauge of its own.
@@ -31,7 +31,7 @@ FAMILIES = {
     "state": "State of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
     "up": "Whether the state is OK or WARNING.",
     "check_timestamp_seconds": "When the check ended, in seconds since 1970.",
-    "check_duration_seconds": "How long the check took, with all that is not in the session.",
+    "check_duration_seconds": "How long the check took, including what is not part of the session.",
     "healthy": "Targets of the check that are OK or WARNING.",
     "targets": "Targets of the check.",
     "time_seconds": "Duration of the session without QUIT.",
@@ -112,7 +112,7 @@ def document(records: Iterable[list[Sample]]) -> Iterator[str]:
 def _head(name: str) -> str:
     ending = name.rpartition("_")[2]
     unit = f"# UNIT {PREFIX}{name} {ending}\n" if ending in UNITS else ""
-    about = FAMILIES.get(name, f"As {name} of the perfdata.")
+    about = FAMILIES.get(name, f"The same as {name} in the perfdata.")
     return f"# TYPE {PREFIX}{name} gauge\n{unit}# HELP {PREFIX}{name} {about}\n"
 
 

@@ -1,6 +1,6 @@
 """Results for Icinga's API: one connection, each request answered before the results are counted.
 
-Several requests are on their way at a time, for the way may be long: the server answers them in
+Several requests are on their way at a time, since the way may be long: the server answers them in
 their order (RFC 9112 section 9.3.2).
 """
 
@@ -23,6 +23,7 @@ from check_smtp_health.net.operations import Read, StartTls, Write, untimed
 from check_smtp_health.net.trust import TlsOptions, Trust
 from check_smtp_health.net.way import Way
 from check_smtp_health.output.answer import Loss
+from check_smtp_health.report import first_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,12 +143,7 @@ class Submission:
             if answer.code == _NO_SUCH_OBJECT:
                 said = f"{answer.code}, no such service, or no permission"
             services.setdefault(said, []).append(service)
-        return [f"{said}: {_listed(names)}" for said, names in services.items()]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+        return [f"{said}: {first_of(names, NAMES_SHOWN)}" for said, names in services.items()]
 
 
 def _head(api: Api) -> str:
@@ -188,7 +184,7 @@ class _Responses:
         if response.chunked:
             body = yield from self._chunks()
         elif response.length is None:
-            raise Violation("an answer without length")
+            raise Violation("an answer without a length")
         else:
             body = yield from self._take(response.length)
         found = _reply(response.status, response.reason, body)
@@ -267,7 +263,7 @@ def _is_yes(code: int) -> bool:
 
 
 def _not_http(data: bytes) -> Violation:
-    return Violation("no answer of HTTP", data)
+    return Violation("no HTTP response", data)
 
 
 class _Received:

@@ -205,5 +205,5 @@ def _await_room(descriptor: int, deadline: Deadline, signals: Sequence[signal.Si
         if came:
             raise OSError(errno.EINTR, f"interrupted by {min(came).name}")
         if not deadline.remaining():
-            problem = f"its reader does not read on, after {deadline.seconds:g} s"
+            problem = f"its reader stopped reading, after {deadline.seconds:g} s"
             raise OSError(errno.EAGAIN, problem)

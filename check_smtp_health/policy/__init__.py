@@ -210,6 +210,12 @@ def of_run(
     return found
 
 
+def unchecked(what: str, fault: SessionFault) -> Finding:
+    """Return the finding that something could not be checked, which ``what`` says."""
+    sentence = fault.sentence
+    return Finding("unanswered", f"{what}: {sentence}" if sentence else what, fault.said)
+
+
 def need_addresses(option: str, hosts: Iterable[Host]) -> None:
     """Check that each host has an IP address.
 

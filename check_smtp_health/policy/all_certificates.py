@@ -13,7 +13,7 @@ from check_smtp_health.faults import HandshakeFailed
 from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.trust import KEYS
-from check_smtp_health.policy import prepared, result
+from check_smtp_health.policy import prepared, result, unchecked
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.encryption import look, without_checking, wrong
 from check_smtp_health.stages.state import ProbeState
@@ -96,8 +96,7 @@ def _seen(kind: Key, dane: Policy | None, state: ProbeState) -> Procedure[Seen]:
     except HandshakeFailed:
         raise
     except (PeerFault, LocalFault) as fault:
-        problem = f"the {kind} certificate could not be checked: {fault.sentence}"
-        return Seen(kind, (Finding("unanswered", problem.removesuffix(": "), fault.said),))
+        return Seen(kind, (unchecked(f"the {kind} certificate could not be checked", fault),))
     records = (yield from _records(kind, dane, state, tls)) if dane is not None else None
     facts = tls.facts()
     findings = () if records is None else records.findings

@@ -112,7 +112,7 @@ def read(text: bytes, name: str) -> Key:
     if twice:
         return _useless(f"the record at {name} has {printable(twice)}= twice, so it is invalid")
     if "v" in fields and not text.lstrip().startswith(b"v"):
-        return _useless(f"the record at {name} has v= not at its beginning", text)
+        return _useless(f"the record at {name} does not begin with v=", text)
     if fields.get("v", "DKIM1") != "DKIM1" or "p" not in fields:
         return _useless(f"the record at {name} is not a DKIM key", text)
     encoded = re.sub(r"\s", "", fields["p"])

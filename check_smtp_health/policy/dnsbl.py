@@ -7,17 +7,14 @@ that every list has, and not the one that none may have.
 from __future__ import annotations
 
 import ipaddress
-import re
 
 from check_smtp_health.config import parsers
-from check_smtp_health.errors import PeerFault, UsageFault
-from check_smtp_health.escaping import quoted
-from check_smtp_health.masking import STARS, forms, without_key
+from check_smtp_health.errors import PeerFault
+from check_smtp_health.masking import STARS, forms
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.net.addresses import plain_address, plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
-from check_smtp_health.policy import need_addresses, server_addresses
+from check_smtp_health.policy import dnsbl_option, need_addresses, server_addresses
 from check_smtp_health.policy.records import texts
 from check_smtp_health.report import Finding, PolicyResult
 
@@ -30,9 +27,9 @@ if TYPE_CHECKING:
     from check_smtp_health.errors import Kind
     from check_smtp_health.net.dns import Records, Servers
     from check_smtp_health.net.operations import Procedure
+    from check_smtp_health.policy.dnsbl_option import Dnsbl
     from check_smtp_health.stages.state import ProbeState
 
-    Codes = tuple[frozenset[int], ...]
     Answers = Mapping[str, Union[Records, PeerFault]]
 
 IPV4, IPV6, DOMAIN = 4, 6, 0
@@ -62,29 +59,6 @@ REASONS = {
 """What each refusal stands for. Of the others it is only known that they are some."""
 
 CODES_SHOWN = 8
-
-NAME_LIMIT = 253
-"""Characters of a name of DNS: 255 octets as it is sent (RFC 1035 section 2.3.4)."""
-
-ADDRESS_LENGTH = 64
-"""Characters of the name of an IPv6 address, with its last dot, which comes before the zone."""
-
-_SEQUENCE = r"\[[0-9;.]+\]"
-_CODES = r"\.".join([rf"([0-9]{{1,3}}|{_SEQUENCE})"] * 4)
-_MEMBER = r"([0-9]{1,3})(?:\.\.([0-9]{1,3}))?"
-
-
-class Dnsbl(NamedTuple):
-    """A DNS blocklist: its zone, as much of that as may be ``shown``, and what to look up in it.
-
-    ``codes`` are the answers that count: what each of the four numbers may be. ``about`` is an
-    address or a domain, empty for the server's own addresses.
-    """
-
-    zone: str
-    shown: str
-    codes: Codes = ()
-    about: str = ""
 
 
 class Opinion(NamedTuple):
@@ -118,7 +92,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> List
     """
     key = settings.policies.dnsbl_key
     revealed = "" if key is None else key.reveal()
-    lists = tuple(dict.fromkeys(parse(one, revealed) for one in values))
+    lists = tuple(dict.fromkeys(dnsbl_option.parse(one, revealed) for one in values))
     if not all(one.about for one in lists):
         need_addresses("dnsbl", settings.endpoint.hosts)
     return Lists(servers, lists)
@@ -130,65 +104,6 @@ def secrets(asked: Lists) -> Iterator[bytes]:
         for label, shown in zip(one.zone.split("."), one.shown.split(".")):
             if shown == STARS:
                 yield from forms(label)
-
-
-def parse(given: str, key: str = "") -> Dnsbl:
-    """Return the list of ``--dnsbl``, its codes, and what to look up in it, where that is given.
-
-    Raises:
-        UsageFault: it is none.
-    """
-    place, slash, about = given.partition("/")
-    written, equals, codes = place.partition("=")
-    harmless = quoted(without_key(given))
-    if "*" in place:
-        raise UsageFault(
-            "dnsbl", f"{harmless} has a weight, which only postscreen uses: leave it out"
-        )
-    labels = written.rstrip(".").split(".")
-    zone = ".".join(key if one == parsers.KEY_LABEL else one.lower() for one in labels)
-    if not parsers.is_name(zone) or len(zone) > NAME_LIMIT - ADDRESS_LENGTH:
-        raise UsageFault("dnsbl", f"{harmless} is not a DNS zone")
-    if slash:
-        about = _subject(about, zone)
-    shown = [STARS if one == parsers.KEY_LABEL else one.lower() for one in labels]
-    return Dnsbl(zone, without_key(".".join(shown)), _codes(codes) if equals else (), about)
-
-
-def _subject(given: str, zone: str) -> str:
-    """Return what is to be looked up in a zone."""
-    if parsers.ip_version(given) is not None and "%" not in given:
-        return plain_address(given)
-    domain = plain_name(given if given.isascii() else parsers.to_ascii(given))
-    is_domain = parsers.is_name(domain) and "." in domain
-    if not is_domain or len(f"{domain}.{zone}") > NAME_LIMIT:
-        raise UsageFault("dnsbl", f"{quoted(given)} is neither an IP address nor a domain")
-    return domain
-
-
-def _codes(given: str) -> Codes:
-    """Return the codes that count, as Postfix writes them (``postscreen_dnsbl_sites``)."""
-    found = re.fullmatch(_CODES, given)
-    codes = tuple(map(_numbers, found.groups())) if found else ()
-    if not codes or not all(codes):
-        raise UsageFault(
-            "dnsbl", f"{quoted(given)} is not a list of codes, as in 127.0.0.[2;4..11]"
-        )
-    return codes
-
-
-def _numbers(field: str) -> frozenset[int]:
-    """Return what one number of a code may be, nothing where that cannot be read."""
-    numbers: set[int] = set()
-    for member in field.strip("[]").split(";"):
-        found = re.fullmatch(_MEMBER, member)
-        if found is None:
-            return frozenset()
-        first, last = int(found[1]), int(found[2] or found[1])
-        if not first <= last <= 255:
-            return frozenset()
-        numbers.update(range(first, last + 1))
-    return frozenset(numbers)
 
 
 def check(asked: Lists, state: ProbeState) -> Procedure[PolicyResult | None]:
@@ -231,7 +146,7 @@ def _asked(asked: Lists, own: Sequence[str], excused: Sequence[str]) -> Procedur
 def _troubles(opinions: Sequence[Opinion], excused: Sequence[str]) -> Iterator[Finding]:
     """Give what is wrong with each list.
 
-    A list is somebody else's service: it is to alarm nobody, unless no other knows of the same
+    A list is somebody else's service: it must alarm nobody, unless no other list knows of the same
     address. Not even then where it could not know it, and the host has another: the ``excused``.
     """
     answered = {one.about for one in opinions if not one.trouble}

@@ -17,7 +17,7 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.faults import HandshakeFailed
 from check_smtp_health.net import dns
-from check_smtp_health.policy import mx
+from check_smtp_health.policy import mx, unchecked
 from check_smtp_health.report import Finding, PolicyResult
 from check_smtp_health.stages.encryption import look, made, tls_options, without_checking, wrong
 from check_smtp_health.stages.state import Prepared, ProbeState, Target
@@ -114,5 +114,4 @@ def _finding(fault: PeerFault) -> Finding:
 
 
 def _unanswered(fault: SessionFault) -> Finding:
-    problem = f"its certificate could not be checked as senders do: {fault.sentence}"
-    return Finding("unanswered", problem.removesuffix(": "), fault.said)
+    return unchecked("its certificate could not be checked as senders do", fault)

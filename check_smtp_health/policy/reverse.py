@@ -12,7 +12,7 @@ from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
 from check_smtp_health.policy import need_addresses, server_addresses
-from check_smtp_health.report import Finding, PolicyResult
+from check_smtp_health.report import Finding, PolicyResult, first_of
 from check_smtp_health.stages.greeting import own_name
 
 TYPE_CHECKING = False
@@ -144,6 +144,4 @@ def _confirmation(
 
 def _listed(names: Sequence[str], mask: Mask) -> str:
     # Masked before it is cut: half of a secret would not be recognised.
-    more = len(names) - NAMES_SHOWN
-    shown = ", ".join(printable(mask.applied(name), 80) for name in names[:NAMES_SHOWN])
-    return shown + (f" and {more} more" if more > 0 else "")
+    return first_of(names, NAMES_SHOWN, lambda name: printable(mask.applied(name), 80))

@@ -1,9 +1,9 @@
 """The DKIM signatures of a message that has come (RFC 6376, RFC 8301, RFC 8463).
 
 The package dkimpy (extra ``dkim``) canonicalizes and verifies, in a process of its own: what a
-message makes it compute is up to whoever wrote that. The keys are looked up before, by our own
-name servers. Header and body are verified apart, for a body that was changed on the way is another
-trouble than a key that does not fit.
+message makes it compute is up to its author. The keys are looked up before, by our own
+name servers. Header and body are verified separately: a body that was changed on the way is a
+different problem from a key that does not match.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ MANDATORY = ("v", "a", "b", "bh", "d", "h", "s")
 
 
 class Verified(NamedTuple):
-    """What has come of one signature.
+    """The outcome of one signature.
 
     ``name`` is that of its key, ``domain`` the signer's; ``problem`` says why it does not count,
-    ``trouble`` why nobody knows, and neither is there where it holds. ``remarks`` are what is worth
+    ``trouble`` why nobody knows; both are empty where it holds. ``remarks`` are what is worth
     knowing beside that.
     """
 
@@ -80,7 +80,7 @@ class _Signature(NamedTuple):
 def fields(head: bytes) -> list[Field]:
     """Return the fields of a header as they are, each value with its line ends.
 
-    Lines that are none are left out: DKIM has no word on them.
+    Lines that are not fields are left out: DKIM does not mention them.
     """
     found: list[tuple[bytes, list[bytes]]] = []
     for line in re.split(rb"\r?\n", head):
@@ -97,7 +97,7 @@ def fields(head: bytes) -> list[Field]:
 def check(
     servers: Servers, head: Sequence[Field], body: bytes, received: float | None
 ) -> Procedure[tuple[list[Verified], int]]:
-    """Return what has come of each signature, topmost first, and how many there are.
+    """Return the outcome of each signature, topmost first, and how many there are.
 
     ``received`` is when the message came, by the receiving server's clock.
     """
@@ -133,10 +133,10 @@ def _read(number: int, value: bytes, received: float | None) -> _Signature:
     elif repeated(unfolded):
         problem = "has a tag twice"
     elif found["v"] != "1":
-        problem = "is of an unknown version"
+        problem = "has an unknown version"
     elif found["a"] not in ALGORITHMS:
         algorithm = "rsa-sha1" if found["a"] == "rsa-sha1" else "an unknown algorithm"
-        problem = f"is by {algorithm}, which does not count"
+        problem = f"uses {algorithm}, which does not count"
     elif not set(found.get("c", "simple").split("/")) <= {"simple", "relaxed"}:
         problem = "is canonicalized in an unknown way (c=)"
     elif "from" not in [one.strip().lower() for one in found["h"].split(":")]:
@@ -173,7 +173,7 @@ def _objection(one: _Signature, text: bytes) -> str:
         return useless[0]
     kind = tags(text).get("k", "rsa")
     if not one.tags["a"].startswith(f"{kind}-"):
-        return f"the key at {one.name} is for another algorithm than {one.tags['a']}"
+        return f"the key at {one.name} is for an algorithm other than {one.tags['a']}"
     flags = [flag.strip() for flag in tags(text).get("t", "").split(":")]
     identity = plain_name(one.tags.get("i", "").rpartition("@")[2]) or one.domain
     if "s" in flags and identity != one.domain:
@@ -199,7 +199,7 @@ def _judged(
     if all(objections):
         return verified._replace(problem=objections[0])
     if results is None:
-        return verified._replace(trouble="to verify it takes too long")
+        return verified._replace(trouble="verifying it takes too long")
     problems = results[str(one.number)]
     remarks = []
     if parsers.is_digits(one.tags.get("l", "")):
@@ -229,7 +229,7 @@ def _computed(
 
 
 def problem(head: Sequence[Field], body: bytes, number: int, key: bytes) -> str:
-    """Return what is wrong with a signature, held against a key's record; empty where it holds.
+    """Return what is wrong with a signature, by a key's record; empty where it holds.
 
     Lines of the body end in CRLF. This may take long.
     """
@@ -247,16 +247,16 @@ def problem(head: Sequence[Field], body: bytes, number: int, key: bytes) -> str:
     except dkimpy.DKIMException as fault:
         # What follows is what it is about, in words that the message has chosen.
         return f"cannot be verified: {re.split('[(:]', str(fault))[0].strip()}"
-    except Exception as fault:  # dkimpy trips over much that anybody can write
+    except Exception as fault:  # dkimpy fails on much that anyone can write
         return f"cannot be verified ({type(fault).__name__})"
     if is_header:
-        return "" if is_body else "the body was changed on the way: its hash is another"
+        return "" if is_body else "the body was changed on the way: its hash differs"
     if signer.ktag == b"rsa" and _is_of_key(own, signer.pk):
         also = "" if is_body else ", and the body, too"
         return f"a field that it covers was changed on the way{also}: the key is right"
     if signer.ktag == b"rsa":
-        return "it was made with another key than the one that is published"
-    return "it does not fit: another key, or a field was changed on the way"
+        return "it was made with a key other than the published one"
+    return "it does not match: a different key, or a field was changed on the way"
 
 
 def _is_body(own: Mapping[bytes, bytes], body: bytes) -> bool:

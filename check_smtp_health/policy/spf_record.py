@@ -114,7 +114,7 @@ def _term(word: str) -> Term:
 
 def _all(word: str, mark: str, _rest: str) -> tuple[str, int, int]:
     if mark:
-        raise Malformed(f"'{printable(word)}': all takes nothing")
+        raise Malformed(f"'{printable(word)}': all takes no value")
     return "", 32, 128
 
 

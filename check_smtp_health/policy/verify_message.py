@@ -195,7 +195,7 @@ def _spf(servers: Servers, came_from: Origin) -> Procedure[_Spf]:
     if address is None:
         return _Spf("", why=came_from.problem)
     if path is None:
-        return _Spf("", why="nothing tells its envelope sender (Return-Path)")
+        return _Spf("", why="its envelope sender is not known (no Return-Path)")
     domain = plain_name(path.rpartition("@")[2] if path else came_from.helo)
     if not domain.isascii():
         domain = parsers.to_ascii(domain)

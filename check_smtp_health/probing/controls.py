@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from check_smtp_health.errors import SessionFault, is_unanswered
 from check_smtp_health.net import addresses
-from check_smtp_health.net.operations import Call, Close, Connect, Together, untimed
+from check_smtp_health.net.operations import Close, Connect, Together, untimed
+from check_smtp_health.net.way import look_up
+from check_smtp_health.report import first_of
 from check_smtp_health.stages import CONNECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from check_smtp_health.config.parsers import Control
     from check_smtp_health.config.settings import Settings
@@ -103,14 +105,7 @@ class Controls:
         self, host: Host, port: int, *, any_family: bool = False
     ) -> Procedure[tuple[Address, ...]]:
         family = None if any_family else self._settings.endpoint.family
-        if host.kind == "address":
-            return (addresses.literal(host.ascii, port),)
-        if self._servers is not None:
-            from check_smtp_health.net import dns
-
-            return (yield from dns.resolve(self._servers, host.ascii, port, family))
-        found: tuple[Address, ...] = yield Call(addresses.resolve, (host.ascii, port, family))
-        return found
+        return (yield from look_up(self._servers, host, port, family))
 
     def _is_answered(self, found: tuple[Address, ...], *, refusals: bool = True) -> Procedure[bool]:
         """Whether one of the addresses accepts a connection, or at least refuses it."""
@@ -148,9 +143,9 @@ class Controls:
         silent = [control for control, is_there in self._answers.items() if not is_there]
         others = [control for control, is_there in self._answers.items() if is_there]
         reason: Reason = "other ports only" if others else "controls silent"
-        controls = f"the control{'s' if len(silent) > 1 else ''} {_listed(silent)}"
+        controls = f"the control{'s' if len(silent) > 1 else ''} {first_of(silent, NAMED)}"
         if others:
-            ending = f", but {_listed(others)} answer{'s' if len(others) == 1 else ''}"
+            ending = f", but {first_of(others, NAMED)} answer{'s' if len(others) == 1 else ''}"
         elif failure.kind == "timed_out":
             ending = f", nor from {controls}"
         else:
@@ -161,9 +156,3 @@ class Controls:
 def _at(address: Address, port: int) -> Address:
     host, _, *rest = address.sockaddr
     return address._replace(sockaddr=(host, port, *rest))
-
-
-def _listed(controls: Iterable[Control]) -> str:
-    names = list(map(str, controls))
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -33,6 +33,7 @@ from check_smtp_health.errors import (
     SessionFault,
     Untrusted,
 )
+from check_smtp_health.loading import load
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import (
     Close,
@@ -45,14 +46,12 @@ from check_smtp_health.net.operations import (
     untimed,
 )
 from check_smtp_health.report import (
-    Exchange,
     Failure,
     Finding,
     Observation,
     PolicyResult,
     Report,
 )
-from check_smtp_health.smtp.session import LINE_COST
 from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
 from check_smtp_health.stages.state import ProbeState, own_fault, sentence
 
@@ -63,11 +62,12 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.operations import (
         Operation,
-        Outcome,
         Procedure,
         TimedProcedure,
     )
     from check_smtp_health.policy import Policy
+    from check_smtp_health.probing.transcript import Transcript
+    from check_smtp_health.report import Exchange
     from check_smtp_health.stages import Plan, Stage
     from check_smtp_health.stages.state import Prepared, Room, Target
 
@@ -138,7 +138,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
         address=address.host if address is not None else "",
         seconds=seconds if any(seen.stage == CONNECT for seen in walk.observations) else None,
         observations=tuple(walk.observations),
-        transcript=tuple(walk.transcript),
+        transcript=walk.transcript,
         tls=tls and tls._replace(is_pinned=any(one.is_pinned for one in policies)),
         delivery=state.delivery,
         policies=policies,
@@ -175,7 +175,7 @@ def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[Pol
 def _of_message(
     plan: ProbePlan, state: ProbeState, known: tuple[PolicyResult, ...]
 ) -> TimedProcedure[tuple[PolicyResult, ...]]:
-    """Have the message judged that has come; for that there is as much time as for the session."""
+    """Have the message that arrived judged, in as much time again as the session has."""
     from check_smtp_health.policy import of_message
 
     judging = untimed(of_message(plan.policies, state, known))
@@ -200,7 +200,6 @@ class _Walk:
     """The stages run so far, on one time axis that begins with the first operation."""
 
     __slots__ = (
-        "_keeps_transcript",
         "_origin",
         "_transcript",
         "ended",
@@ -215,8 +214,9 @@ class _Walk:
         self.observations: list[Observation] = []
         self.held: list[str] = []
         self.vouched: tuple[PolicyResult, ...] = ()  # what had to be known before a secret was told
-        self._transcript = _Transcript(self.state.room)
-        self._keeps_transcript = plan.settings.judging.keeps_transcript
+        self._transcript: Transcript | None = None
+        if plan.settings.judging.keeps_transcript:
+            self._transcript = load("probing.transcript:Transcript")(self.state.room)
         self._origin: float | None = None
         self.ended = 0.0
 
@@ -226,16 +226,17 @@ class _Walk:
         return self.ended - (self._origin or 0.0)
 
     @property
-    def transcript(self) -> list[Exchange]:
-        """What was sent and received."""
-        return self._transcript.exchanges
+    def transcript(self) -> tuple[Exchange, ...]:
+        """What was sent and received, where that is kept."""
+        return () if self._transcript is None else tuple(self._transcript.exchanges)
 
     def skip(self, seconds: float) -> None:
         """Leave out seconds that are not part of the session, by moving its beginning."""
         if self._origin is not None:
             self._origin += seconds
         self.ended += seconds
-        self._transcript.origin += seconds
+        if self._transcript is not None and self._transcript.origin is not None:
+            self._transcript.origin += seconds
 
     def through(
         self, stage: Stage, since: float | None = None
@@ -278,21 +279,22 @@ class _Walk:
         self, procedure: Procedure[_T], clock: _Clock, limit: float | None
     ) -> TimedProcedure[_T]:
         """Pass the operations on, note their times, and return what the procedure returns."""
+        transcript = self._transcript
         try:
             operation = next(procedure)
             while True:
                 if limit is not None and isinstance(operation, (Connect, Read, Write, StartTls)):
                     operation = operation._replace(limit=max(0.0, limit - clock.seconds))
-                if self._keeps_transcript and isinstance(operation, Within):
-                    outcome = yield from self._overheard(operation)
+                if transcript is not None and isinstance(operation, Within):
+                    outcome = yield from transcript.overheard(operation)
                 else:
                     outcome = yield operation
                 _, began, ended = outcome
                 if self._origin is None:
-                    self._origin = self._transcript.origin = began
+                    self._origin = began
                 clock.note(operation, began, ended)
-                if self._keeps_transcript:
-                    self._transcript.note(operation, outcome)
+                if transcript is not None:
+                    transcript.note(operation, outcome)
                 fault = outcome.fault
                 operation = (
                     procedure.send(outcome.value) if fault is None else procedure.throw(fault)
@@ -301,113 +303,11 @@ class _Walk:
             value: _T = stop.value
             return value
 
-    def _overheard(self, operation: Within) -> TimedProcedure[Any]:
-        """Have procedures served, and add what each sends and receives to the transcript."""
-        room = self._transcript.room // max(1, len(operation.procedures))
-        heard = [_Transcript(room, self._transcript.origin) for _ in operation.procedures]
-        procedures = [one.overhear(each) for one, each in zip(heard, operation.procedures)]
-        outcome = yield operation._replace(procedures=procedures)
-        # Where nothing came before, the axis begins here.
-        shift = outcome.began if self._origin is None else 0.0
-        for one in heard:
-            self._transcript.take(one, shift)
-        return outcome
-
     def _failure(self, fault: SessionFault) -> Failure:
         kind, said, reason = fault.kind, self.state.kept(fault.said), fault.reason
         if isinstance(fault, Rejected):
             return Failure(kind, fault.problem, said, fault.code, reason, fault.subject)
         return Failure(kind, sentence(fault), said, None, reason)
-
-
-class _Transcript:
-    """What one connection has carried, on the time axis that begins at ``origin``.
-
-    ``room`` is how many bytes are left, less than 0 once something did not fit: it ends there.
-    """
-
-    __slots__ = ("_hidden", "exchanges", "origin", "room")
-
-    def __init__(self, room: int, origin: float = 0.0) -> None:
-        self.origin = origin
-        self.exchanges: list[Exchange] = []
-        self.room = room
-        self._hidden = 0
-
-    def take(self, other: _Transcript, shift: float = 0.0) -> None:
-        """Add what another one has, which had a part of the room, so many seconds earlier."""
-        for moment, sender, data in other.exchanges:
-            self._add(moment - shift, sender, data)
-
-    def overhear(self, procedure: TimedProcedure[_T]) -> TimedProcedure[_T]:
-        """Serve a procedure, and note what is said."""
-        try:
-            operation = next(procedure)
-            while True:
-                outcome = yield operation
-                self.note(operation, outcome)
-                operation = procedure.send(outcome)
-        except StopIteration as stop:
-            value: _T = stop.value
-            return value
-
-    def note(self, operation: Operation, outcome: Outcome) -> None:
-        """Note what an operation has come to."""
-        moment = outcome.ended - self.origin
-        if outcome.fault is not None:
-            if isinstance(outcome.fault, SessionFault):
-                self._add(moment, "*", sentence(outcome.fault).encode())
-        elif isinstance(operation, Read):
-            if not outcome.value:
-                self._add(moment, "*", b"connection closed")
-            elif operation.is_private:
-                self._hide(moment, len(outcome.value))
-            else:
-                self._note_received(moment, outcome.value)
-        elif isinstance(operation, Write):
-            self._add(moment, "C", operation.shown or operation.data)
-        elif isinstance(operation, Connect):
-            self._add(moment, "*", f"connected to {operation.address.host}".encode())
-        elif isinstance(operation, StartTls):
-            self._add(moment, "*", f"{outcome.value.version} begins".encode())
-
-    def _add(self, moment: float, sender: str, data: bytes) -> None:
-        self._hidden = 0
-        if self.room < 0:
-            return
-        self.room -= _cost(data)
-        if self.room < 0:
-            sender, data = "*", b"what follows is not kept: there is no room left"
-        self.exchanges.append(Exchange(moment, sender, data))
-
-    def _take_back(self) -> None:
-        """Forget the last exchange."""
-        self.room += _cost(self.exchanges.pop().data)
-
-    def _hide(self, moment: float, size: int) -> None:
-        """Note how much came, instead of what."""
-        hidden = self._hidden + size
-        if self._hidden and self.room >= 0:
-            self._take_back()
-        self._add(moment, "*", f"{hidden} bytes, not shown".encode())
-        self._hidden = hidden
-
-    def _note_received(self, moment: float, data: bytes) -> None:
-        """Keep a line together that came in pieces; it bears the moment of the last one."""
-        if self.exchanges and self.exchanges[-1].sender == "S":
-            before = self.exchanges[-1]
-            lines, newline, rest = before.data.rpartition(b"\n")
-            if rest:
-                self._take_back()
-                if newline:
-                    self._add(before.moment, "S", lines + newline)
-                data = rest + data
-        self._add(moment, "S", data)
-
-
-def _cost(data: bytes) -> int:
-    """Return how much room an exchange takes, with all that is made of its lines."""
-    return len(data) + LINE_COST * (1 + data.count(b"\n"))
 
 
 class _Clock:

@@ -468,8 +468,8 @@ class Imap(ImapSession):
     def _holds_nothing_else(self, query: MessageQuery, ours: set[int]) -> Procedure[bool]:
         """Return whether all messages of the folder are this plugin's.
 
-        Without UIDPLUS, EXPUNGE deletes all that is flagged, by whomever, even since we looked. So
-        it is used only if there is nothing else that could be flagged.
+        Without UIDPLUS, EXPUNGE deletes all that is flagged, no matter by whom, even since we
+        looked. So it is used only if there is nothing else that could be flagged.
         """
         numbers = yield from self._search(b"ALL")
         if numbers.count > STALE_LIMIT:

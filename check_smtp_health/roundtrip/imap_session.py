@@ -16,15 +16,12 @@ from check_smtp_health.errors import (
 )
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Close
-from check_smtp_health.roundtrip.authentication import Authentication, lacking
+from check_smtp_health.roundtrip.authentication import Authentication, chosen, refusal, unable
 from check_smtp_health.roundtrip.mailbox import (
     FAREWELL_LIMIT,
     NOT_NOW,
     Reader,
     command,
-    listed,
-    refusal,
-    unable,
 )
 from check_smtp_health.roundtrip.responses import ResponseParser, quoted, words
 from check_smtp_health.smtp import sasl
@@ -180,8 +177,8 @@ class ImapSession(Reader):
             name = "LOGIN" if mechanism is None else mechanism.name
             fault.problem = refusal(name, others, "" if login is None else login.why)
             raise
-        if login is not None and login.why:
-            raise Violation(f"success after the reason of a refusal ({login.why})", self.last)
+        if login is not None:
+            login.need_no_reason(self.last)
         yield from self._learn(reply)
 
     def _mechanism(self, offered: list[str]) -> Mechanism | None:
@@ -192,10 +189,7 @@ class ImapSession(Reader):
         """
         wanted = self.access.mechanisms
         if wanted:
-            mechanism = sasl.best(offered, wanted)
-            if mechanism is None:
-                raise NotOffered(lacking(wanted, listed(offered) if offered else ""))
-            return mechanism
+            return chosen(offered, wanted)
         if "PLAIN" in offered:
             return sasl.named("PLAIN")
         if "LOGINDISABLED" in self._capabilities:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 
-from check_smtp_health.config.parsers import TOKEN_MECHANISMS
-from check_smtp_health.errors import Disconnected, LocalFault, NotOffered, SessionFault, Unreachable
-from check_smtp_health.escaping import has_controls, printable
+from check_smtp_health.errors import Disconnected, LocalFault, SessionFault, Unreachable
+from check_smtp_health.escaping import has_controls
 from check_smtp_health.faults import Injected, NotNow, NotTls
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import (
@@ -26,7 +25,7 @@ from check_smtp_health.net.operations import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import TypeVar
 
     from check_smtp_health.config.mailbox_url import Mailbox
@@ -59,15 +58,6 @@ NOT_NOW = re.compile(
 )
 """What is "not now" without a code, in words of Microsoft, Cyrus and Google: the next session may
 be of use."""
-
-MECHANISMS_LIMIT = 6
-"""Mechanisms that a sentence names; a server offers four or five."""
-
-BY_TOKEN = set(TOKEN_MECHANISMS)
-"""Mechanisms that take no password."""
-
-HOW = "--mailbox-oauth, or ;AUTH={} in the URL"
-"""What would help where a token is wanted."""
 
 FAREWELL_LIMIT = 1.0
 """Seconds that logging out may take, as with SMTP's QUIT: the reply is not worth waiting for."""
@@ -283,37 +273,3 @@ def command(words: bytes, shown: bytes | None = None) -> Write:
     if has_controls(words):
         raise LocalFault("a user, password or folder with a control character cannot be sent")
     return Write(words + b"\r\n", None if shown is None else shown + b"\r\n")
-
-
-def refusal(mechanism: str, others: Sequence[str] = (), why: str = "") -> str:
-    """Return what is said of a login that was refused; ``others`` are offered as well.
-
-    ``why`` is what the server said of that, before it refused.
-    """
-    reason = f"; {why}" if why else ""
-    if not others:
-        return f"login refused ({mechanism}{reason})"
-    verb = "is" if len(others) == 1 else "are"
-    taking = [name for name in others if name in BY_TOKEN]
-    how = f": {HOW.format(taking[-1])}" if taking else ""
-    return f"login refused ({mechanism}{reason}; {listed(others)} {verb} offered, too{how})"
-
-
-def unable(mechanisms: Sequence[str]) -> NotOffered:
-    """Return the fault for a mailbox that takes no password; ``mechanisms`` are offered instead."""
-    if not mechanisms:
-        return NotOffered("no login is offered")
-    is_one = len(mechanisms) == 1
-    problem = f"only {listed(mechanisms)} {'is' if is_one else 'are'} offered"
-    if set(mechanisms) <= BY_TOKEN:
-        how = HOW.format(mechanisms[-1])
-        what = f"which need{'s' * is_one} an access token instead of a password ({how})"
-    else:
-        what = f"and this plugin cannot use {'it' if is_one else 'them'} with a password"
-    return NotOffered(f"{problem}, {what}")
-
-
-def listed(mechanisms: Sequence[str]) -> str:
-    """Return the mechanisms that a server offers, as a sentence names them."""
-    *first, last = [printable(name, 40) for name in mechanisms[:MECHANISMS_LIMIT]]
-    return f"{', '.join(first)} and {last}" if first else last

@@ -1,9 +1,9 @@
-"""Where a message came into the receiving site from, and as whose, by that site's own word.
+"""Where a message entered the receiving site from, and as whose, according to that site.
 
 Reads a header only. Each server writes a ``Received`` field on top, with the client that it had the
 message from. The topmost one is the receiving server's. Where its client is inside the site, that
 client wrote the next one below, and so on, until a client is outside: its address is what others
-judge, by SPF and by blocklists. All that stands below may be anybody's invention.
+judge, by SPF and by blocklists. Anyone may have invented what is below.
 
 Inside is what has a private address. A client with a public one, but a name of the server's own
 site, may be either: a step within a big site, or the site's own sender. Then it takes the server's
@@ -42,7 +42,7 @@ INSIDE = tuple(
         ),
     )
 )
-"""Networks that nobody is in to whom mail comes from elsewhere (RFC 6890). Those for documentation
+"""Networks inside a site: no client there is a stranger (RFC 6890). Those for documentation
 are left out: what they stand for in an example is public."""
 
 _PIECES = re.compile(r'\\.|["()]|[^\\"()]+', re.DOTALL)

@@ -13,7 +13,7 @@ from check_smtp_health.errors import NotOffered, PeerFault, SessionFault, Violat
 from check_smtp_health.escaping import octets
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
-from check_smtp_health.roundtrip.authentication import Authentication, lacking
+from check_smtp_health.roundtrip.authentication import Authentication, chosen, refusal, unable
 from check_smtp_health.roundtrip.lines import LINE_LIMIT, LineParser
 from check_smtp_health.roundtrip.mailbox import (
     FAREWELL_LIMIT,
@@ -23,10 +23,7 @@ from check_smtp_health.roundtrip.mailbox import (
     Reader,
     Whole,
     command,
-    listed,
-    refusal,
     too_long,
-    unable,
 )
 from check_smtp_health.roundtrip.matching import FoundMessage
 from check_smtp_health.smtp import sasl
@@ -231,8 +228,7 @@ class Pop3(Reader):
         except (Refused, NotNow) as fault:
             fault.problem = refusal(mechanism.name, self._others(fault, mechanisms), login.why)
             raise
-        if login.why:
-            raise Violation(f"success after the reason of a refusal ({login.why})", self.last)
+        login.need_no_reason(self.last)
 
     def _mechanism(self, offered: list[str], *, has_user: bool) -> Mechanism | None:
         """Return the mechanism to log in by, None for the commands USER and PASS.
@@ -242,10 +238,7 @@ class Pop3(Reader):
         """
         wanted = self.access.mechanisms
         if wanted:
-            mechanism = sasl.best(offered, wanted)
-            if mechanism is None:
-                raise NotOffered(lacking(wanted, listed(offered) if offered else ""))
-            return mechanism
+            return chosen(offered, wanted)
         # A server that names neither may well know USER.
         if has_user or not offered:
             return None

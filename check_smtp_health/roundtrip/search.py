@@ -226,7 +226,7 @@ def _awaited(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
                 return
             said = yield from reader.patiently(lambda: reader.bounce(query))
             if said is not None:
-                raise Bounced(f"failed, says a notification in {name}", said)
+                raise Bounced(f"failed, according to a notification in {name}", said)
             has_looked = True
             left = progress.seconds - reader.watch.elapsed - LEAST
             if left <= 0:

@@ -54,7 +54,7 @@ class Row(NamedTuple):
     is_final: bool = False
 
 
-# The first row that fits counts: by words, for the codes are used freely; then by codes. What
+# The first row that fits counts: by words, since the codes are used freely; then by codes. What
 # proves something stands behind all that may have been meant as well, unless it is said outright.
 ROWS = (
     Row(

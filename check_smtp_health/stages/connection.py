@@ -20,6 +20,7 @@ from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.loading import load, shared
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Call, Connect, Pause, Read, Write
+from check_smtp_health.report import first_of
 from check_smtp_health.stages.state import ask, first_word, listen, require_code
 
 TYPE_CHECKING = False
@@ -127,14 +128,14 @@ def _reach(address: Address, source: str | None, share: float) -> Procedure[Addr
 
 
 def _listed(faults: list[tuple[Address, SessionFault]]) -> str:
-    shown = [
-        f"{address.host} {'no answer' if isinstance(fault, TimedOut) else fault.problem}"
-        for address, fault in faults[:ADDRESSES_SHOWN]
-    ]
-    if len(faults) > len(shown):
-        shown.append(f"and {len(faults) - len(shown)} more")
     last = faults[-1][1]
-    return ", ".join(shown) + (f": {last.problem}" if isinstance(last, TimedOut) else "")
+    ending = f": {last.problem}" if isinstance(last, TimedOut) else ""
+    return first_of(faults, ADDRESSES_SHOWN, _told) + ending
+
+
+def _told(tried: tuple[Address, SessionFault]) -> str:
+    address, fault = tried
+    return f"{address.host} {'no answer' if isinstance(fault, TimedOut) else fault.problem}"
 
 
 def proxy_header(version: str, source: Address | None, destination: Address) -> Write:

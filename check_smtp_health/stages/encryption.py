@@ -10,13 +10,13 @@ from check_smtp_health.loading import shared
 from check_smtp_health.net.certificate import key_bits
 from check_smtp_health.net.operations import Connect, StartTls
 from check_smtp_health.net.trust import TlsOptions, Trust
+from check_smtp_health.report import first_of
 from check_smtp_health.stages.connection import proxy_header
 from check_smtp_health.stages.greeting import greet
 from check_smtp_health.stages.state import (
     ProbeState,
     ask,
     listen,
-    named,
     not_offered,
     require_code,
 )
@@ -25,11 +25,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from check_smtp_health.config.settings import Settings
+    from check_smtp_health.config.settings import Settings, Tls
     from check_smtp_health.errors import Why
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.report import Key, TlsFacts
+    from check_smtp_health.report import Certificate, Key, TlsFacts
     from check_smtp_health.stages.state import StageRun
 
 NAMES_SHOWN = 3
@@ -284,6 +284,22 @@ def _out_of_date(state: ProbeState, fault: Untrusted, facts: TlsFacts, key: Key)
     return f"{chain} {fault.why}, although its last certificate is valid"
 
 
+def named(certificate: Certificate, tls: Tls) -> str:
+    """Return which certificate it is: the server's own needs no more words."""
+    if not certificate.role:
+        if certificate.key:
+            return f"the {certificate.key} certificate"
+        return f"the certificate of {certificate.host}" if certificate.host else "certificate"
+    name = f"{certificate.role} {printable(certificate.subject, 80)}"
+    if certificate.origin:
+        options = {"--ca-file": tls.ca_file, "--ca-path": tls.ca_path}
+        given = [option for option, value in options.items() if value]
+        name += f" (from {' or '.join(given) or 'the system'})"
+    if certificate.key:
+        return f"{name} of the {certificate.key} certificate"
+    return f"{name} of {certificate.host}" if certificate.host else name
+
+
 def _bits(chain: Sequence[bytes]) -> str:
     """Return the size of the smallest key in certificates."""
     sizes = [bits for bits in map(key_bits, chain) if bits is not None]
@@ -292,6 +308,4 @@ def _bits(chain: Sequence[bytes]) -> str:
 
 def listed(all_names: Sequence[str]) -> str:
     """Return the first names of a certificate, and how many more there are."""
-    names = [printable(name, 80) for name in all_names[:NAMES_SHOWN]]
-    more = len(all_names) - len(names)
-    return ", ".join(names or ["no name"]) + (f" and {more} more" if more else "")
+    return first_of(all_names, NAMES_SHOWN, lambda name: printable(name, 80)) or "no name"

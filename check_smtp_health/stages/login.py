@@ -1,4 +1,4 @@
-"""AUTH (RFC 4954): one attempt, with the best mechanism that both sides support."""
+"""AUTH (RFC 4954): one attempt, with the strongest mechanism that both sides support."""
 
 from __future__ import annotations
 

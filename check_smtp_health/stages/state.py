@@ -10,7 +10,7 @@ from check_smtp_health.errors import (
     Rejected,
     TimedOut,
 )
-from check_smtp_health.escaping import internal_error, printable
+from check_smtp_health.escaping import internal_error
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Read, Write
 from check_smtp_health.report import duration
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from check_smtp_health.config.mailbox_url import Mailbox
-    from check_smtp_health.config.settings import Settings, Tls
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Reason, SessionFault
     from check_smtp_health.masking import Mask
     from check_smtp_health.net.addresses import Address
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
-    from check_smtp_health.report import Certificate, Delivery, Finding, Host, Report
+    from check_smtp_health.report import Delivery, Finding, Host, Report
     from check_smtp_health.roundtrip.mailbox import Whole
     from check_smtp_health.roundtrip.matching import MessageQuery
     from check_smtp_health.roundtrip.search import Search
@@ -99,7 +99,7 @@ class Prepared(NamedTuple):
 
     ``mechanisms`` are the SASL mechanisms that may be used, best first; ``servers`` the name
     servers to ask, where there is something that only they know; ``secrets`` the forms of passwords
-    that nobody may be shown, whoever says them; ``tokens`` how access tokens are got.
+    that nobody may be shown, whoever says them; ``tokens`` how to get access tokens.
     """
 
     trust: Trust | None = None
@@ -345,22 +345,6 @@ def require_code(reply: Reply, code: int) -> None:
         # A refusal explains itself; an unexpected code does not.
         problem = f"instead of {code}" if reply.is_positive else ""
         raise Rejected(problem, reply.raw, reply.code)
-
-
-def named(certificate: Certificate, tls: Tls) -> str:
-    """Return which certificate it is: the server's own needs no more words."""
-    if not certificate.role:
-        if certificate.key:
-            return f"the {certificate.key} certificate"
-        return f"the certificate of {certificate.host}" if certificate.host else "certificate"
-    name = f"{certificate.role} {printable(certificate.subject, 80)}"
-    if certificate.origin:
-        options = {"--ca-file": tls.ca_file, "--ca-path": tls.ca_path}
-        given = [option for option, value in options.items() if value]
-        name += f" (from {' or '.join(given) or 'the system'})"
-    if certificate.key:
-        return f"{name} of the {certificate.key} certificate"
-    return f"{name} of {certificate.host}" if certificate.host else name
 
 
 def not_offered(state: ProbeState, what: str, hint: str = "") -> NotOffered:

@@ -1,4 +1,4 @@
-"""An access token (RFC 6749), got once a run before any server is asked: a stage of its own.
+"""An access token (RFC 6749), got once per run, before any server is asked: a stage of its own.
 
 An endpoint that says no has said so in JSON (section 5.2); its words are shown, but for secrets.
 Of an answer with a token nothing is shown. Loaded only by runs that log in by OAuth 2.
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 SHARE = 0.5
-"""The part of the deadline in which a token must be there: the rest is the mail server's own."""
+"""The part of the deadline in which the token must arrive: the rest is for the mail server."""
 
 TOKEN_LIMIT = 8 * 1024
 """Bytes of a token: in base64, with user and all, it fits into the 12,288 that RFC 4954 section 4
@@ -47,7 +47,7 @@ _TOKENS = ("access_token", "refresh_token", "id_token")
 
 
 def prepare(settings: Settings, servers: Servers | None) -> Tokens:
-    """Return how the tokens are got: whoever gives them out is verified, and shown none of ours.
+    """Return how to get the tokens: the endpoint is verified, and sees no certificate of ours.
 
     Raises:
         UsageFault: a file of authorities cannot be used, or the proxy.
@@ -82,7 +82,7 @@ def fetch(state: ProbeState) -> StageRun:
             tokens.found.append((one, result))
             continue
         if len(asked) > 1 and one is tokens.mailbox:
-            result.subject = f"for the mailbox: {result.subject}".rstrip(": ")
+            result.subject = ": ".join(filter(None, ("for the mailbox", result.subject)))
         faults.append(result)
     # The second may be the worse one: a no, beside a "not now".
     state.find(*(Finding(one.kind, one.sentence) for one in faults[1:]))
@@ -155,7 +155,7 @@ def _checked(said: dict[str, Any], page: Page, mask: Mask) -> str:
         # RFC 6750 section 2.1 has even fewer.
         raise Violation("the access token contains invalid characters")
     if kind and kind.lower() != "bearer":
-        raise Violation("the token is of another type than Bearer")
+        raise Violation("the token is not of type Bearer")
     return token
 
 

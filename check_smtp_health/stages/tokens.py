@@ -1,4 +1,4 @@
-"""How the access tokens of a run are got, and what came of it. ``token`` gets them."""
+"""How to get the access tokens of a run, and the tokens themselves. ``token`` gets them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Tokens:
-    """How the tokens of a run are got, for AUTH and for the mailboxes, and what came of it.
+    """How to get the tokens of a run, for AUTH and for the mailboxes, and those that were found.
 
     The two may be one. ``found`` are those that were got.
     """
@@ -23,5 +23,5 @@ class Tokens:
         self.found: list[tuple[OAuth, str]] = []
 
     def of(self, asked: OAuth | None) -> str | None:
-        """Return the token that was got in this way, None where there is none."""
+        """Return the token that was found in this way, None where there is none."""
         return next((token for one, token in self.found if one is asked), None)

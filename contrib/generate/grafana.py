@@ -216,7 +216,7 @@ PROMETHEUS = Backend(
     'label_values(smtp_health_state{host=~"$host"}, service)',
     "",
     _ask_prometheus,
-    "by way of node_exporter",
+    "through node_exporter",
     "prometheus",
 )
 

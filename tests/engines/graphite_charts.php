@@ -2,7 +2,7 @@
 // The charts that Icinga Web's Graphite module draws of a service: [template, title, what Graphite
 // made of it, in base64]. Arguments are the module's folder, a file of templates, Graphite's address,
 // the host, the service, the check command, and png or json. It is the module that asks Graphite,
-// combines metrics to charts and has these drawn; whatever PHP complains of is an error.
+// combines metrics to charts and has these drawn; whatever PHP complains about is an error.
 
 use Icinga\Application\EmbeddedWeb;
 use Icinga\Module\Graphite\Graphing\GraphiteWebClient;

@@ -53,7 +53,7 @@ def pictures(folder: Path, metrics: Metrics) -> list[bytes]:
 def _answers(
     folder: Path, metrics: Metrics, service: str, command: str, form: str
 ) -> list[tuple[str, str, bytes]]:
-    """Return what Graphite made of each graph; what PHP complains of is an error."""
+    """Return what Graphite made of each graph; what PHP complains about is an error."""
     php = needs.program("php")
     if not MODULE.exists():
         needs.leave_out("needs icingaweb2-module-graphite")

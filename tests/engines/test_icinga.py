@@ -29,6 +29,7 @@ from tests.servers.scripted import Expect, ScriptedServer
 NOT_FOR_SERVICES = (
     *("help", "version", "explain", "print-definition", "ignore-quit-failure", "output-format"),
     *("output-to", "output-pass-file", "output-ca-file", "output-host", "output-service"),
+    *("checks", "at-once", "spread"),
 )
 
 IN_ENVIRONMENT = {
