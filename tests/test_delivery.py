@@ -991,7 +991,7 @@ SEARCH = b"UID SEARCH"
         (
             "imap",
             (*IN, Tagged(SEARCH, b"* 3 FETCH (X {16000000}\r\n"), Forever(b"x" * 9999)),
-            f"a line longer than 65536 bytes: '* 3 FETCH (X {'x' * 242}",
+            f"a line longer than 65536 bytes: '* 3 FETCH (X {'x' * 240}...'",
         ),
         (
             "imap",
@@ -1026,7 +1026,7 @@ SEARCH = b"UID SEARCH"
         (
             "pop3",
             (*POP_IN, Expect(b"LIST"), Forever(b"x" * 9999)),
-            f"a line longer than 2048 bytes: '{'x' * 256}'",
+            f"a line longer than 2048 bytes: '{'x' * 253}...'",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
