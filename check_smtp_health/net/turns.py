@@ -41,7 +41,7 @@ from check_smtp_health.net.operations import Connect, Outcome, Pause, Timestampe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from check_smtp_health.net.operations import Operation, TimedProcedure, Together, Within
@@ -394,14 +394,16 @@ class _TurnDriver(Driver):
         """End a check, in whatever state its tasks are."""
         if check.is_over:
             return
-        for task in check.tasks:
+        tasks = [*_with_children(check.tasks)]
+        for task in tasks:  # before any place becomes free, which one of them would take
+            if task.since is not None:
+                self._leave_queue(task)
+        for task in tasks:
             self._drop_task(task)
         self._finish(check, bug)
 
     def _drop_task(self, task: Any) -> None:
         self._waiting.discard(task)
-        if task.since is not None:
-            self._leave_queue(task)
         if not task.ended:
             self._count -= 1
         try:
@@ -411,8 +413,6 @@ class _TurnDriver(Driver):
             task.transport = None
         if task.place is not None:
             self._leave_place(task)
-        for child in task.children:
-            self._drop_task(child)
 
     # Turns
 
@@ -555,6 +555,13 @@ class _Poller:
 
 def _is_idle(operation: Operation | None) -> bool:
     return isinstance(operation, Pause) and operation.is_idle
+
+
+def _with_children(tasks: Iterable[Any]) -> Iterator[Any]:
+    """Yield tasks, and those below them."""
+    for task in tasks:
+        yield task
+        yield from _with_children(task.children)
 
 
 def _has_connection(task: Task) -> bool:
