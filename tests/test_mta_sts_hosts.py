@@ -72,7 +72,7 @@ class World:
         """Run the plugin against a domain whose MX host shows a certificate of that kind.
 
         ``neighbour`` is the policy of another domain that has the same, ``address`` what DNS says
-        of the host.
+        of the host; nothing where it is empty.
         """
         web = (Handshake(host or self.contexts["policy host"]), Swallow(), page(policy))
         smtp = script or (*GREETED, Handshake(self.contexts[kind]), *AGAIN)
@@ -87,7 +87,7 @@ class World:
             known = {
                 ("example.org", "MX"): "MX 10 mx.example.org.",
                 ("example.org", "A"): f"A {SMTP}",
-                ("mx.example.org", "A"): f"A {address}",
+                **({("mx.example.org", "A"): f"A {address}"} if address else {}),
                 (f"_{server.port}._tcp.mx.example.org", "TLSA"): self.tlsa[kind],
                 ("_mta-sts.example.org", "TXT"): 'TXT "v=STSv1; id=1"',
                 ("mta-sts.example.org", "A"): f"A {HTTPS}",
@@ -336,6 +336,25 @@ def test_an_mx_host_that_is_not_probed_and_leads_nowhere(world: World) -> None:
         1,
         "SMTP WARNING - example.org:PORT mta-sts: mx.example.org: mx.example.org has 127.0.0.1, "
         "a loopback address, so no mail gets there [127.0.0.45]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("", "the name has no address"),
+        ("127.0.0.46", "connection refused"),
+    ],
+)
+def test_an_mx_host_that_is_not_probed_and_cannot_be_asked(
+    world: World, address: str, why: str
+) -> None:
+    """Nothing is wrong with its certificate, and nothing is known of it."""
+    outcome = world.run("good", "-S", address=address)
+    assert told(outcome) == (
+        3,
+        "SMTP UNKNOWN - example.org:PORT mta-sts: mx.example.org: its certificate could not be "
+        f"checked as senders do: {why} [127.0.0.45]",
     )
 
 

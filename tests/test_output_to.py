@@ -73,6 +73,20 @@ def test_a_file_is_made_and_the_line_still_printed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("verbose", [(), ("-v",)])
+def test_the_text_itself(tmp_path: Path, verbose: tuple[str, ...]) -> None:
+    """Perfdata stand in the first line, where every reader looks for them."""
+    path = tmp_path / "answer"
+    with ScriptedServer(OK).running() as server:
+        given = ("--output-format", "text", "--output-to", str(path))
+        outcome = plugin.run(*plugin.at(server.port), *given, *verbose)
+    assert (outcome.code, outcome.stderr) == (0, "")
+    status, *rows = outcome.stdout.splitlines()
+    if verbose:
+        status += f" {rows.pop()}"
+    assert path.read_text().splitlines() == [status, *rows]
+
+
 def umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
