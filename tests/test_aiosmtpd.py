@@ -9,8 +9,6 @@ import pytest
 from tests import masking, plugin
 from tests.servers import embedded
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 HEALTHY = "answered in # s (slowest: # # s)"
 PERFDATA = "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0"
 REFUSED = "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 quit=#s;;;0"

@@ -19,8 +19,6 @@ from tests.servers.authority import Authority
 from tests.servers.loopback import free_port, has_ipv6
 from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 SHORT = "hVv46LrtpfecwHCRsSDFAUPq"
 """Every letter that check_smtp 2.3.3 or 3.0 knows."""
 

@@ -106,7 +106,6 @@ def test_the_best_of_both(
     assert got == (2, said, f"{ASKED} quit")
 
 
-@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("row", login.ROWS, ids=lambda row: row.name)
 def test_no_secret_in_a_transcript(row: Behaviour, tmp_path: Path) -> None:
     script = Certificates(tmp_path, NAME).script(row.script)

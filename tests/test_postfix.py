@@ -11,8 +11,6 @@ from tests.servers import postfix
 from tests.servers.loopback import has_ipv6
 from tests.servers.postfix import Postfix
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 HEALTHY = "answered in # s (slowest: # # s)"
 STAGES = "connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0"
 REFUSED = "connect=#s;;;0 banner=#s;;;0 quit=#s;;;0"

@@ -17,8 +17,6 @@ from tests.servers.network import private
 from tests.servers.process import started
 from tests.servers.system_resolver import NameServer, address
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 KNOWN = "monitor@example.org"
 FOREIGN = "someone@other.example"
 

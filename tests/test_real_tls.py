@@ -20,8 +20,6 @@ from tests.servers.authority import NAME, Authority, self_signed
 from tests.servers.dovecot import MECHANISMS, Dovecot
 from tests.servers.postfix import Postfix
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 USER = dovecot.USER
 PASSWORD = "sesame öffne+dich"
 WRONG = "sesame öffne+nich"

@@ -18,8 +18,6 @@ from tests.servers.loopback import has_ipv6
 from tests.servers.opensmtpd import OpenSmtpd
 from tests.servers.postfix import Postfix
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 KNOWN = "monitor@example.org"
 UNKNOWN = "nobody@example.org"
 FOREIGN = "someone@other.example"
