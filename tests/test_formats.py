@@ -188,6 +188,11 @@ def test_wrong_usage_of_nobody_knows_what_is_told_as_text() -> None:
     assert outcome.stdout == "SMTP UNKNOWN - no host given, use -H HOST (try --help)\n"
 
 
+def test_wrong_usage_of_a_name_that_is_none_is_told_as_text() -> None:
+    outcome = plugin.run("-H", "a_b;c", "--output-format", "nagios")
+    assert outcome.stdout.startswith("SMTP UNKNOWN - -H: ")
+
+
 def answer(host: str, service: str, **fields: Any) -> Answer:
     """Return the answer of a check about which nothing more is known."""
     given: dict[str, Any] = {"code": 0, "status": "SMTP OK - well", "perfdata": ("time=1s;;;0",)}

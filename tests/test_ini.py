@@ -46,6 +46,14 @@ def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
     assert ini.read((f"{locator}@{file}",)) == arguments
 
 
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    file = tmp_path / "plugins.ini"
+    file.write_text(INI + "#" * ini.SIZE_LIMIT)
+    with pytest.raises(UsageFault) as caught:
+        ini.read((f"@{file}",))
+    assert caught.value.problem == f"'{file}' is larger than {ini.SIZE_LIMIT} bytes"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -222,7 +222,7 @@ def test_a_domain_that_names_ten_thousand_addresses(port: int) -> None:
         (DOMAIN, "MX"): records(*(f"MX 10 {host}." for host in hosts)),
         **{(host, "A"): many for host in hosts},
     }
-    done = asked(port, answers, "--all-addresses", "-4", "-t10", "-v")
+    done = asked(port, answers, "--all-addresses", "-4", "-t25", "-v")
     assert done.code == 2
     assert "1000 addresses are too many for one run" in done.stdout
     assert re.search(r", \d+ of 1045 healthy$", done.line)

@@ -494,6 +494,21 @@ def test_dkim(server: ScriptedServer, record: str, code: int, said: str) -> None
     assert answer(server, key(record), *DKIM) == (code, right)
 
 
+def test_two_keys_at_one_name(server: ScriptedServer) -> None:
+    """Receivers may take either, so that half of the mail may fail (RFC 6376 section 3.6.2.2)."""
+    one = key(f"p={STRONG}")["s1._domainkey.a.test", "TXT"].records
+    other = key(f"k=rsa; p={STRONG}")["s1._domainkey.a.test", "TXT"].records
+    zone = {**GOOD, ("s1._domainkey.a.test", "TXT"): records(*one, *other)}
+    said = "dkim: s1._domainkey.a.test has 2 records, and receivers may use any of them"
+    assert answer(server, zone, *DKIM) == (1, said)
+
+
+def test_nobody_says_what_spf_a_domain_has(server: ScriptedServer) -> None:
+    zone = {**GOOD, ("a.test", "TXT"): fails("SERVFAIL")}
+    said = "sender: SPF: TXT of a.test: SERVFAIL from 127.0.0.1"
+    assert answer(server, zone, "--sender", "a.test") == (3, said)
+
+
 def test_a_key_that_is_missing_and_one_elsewhere(server: ScriptedServer) -> None:
     zone = {
         **GOOD,

@@ -121,6 +121,10 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--all-addresses",), "--all-addresses: '127.0.0.1' is an IP address, a domain is needed"),
     (("--nameserver", "ns.example"), "--nameserver: 'ns.example' is not ADDRESS or ADDRESS:PORT"),
     (("--nameserver", "192.0.2.1:0"), "--nameserver: '0' is not a port (1 to 65535)"),
+    (
+        ("--nameserver", "2001:db8::x:53"),
+        "--nameserver: '2001:db8::x:53' is not ADDRESS or ADDRESS:PORT",
+    ),
     (("--nameserver", "[::1"), "--nameserver: '[::1' is not ADDRESS or ADDRESS:PORT"),
     (("--dnsbl", "a..b"), "--dnsbl: 'a..b' is not a DNS zone"),
     (("--dnsbl", "zen.example/here"), "--dnsbl: 'here' is neither an IP address nor a domain"),
@@ -432,6 +436,10 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         ("--output-format", "nsca", "--output-service", "a\tb"),
         "--output-service: 'a\\x09b' is not the name of a host or service",
+    ),
+    (
+        ("--output-format", "nsca", "--output-host", "a" * 256),
+        f"--output-host: '{'a' * 80}...' is longer than 255 characters",
     ),
     (
         ("--output-format", "nsca", "--output-host", "a;b"),
