@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
-from check_smtp_health.config import getopt
+from check_smtp_health.config import getopt, remedies
+from check_smtp_health.errors import UsageFault
 from tests import command_line, plugin
 
 HOST = ("-H", "127.0.0.1")
@@ -195,3 +198,15 @@ def test_as_a_process() -> None:
     done = plugin.run("-H", "127.0.0.1", "-w", "500ms")
     assert (done.code, done.stderr) == (3, "")
     assert done.stdout == "SMTP UNKNOWN - -w: '500ms' is not a threshold range, write 0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory"),
+        (OSError(errno.EMFILE, "whatever"), "too many open files"),
+        (UsageFault("port", "is wrong"), "is wrong"),
+    ],
+)
+def test_what_ended_a_run_is_explained(error: Exception, said: str) -> None:
+    assert remedies.explained(error, None) == said
