@@ -202,7 +202,9 @@ def test_a_clock_that_jumps(tmp_path: Path, jump: str, code: int, said: str) -> 
         f"{bad if code else good}certificate {said}",
         "",
     )
-    assert 0.25 < done.times()["banner"] <= done.times()["time"] < 0.8
+    # The server may begin to wait before we have looked whether it has accepted.
+    assert done.times()["banner"] <= done.times()["time"]
+    assert 0.3 <= done.times()["time"] < 0.8
 
 
 def test_a_clock_that_jumps_moves_no_deadline(tmp_path: Path) -> None:
