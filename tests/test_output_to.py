@@ -73,6 +73,18 @@ def test_a_file_is_made_and_the_line_still_printed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_password_that_would_end_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(b"s3cret\x01\n")
+    file.chmod(0o600)
+    api = ("--output-format", "icinga2", "--output-to", "https://me@127.0.0.1:1")
+    outcome = plugin.run("-H", "127.0.0.1", *api, "--output-pass-file", str(file))
+    assert (outcome.code, outcome.stdout) == (
+        3,
+        "SMTP UNKNOWN - --output-pass-file: the password contains a control character\n",
+    )
+
+
 @pytest.mark.parametrize("verbose", [(), ("-v",)])
 def test_the_text_itself(tmp_path: Path, verbose: tuple[str, ...]) -> None:
     """Perfdata stand in the first line, where every reader looks for them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import signal
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from check_smtp_health.policy import signatures
 from tests import json_answer, plugin
 from tests.plugin import Outcome
 from tests.servers.inbox import Inbox
@@ -745,3 +749,20 @@ def test_interrupted_amid_it() -> None:
     assert process.returncode == 3
     said = said.partition(" verify-message: ")[2].partition(" | ")[0]
     assert said == "interrupted by SIGTERM"
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        (b"l=x", "cannot be verified: l= value is not a decimal integer"),
+        (b"c=nonsense", "cannot be verified (InvalidCanonicalizationPolicyError)"),
+    ],
+)
+def test_what_the_library_fails_on(tags: bytes, said: str) -> None:
+    """Whatever it raises is the signature's problem; no more of it is told."""
+    public = generate_private_key(65537, 2048).public_key()
+    der = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    signature = b" v=1; a=rsa-sha256; d=a.test; s=s; h=from; bh=AA==; b=AA==; %s\r\n" % tags
+    head = [(b"DKIM-Signature", signature), (b"From", b" me@a.test\r\n")]
+    record = b"p=" + base64.b64encode(der)
+    assert signatures.problem(head, b"body\r\n", 0, record) == said
