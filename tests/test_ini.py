@@ -46,12 +46,12 @@ def test_sections(tmp_path: Path, locator: str, arguments: list[str]) -> None:
     assert ini.read((f"{locator}@{file}",)) == arguments
 
 
-def test_a_file_that_is_too_large(tmp_path: Path) -> None:
-    file = tmp_path / "plugins.ini"
-    file.write_text(INI + "#" * ini.SIZE_LIMIT)
+def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plugins.ini").write_text(INI + "#" * ini.SIZE_LIMIT)
     with pytest.raises(UsageFault) as caught:
-        ini.read((f"@{file}",))
-    assert caught.value.problem == f"'{file}' is larger than {ini.SIZE_LIMIT} bytes"
+        ini.read(("@plugins.ini",))
+    assert caught.value.problem == f"'plugins.ini' is larger than {ini.SIZE_LIMIT} bytes"
 
 
 @pytest.mark.parametrize(
