@@ -57,6 +57,9 @@ _AFTER_BANNER = (
     "command",
 )
 
+# What is asked of a server's extensions, which HELO does not tell.
+_NEED_EHLO = ("require", "forbid", "authuser", "authtype", "size")
+
 _NEED_CHECKS = ("at-once", "spread")
 
 _ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
@@ -67,7 +70,7 @@ _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
 def build(  # noqa: PLR0913
     options: Options,
-    stages: tuple[str, ...],
+    labels: tuple[str, ...],
     nodename: str,
     password: str | None = None,
     mailbox_password: str | None = None,
@@ -79,9 +82,9 @@ def build(  # noqa: PLR0913
 ) -> Settings:
     """Return the settings that the options make.
 
-    ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords and
-    the key are what ``credentials`` found, ``oauth`` is what stands in their place, ``causes`` are
-    what ``--state`` may name.
+    ``labels`` are those of all that is ever measured, ``nodename`` is this host's own name, the
+    passwords and the key are what ``credentials`` found, ``oauth`` is what stands in their place,
+    ``causes`` are what ``--state`` may name.
 
     Raises:
         UsageFault: the first thing that is wrong.
@@ -107,7 +110,7 @@ def build(  # noqa: PLR0913
         policies=_policies(options, dnsbl_key),
         judging=_judging(
             options,
-            stages,
+            labels,
             tls,
             keeps_transcript=keeps_transcript,
             states=parsers.states(options.all("state"), causes),
@@ -149,9 +152,9 @@ def _need_effect(options: Options, endpoint: Endpoint) -> None:
     if not endpoint.nameservers:
         return
     hosts = [*endpoint.hosts, *(control.host for control in endpoint.controls)]
-    if any(host.kind == "name" for host in hosts) or any(map(options.count, POLICIES)):
+    if any(host.kind == "name" for host in hosts) or _connects_elsewhere(options):
         return
-    if _connects_elsewhere(options):
+    if any(options.count(name) for name, asks in POLICIES.items() if asks != "tls"):
         return
     raise UsageFault("nameserver", "has no effect: nothing is looked up")
 
@@ -295,7 +298,7 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         flag = options.flag(after_banner[0])
         raise UsageFault("expect", f"after {expect.code} nothing is asked, so {flag} has no effect")
     needs_extensions = (
-        any(options.count(one) for one in ("require", "forbid", "authuser", "authtype", "size"))
+        any(map(options.count, _NEED_EHLO))
         or tls.mode == "starttls"
         or transaction.is_international
     )
@@ -422,7 +425,7 @@ def _policies(options: Options, dnsbl_key: str | None) -> Policies:
 
 def _judging(
     options: Options,
-    stages: tuple[str, ...],
+    labels: tuple[str, ...],
     tls: Tls,
     *,
     keeps_transcript: bool,
@@ -432,7 +435,7 @@ def _judging(
     verbose = options.count("verbose")
     return Judging(
         limits=thresholds.limits(
-            options, stages, has_tls=bool(tls.mode or options.count("mailbox"))
+            options, labels, has_tls=bool(tls.mode or options.count("mailbox"))
         ),
         timeout_state=parsers.timeout_state(options.last("timeout")),
         tempfail=parsers.state("tempfail", "warning" if tempfail is None else tempfail),

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class Scheme(NamedTuple):
-    """A row: a protocol by which a mailbox is read. ``reader`` is ``"module:class"``.
+    """A row: how a mailbox is read, by which ``protocol``. ``reader`` is ``"module:class"``.
 
     ``has_tls`` says that TLS begins with the first byte; where not, it is begun by a command.
     """
 
+    protocol: str
     port: int
     has_tls: bool
     has_folders: bool
@@ -32,10 +33,10 @@ _POP3 = "roundtrip.pop3:Pop3"
 
 # THE SCHEME TABLE, with the ports of RFC 8314 section 7.3 where TLS begins with the first byte.
 SCHEMES = {
-    "imap": Scheme(143, has_tls=False, has_folders=True, reader=_IMAP),
-    "imaps": Scheme(993, has_tls=True, has_folders=True, reader=_IMAP),
-    "pop3": Scheme(110, has_tls=False, has_folders=False, reader=_POP3),
-    "pop3s": Scheme(995, has_tls=True, has_folders=False, reader=_POP3),
+    "imap": Scheme("IMAP", 143, has_tls=False, has_folders=True, reader=_IMAP),
+    "imaps": Scheme("IMAP", 993, has_tls=True, has_folders=True, reader=_IMAP),
+    "pop3": Scheme("POP3", 110, has_tls=False, has_folders=False, reader=_POP3),
+    "pop3s": Scheme("POP3", 995, has_tls=True, has_folders=False, reader=_POP3),
 }
 
 
@@ -106,7 +107,8 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     if not user:
         raise UsageFault(option, f"{quoted(given)} has no user (USER@HOST)")
     if folder and not SCHEMES[scheme].has_folders:
-        raise UsageFault(option, f"{quoted(given)} names a folder, and POP3 has none")
+        protocol = SCHEMES[scheme].protocol
+        raise UsageFault(option, f"{quoted(given)} names a folder, and {protocol} has none")
     match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", where)
     if match is None:
         raise UsageFault(option, f"{quoted(given)} has no valid HOST[:PORT] (IPv6 in brackets)")

@@ -6,6 +6,7 @@ Loaded where one of these options is given.
 from __future__ import annotations
 
 from check_smtp_health.config import mailbox_url, parsers
+from check_smtp_health.config.mailbox_url import SCHEMES
 from check_smtp_health.config.option_table import ROUND_TRIP
 from check_smtp_health.config.settings import RoundTrip, Secret
 from check_smtp_health.errors import UsageFault
@@ -58,7 +59,6 @@ def build(
         oauth=token,
         clean=_clean(options, mailboxes),
         takes_replies=_takes_replies(options),
-        verifies=bool(options.count("verify-message")),
     )
 
 
@@ -73,7 +73,9 @@ def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, .
     known = {(one.account, one.folder) for one in mailboxes}
     for one in folders:
         if not one.has_folders:
-            raise UsageFault("clean", "needs imap:// or imaps://, POP3 has no folders")
+            these = " or ".join(f"{name}://" for name, row in SCHEMES.items() if row.has_folders)
+            problem = f"needs {these}, {SCHEMES[one.scheme].protocol} has no folders"
+            raise UsageFault("clean", problem)
         if (one.account, one.scheme) not in accounts:
             raise UsageFault("clean", f"{one} is not a folder of an account named by --mailbox")
         if (one.account, one.folder) in known:

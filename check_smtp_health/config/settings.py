@@ -5,6 +5,7 @@ Each group is one concern, built by one function of ``build`` and read by the mo
 
 from __future__ import annotations
 
+from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -170,8 +171,8 @@ class RoundTrip(NamedTuple):
     """A message to send, and where to look for it within ``timeout`` seconds.
 
     ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
-    message is as good as the message; with ``verifies`` it is fetched whole, to be judged by
-    ourselves. ``oauth`` is how to get an access token, which is then the password.
+    message is as good as the message. ``oauth`` is how to get an access token, which is then the
+    password.
     """
 
     mailboxes: tuple[Mailbox, ...] = ()
@@ -183,11 +184,10 @@ class RoundTrip(NamedTuple):
     clean: tuple[Mailbox, ...] = ()
     takes_replies: bool = False
     oauth: OAuth | None = None
-    verifies: bool = False
 
 
 class Policies(NamedTuple):
-    """The options about what is published, by name, with their words: ``policy`` reads them.
+    """The options that ask for policies, by name, with their words: ``policy`` reads them.
 
     ``dnsbl_key`` is the customer's key that some lists want in their zone.
     """
@@ -198,6 +198,16 @@ class Policies(NamedTuple):
     def asks(self, option: str) -> bool:
         """Whether the option was given."""
         return option in self.given
+
+    @property
+    def of_dns(self) -> list[str]:
+        """The options that were given and ask name servers."""
+        return [option for option in self.given if POLICIES[option] != "tls"]
+
+    @property
+    def need_message(self) -> bool:
+        """Whether the message that came is wanted whole."""
+        return any(POLICIES[option] == "message" for option in self.given)
 
 
 class Judging(NamedTuple):
@@ -232,4 +242,4 @@ class Settings(NamedTuple):
         roundtrip, own = self.roundtrip, self.endpoint.timeout
         if roundtrip is None or not roundtrip.mailboxes:
             return own
-        return own + roundtrip.timeout + (own if roundtrip.verifies else 0.0)
+        return own + roundtrip.timeout + (own if self.policies.need_message else 0.0)

@@ -105,24 +105,25 @@ class Limits(NamedTuple):
         return None
 
 
-def limits(options: Options, stages: tuple[str, ...], *, has_tls: bool) -> Limits:
+def limits(options: Options, labels: tuple[str, ...], *, has_tls: bool) -> Limits:
     """Return the limits that the options ask for; a run with TLS has some for the days left, too.
 
-    ``stages`` are the names of all stages, which may name a range.
+    ``labels`` are those of all that is ever measured, which may have a range.
 
     Raises:
         UsageFault: one is not a range, is given twice or is for something unknown.
     """
     return Limits(
-        _ranges(options, "warning", stages, has_tls=has_tls),
-        _ranges(options, "critical", stages, has_tls=has_tls),
+        _ranges(options, "warning", labels, has_tls=has_tls),
+        _ranges(options, "critical", labels, has_tls=has_tls),
     )
 
 
 def _ranges(
-    options: Options, option: Threshold, stages: tuple[str, ...], *, has_tls: bool
+    options: Options, option: Threshold, labels: tuple[str, ...], *, has_tls: bool
 ) -> dict[str, Range]:
-    given = _given(options, option, (*stages, TIME, DNSBL, HEALTHY))
+    # The range of the days is the value of an option of its own.
+    given = _given(options, option, tuple(label for label in labels if label != DAYS))
     return {**_listings(options, option), **given, **_days(options, option, has_tls=has_tls)}
 
 

@@ -102,7 +102,7 @@ def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
     Raises:
         UsageFault: one cannot be asked about in this run.
     """
-    asked = [row for row in POLICIES if _asks(settings, row.option)]
+    asked = [row for row in POLICIES if settings.policies.asks(row.option)]
     return tuple(_prepared(row, settings, servers) for row in asked)
 
 
@@ -112,14 +112,6 @@ def prepared(option: str, settings: Settings, servers: Servers | None) -> Policy
     return _prepared(row, settings, servers)
 
 
-def _asks(settings: Settings, option: str) -> bool:
-    if option == "all-certificates":  # which is about TLS, and needs nothing of DNS
-        return settings.tls.all_certificates
-    if option == "verify-message":
-        return settings.roundtrip is not None and settings.roundtrip.verifies
-    return settings.policies.asks(option)
-
-
 def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     values = settings.policies.given.get(row.option, ())
     prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
@@ -127,7 +119,7 @@ def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
     on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None
     check = load(f"policy.{row.module}:check")
     secrets = tuple(load(f"policy.{row.module}:{row.secrets}")(prepared)) if row.secrets else ()
-    asks_origin = row.on_origin and _asks(settings, "verify-message")
+    asks_origin = row.on_origin and settings.policies.asks("verify-message")
     on_origin = load(f"policy.{row.module}:{row.on_origin}") if asks_origin else None
     functions = (check, on_mx_set, row.vouches, secrets, on_hosts, on_origin)
     return Policy(row.option, row.scope, prepared, *functions)

@@ -77,7 +77,7 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     """Hold the certificates that the server showed against its TLSA records."""
     result = yield from hold(servers, state, "the certificate")
     # Where all certificates are looked at, each is said to match what it matches.
-    return result._replace(notes=()) if state.settings.tls.all_certificates else result
+    return result._replace(notes=()) if state.settings.policies.asks("all-certificates") else result
 
 
 def hold(servers: Servers, state: ProbeState, subject: str) -> Procedure[PolicyResult]:

@@ -69,8 +69,7 @@ def prepare(settings: Settings) -> ProbePlan:
     make_room(settings)
     prepared = stages.prepare(settings)
     policies: tuple[Policy, ...] = ()
-    verifies = settings.roundtrip is not None and settings.roundtrip.verifies
-    if settings.policies.given or settings.tls.all_certificates or verifies:
+    if settings.policies.given:
         from check_smtp_health import policy
 
         policies = policy.prepare(settings, prepared.servers)
