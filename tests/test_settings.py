@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from nagiosplugin import Range
 
 from check_smtp_health.config import build, getopt
+from check_smtp_health.config.hosts import Control
 from check_smtp_health.config.option_table import OPTIONS
-from check_smtp_health.config.parsers import Control, Expect, Keyword
+from check_smtp_health.config.settings import Expect, Keyword
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.report import Host
 from tests import command_line

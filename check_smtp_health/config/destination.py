@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import credentials, parsers
+from check_smtp_health.config import credentials, hosts
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
@@ -86,7 +86,7 @@ def _api(given: str, options: Options) -> Api:
     if match is None or not user or has_controls(user) or ":" in user:
         # What else there is may hold a password.
         raise UsageFault("output-to", "is not https://USER@HOST:5665")
-    host = parsers.host(match[2])
+    host = hosts.host(match[2])
     port = int(match[3] or API_PORT)
     if host.kind == "socket" or not 1 <= port <= 65535:
         raise UsageFault("output-to", "is not https://USER@HOST:5665")
@@ -108,7 +108,7 @@ def _api(given: str, options: Options) -> Api:
         ca_file=options.last("output-ca-file"),
         family=family,
         source=source,
-        nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
+        nameservers=tuple(hosts.nameserver(one) for one in options.all("nameserver")),
     )
 
 
@@ -117,8 +117,8 @@ def _family(options: Options, host: Host, source: str | None) -> int | None:
     given = [number for number in (4, 6) if options.count(f"use-ipv{number}")]
     family = given[0] if given else None
     if source is not None:
-        family = parsers.ip_version(source)
-    if family and host.kind == "address" and parsers.ip_version(host.ascii) != family:
+        family = hosts.ip_version(source)
+    if family and host.kind == "address" and hosts.ip_version(host.ascii) != family:
         why = "source" if source else f"use-ipv{family}"
         raise UsageFault(why, f"cannot be combined with the API's address {host.ascii}")
     return family

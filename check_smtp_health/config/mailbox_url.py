@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import escaped, quoted
 from check_smtp_health.namedtuple import NamedTuple
@@ -40,7 +40,10 @@ SCHEMES = {
 }
 
 
-MECHANISMS = ("PLAIN", *parsers.TOKEN_MECHANISMS)
+TOKEN_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
+"""SASL mechanisms whose password is an access token."""
+
+MECHANISMS = ("PLAIN", *TOKEN_MECHANISMS)
 """What a URL may ask for: what mailboxes are logged in to by."""
 
 _AUTH = re.compile("(;AUTH=)", re.IGNORECASE)
@@ -62,7 +65,7 @@ class Mailbox(NamedTuple):
     @property
     def account(self) -> tuple[str, str, int]:
         """What several folders may have in common."""
-        return self.user, parsers.identity(self.host), self.port
+        return self.user, hosts.identity(self.host), self.port
 
     @property
     def has_tls(self) -> bool:
@@ -116,7 +119,7 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     if not 1 <= port <= 65535:
         raise UsageFault(option, f"'{port}' is not a port (1 to 65535)")
     try:
-        host = parsers.host(match[1])
+        host = hosts.host(match[1])
     except UsageFault as fault:
         raise UsageFault(option, fault.problem) from fault
     folder = folder or ("INBOX" if SCHEMES[scheme].has_folders else "")

@@ -9,7 +9,7 @@ import codecs
 import os
 import re
 
-from check_smtp_health.config import credentials, files, ini, parsers
+from check_smtp_health.config import credentials, files, hosts, ini
 from check_smtp_health.config.settings import OAuth, Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
@@ -95,7 +95,7 @@ def _checked(option: str, path: str, values: dict[str, str]) -> OAuth:
     match = re.fullmatch(_URL, values["token_url"])
     place = re.fullmatch(_PLACE, match[1]) if match else None
     try:
-        host = parsers.host(place[1]) if place else None
+        host = hosts.host(place[1]) if place else None
     except UsageFault:
         host = None
     port = int(place[2] or PORT) if place else 0

@@ -33,6 +33,9 @@ class Option(NamedTuple):
         return next(flag for flag in self.flags if flag.startswith("--"))[2:]
 
 
+LOGIN_TITLE = "login"
+"""The group of options that ``config.login`` reads."""
+
 ROUND_TRIP_TITLE = "round trip"
 """The group of options that ``config.roundtrip`` reads."""
 
@@ -194,7 +197,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
-        "login",
+        LOGIN_TITLE,
         (
             Option(
                 ("-A", "--authtype"),
@@ -515,5 +518,8 @@ OPTIONS = tuple(option for _, options in GROUPS for option in options)
 POLICIES = {option.name: option.policy for option in OPTIONS if option.policy}
 """The names of the options that ``policy`` reads, and what each asks."""
 
-ROUND_TRIP = tuple(option.name for option in dict(GROUPS)[ROUND_TRIP_TITLE])
-"""The names of the options about a message that is sent and looked for."""
+LOGIN, ROUND_TRIP = (
+    tuple(option.name for option in dict(GROUPS)[title])
+    for title in (LOGIN_TITLE, ROUND_TRIP_TITLE)
+)
+"""The names of the options of these groups."""

@@ -13,15 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal, NoReturn
 
+    from check_smtp_health.config.hosts import Control
     from check_smtp_health.config.mailbox_url import Mailbox
-    from check_smtp_health.config.parsers import Control, Expect, Keyword, State
     from check_smtp_health.config.thresholds import Limits
     from check_smtp_health.report import Host
+
+    State = Literal["ok", "warning", "critical", "unknown"]
 
 SMTP_PORT = 25
 
 SUBMISSIONS_PORT = 465
 """Implicit TLS (RFC 8314 section 3.3): a server there waits for the client to begin it."""
+
+SIZE_DIGITS = 20
+"""Digits of a message size (RFC 1870 section 3)."""
 
 
 class Secret:
@@ -69,6 +74,23 @@ class Endpoint(NamedTuple):
         """Whether the run may have several targets, told apart in what it prints."""
         is_asked_for = self.mx or self.all_addresses or self.min_healthy is not None
         return is_asked_for or len(self.hosts) > 1
+
+
+class Expect(NamedTuple):
+    """What the banner must be: its reply code, and a text that it must contain."""
+
+    code: int = 220
+    text: str = ""
+
+
+class Keyword(NamedTuple):
+    """An EHLO keyword, with a parameter or without."""
+
+    name: str
+    parameter: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name}={self.parameter}"
 
 
 class Greeting(NamedTuple):

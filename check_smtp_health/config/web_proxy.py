@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.namedtuple import NamedTuple
@@ -60,7 +60,7 @@ def read(environment: Mapping[str, str], option: str) -> Proxy | None:
         raise UsageFault(option, f"{PROXY} is not the address of an http:// proxy")
     match = re.fullmatch(_AUTHORITY, rest.partition("/")[0])
     try:
-        host = parsers.host(match[2]) if match else None
+        host = hosts.host(match[2]) if match else None
     except UsageFault:
         host = None
     port = int(match[3] or PORT) if match else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health import stages
-from check_smtp_health.config.parsers import identity
+from check_smtp_health.config.hosts import identity
 from check_smtp_health.errors import SessionFault, UsageFault, is_unanswered
 from check_smtp_health.loading import load
 from check_smtp_health.net import driver

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config.parsers import SIZE_DIGITS
+from check_smtp_health.config.settings import SIZE_DIGITS
 from check_smtp_health.errors import LocalFault, Rejected, TimedOut
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.namedtuple import NamedTuple
