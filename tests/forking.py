@@ -164,20 +164,12 @@ def _tell_end(process: int, status: int) -> None:
 
 
 def _warm_up() -> Coverage:
-    """Load coverage and the plugin, note which lines are executed by that, and return coverage.
-
-    It looks for what was executed in the package, but not, as it would with ``source``, after each
-    run for modules that were not: here all are loaded.
-    """
-    package = importlib.import_module("check_smtp_health")
+    """Load coverage and the plugin, note which lines are executed by that, and return coverage."""
     coverage: Coverage = importlib.import_module("coverage").Coverage(
-        config_file=os.environ["COVERED"],
-        data_suffix=True,
-        source=[],
-        include=[f"{folder}/*" for folder in package.__path__],
+        config_file=os.environ["COVERED"], data_suffix=True
     )
     coverage.start()
-    importlib.reload(package)
+    package = importlib.import_module("check_smtp_health")
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)

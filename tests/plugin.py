@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tests import forking
-from tests.masking import timeless
+from tests.masking import timeless, unraced
 from tests.servers.scripted import ScriptedServer
 
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ class Outcome:
 
     @property
     def line(self) -> str:
-        """The first line without perfdata, every measured time as ``#``."""
+        """The first line without perfdata, every measured time and the slowest stage as ``#``."""
+        return unraced(self.line_with_slowest)
+
+    @property
+    def line_with_slowest(self) -> str:
+        """The same with the name of the slowest stage, for servers that see to which it is."""
         return timeless(self.stdout.split("\n")[0].partition(" | ")[0])
 
     @property
