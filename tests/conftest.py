@@ -17,9 +17,10 @@ settings.register_profile("fuzz", max_examples=1000, deadline=None)
 settings.load_profile("suite")
 
 
-def pytest_configure() -> None:
-    """Begin what covered runs are forked from."""
-    forking.begin()
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin what covered runs are forked from, in each process that has tests run."""
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        forking.begin()
 
 
 ID_LIMIT = 60
