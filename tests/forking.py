@@ -26,8 +26,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.servers import namespace
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from coverage import Coverage
 
@@ -57,16 +59,23 @@ def begin() -> None:
 
 
 def run(
-    script: str, arguments: Sequence[str], environment: Mapping[str, str], timeout: float
+    script: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float,
+    prefix: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a script of Python as ``subprocess.run`` would, with nothing on its standard input.
+
+    ``prefix`` is a command that enters namespaces and runs another there.
 
     Raises:
         subprocess.TimeoutExpired: it took longer, and was killed.
     """
     nice = os.getpriority(os.PRIO_PROCESS, 0)  # on Linux that of this thread
-    request = Request(nice, script, list(arguments), dict(environment), os.getcwd())
     with contextlib.ExitStack() as stack:
+        inside = stack.enter_context(_standing(prefix)) if prefix else 0
+        request = Request(nice, script, list(arguments), dict(environment), os.getcwd(), inside)
         ours, theirs = zip(*(_pipe(stack) for _ in range(3)))
         nothing = os.open(os.devnull, os.O_RDONLY)
         stack.callback(os.close, nothing)
@@ -104,6 +113,18 @@ def _channel(_process: int) -> socket.socket:
     atexit.register(process.wait)
     atexit.register(ours.close)  # the last that is registered goes first, and ends the process
     return ours
+
+
+@contextlib.contextmanager
+def _standing(prefix: Sequence[str]) -> Iterator[int]:
+    """Have a process stand where a command leads; return its number."""
+    with subprocess.Popen([*prefix, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as there:
+        assert there.stdin
+        assert there.stdout
+        there.stdin.write(b"\n")
+        there.stdin.flush()
+        assert there.stdout.readline() == b"\n"
+        yield there.pid
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
@@ -179,13 +200,17 @@ def _warm_up() -> Coverage:
 
 
 class Request(NamedTuple):
-    """A run: how much it gives way to others, and what ``subprocess.run`` would get."""
+    """A run: how much it gives way to others, and what ``subprocess.run`` would get.
+
+    ``inside`` is a process in the namespaces for it, or 0.
+    """
 
     nice: int
     script: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: str
+    inside: int
 
 
 def _run(coverage: Coverage, request: Request, files: Sequence[int]) -> None:
@@ -195,6 +220,8 @@ def _run(coverage: Coverage, request: Request, files: Sequence[int]) -> None:
         os.dup2(file, number)
     os.closerange(3, MOST_FILES)  # other runs' too, that have to come to their ends
     os.setpriority(os.PRIO_PROCESS, 0, request.nice)
+    if request.inside:
+        _enter(request.inside)
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
@@ -203,6 +230,14 @@ def _run(coverage: Coverage, request: Request, files: Sequence[int]) -> None:
     atexit.register(coverage.save)
     coverage.start()
     runpy.run_path(request.script, run_name="__main__")
+
+
+def _enter(process: int) -> None:
+    """Enter the namespaces of a process."""
+    files = [os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY) for name in ("net", "uts", "mnt")]
+    for file in files:
+        namespace.enter(file)
+        os.close(file)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SCRIPT = Path(sys.executable).parent / "check_smtp_health"
 
+ENTERING = ("nsenter", "unshare")
+"""Commands to run it by that do no more than to enter namespaces."""
+
 SLACK = 5.0
 """Seconds that a run may go over its deadline, start of the interpreter included.
 
@@ -86,8 +89,9 @@ def run(
     own = {name: value for name, value in os.environ.items() if name.lower() != "https_proxy"}
     environment = {**own, **(environment or {})}
     began = time.monotonic()
-    if not prefix and forking.is_possible(environment):
-        done = forking.run(str(SCRIPT), arguments, environment, timeout)
+    enters = not prefix or os.path.basename(prefix[0]) in ENTERING
+    if enters and forking.is_possible(environment):
+        done = forking.run(str(SCRIPT), arguments, environment, timeout, prefix)
     else:
         done = subprocess.run(
             [*prefix, str(SCRIPT), *arguments],
