@@ -37,7 +37,7 @@ def test_verbose_when_all_is_well(verbosity: str) -> None:
     assert (done.code, done.stderr) == (0, "")
     shown = masking.timeless(done.stdout.replace(str(server.port), "PORT")).splitlines()
     assert shown == [
-        "SMTP OK - 127.0.0.1:PORT answered in # s (slowest: banner # s)",
+        "SMTP OK - 127.0.0.1:PORT answered in # s (slowest: # # s)",
         "connect # s █ [OK]",
         "banner # s █ [OK]",
         "helo # s █ [OK]",
@@ -158,7 +158,7 @@ def test_standard_streams(redirection: str) -> None:
         )
     lost = redirection.startswith(">")
     answer = (
-        "SMTP OK - 127.0.0.1:PORT answered in # s (slowest: banner # s) "
+        "SMTP OK - 127.0.0.1:PORT answered in # s (slowest: # # s) "
         "| time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0\n"
     )
     shown = masking.timeless(done.stdout.decode().replace(str(server.port), "PORT"))

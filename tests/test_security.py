@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import json
 import re
 import socket
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,7 +175,7 @@ def test_what_a_certificate_says(tmp_path: Path, what: str) -> None:
 
 CANNOT_TELL = "certificate: its dates cannot be read, cause: certificate"
 
-FINE = "answered in # s (slowest: banner # s), TLS 1.3, certificate expires in 90 days, #"
+FINE = "answered in # s (slowest: # # s), TLS 1.3, certificate expires in 90 days, #"
 
 MISDATED = "tls: certificate format error in certificate's notAfter field, cause: certificate"
 
@@ -298,7 +297,7 @@ LIES: dict[str, tuple[Lie, str]] = {
         lambda question: answered(
             question, record(ASKED, 5, label(RAW[:63])), record(label(RAW[:63]), 1, LOCALHOST)
         ),
-        "[127.0.0.1] answered in # s (slowest: banner # s)",
+        "[127.0.0.1] answered in # s (slowest: # # s)",
     ),
     "an alias of itself": (
         lambda question: answered(question, record(ASKED, 5, ASKED)),
@@ -451,13 +450,10 @@ def test_each_promise_has_a_test_that_is_there() -> None:
     assert len(proofs) > 20
     assert [row for row, tests in zip(promises(), proofs) if len(row) != 3 or not tests] == []
     named = {test for tests in proofs for test in tests}
-    files = sorted({test.partition("::")[0] for test in named})
-    listed = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n0", *files],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=True,
-    )
-    collected = {line.partition("[")[0] for line in listed.stdout.splitlines()}
-    assert sorted(named - collected) == []
+    there = {
+        f"{file}::{node.name}"
+        for file in {test.partition("::")[0] for test in named}
+        for node in ast.parse((ROOT / file).read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert sorted(named - there) == []
