@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.config import hosts, thresholds
-from check_smtp_health.config.option_table import LOGIN, POLICIES, ROUND_TRIP
+from check_smtp_health.config.option_table import ASKS_WEB, LOGIN, POLICIES, ROUND_TRIP
 from check_smtp_health.config.settings import (
     SIZE_DIGITS,
     SMTP_PORT,
@@ -70,9 +70,6 @@ _REPEAT = {"from": "use one of them"}
 _REPEAT.update((name, f"repeat --{name}") for name in ("rcpt", "no-relay", "no-rcpt"))
 
 _NEED_CHECKS = ("at-once", "spread")
-
-_ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
-"""What asks hosts of the web, whose certificates are verified in any case."""
 
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
@@ -267,7 +264,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
     _need_tls(options, mode)
-    if options.count("no-verify") and not any(map(options.count, _ASKS_WEB)):
+    if options.count("no-verify") and not any(map(options.count, ASKS_WEB)):
         for name in _POLICY_TLS:
             if options.count(name):
                 flag = options.flag("no-verify")

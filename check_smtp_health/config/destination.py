@@ -86,23 +86,21 @@ def _api(given: str, options: Options) -> Api:
     if match is None or not user or has_controls(user) or ":" in user:
         # What else there is may hold a password.
         raise UsageFault("output-to", "is not https://USER@HOST:5665")
-    host = hosts.host(match[2])
-    port = int(match[3] or API_PORT)
-    if host.kind == "socket" or not 1 <= port <= 65535:
+    place = hosts.place(match[2], match[3] or str(API_PORT))
+    if place is None:
         raise UsageFault("output-to", "is not https://USER@HOST:5665")
     name = (options.last("output-format") or "text").lower()
     if name != "icinga2":
         raise UsageFault("output-to", f"a URL needs --output-format icinga2, not {name}")
     source = options.last("source")
-    family = _family(options, host, source)
+    family = _family(options, place[0], source)
     password = credentials.output_password(options)
     if password is None:
         raise UsageFault("output-to", "needs a password, use --output-pass-file FILE")
     if has_controls(password):
         raise UsageFault("output-pass-file", "the password contains a control character")
     return Api(
-        host,
-        port,
+        *place,
         user,
         Secret(password),
         ca_file=options.last("output-ca-file"),

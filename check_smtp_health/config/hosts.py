@@ -163,7 +163,7 @@ def port(given: str | None) -> int | None:
         return None
     if given.lower() in PORTS:
         return PORTS[given.lower()]
-    if not (is_digits(given) and len(given) <= 5 and 1 <= int(given) <= 65535):
+    if not is_port(given):
         from check_smtp_health.config import remedies
 
         remedy = remedies.port(given, PORTS)
@@ -183,7 +183,7 @@ def nameserver(given: str) -> tuple[str, int]:
         colon = ""
     if not colon or ip_version(address) is None or not is_digits(digits):
         raise UsageFault("nameserver", f"{quoted(given)} is not ADDRESS or ADDRESS:PORT")
-    if len(digits) > 5 or not 1 <= int(digits) <= 65535:
+    if not is_port(digits):
         raise UsageFault("nameserver", f"{quoted(digits)} is not a port (1 to 65535)")
     return address, int(digits)
 
@@ -197,14 +197,19 @@ def control(given: str, default: int) -> Control:
             digits = rest[1:] if rest.startswith(":") else ""
     elif given.count(":") == 1:
         name, _, digits = given.partition(":")
-    is_port = is_digits(digits) and len(digits) <= 5 and 1 <= int(digits) <= 65535
-    try:
-        found = host(name)
-    except UsageFault:
-        found = None
-    if found is None or found.kind == "socket" or not is_port:
+    found = place(name, digits)
+    if found is None:
         raise UsageFault("control", f"{quoted(given)} is not HOST or HOST:PORT")
-    return Control(found, int(digits))
+    return Control(*found)
+
+
+def place(given: str, digits: str) -> tuple[Host, int] | None:
+    """Return the host and the port that two texts name, None where they name none."""
+    try:
+        found = host(given)
+    except UsageFault:
+        return None
+    return (found, int(digits)) if found.kind != "socket" and is_port(digits) else None
 
 
 def fqdn(given: str | None, nodename: str) -> str | None:
@@ -236,6 +241,11 @@ def is_name(text: str) -> bool:
 def is_label(text: str) -> bool:
     """Whether ``text`` can be one label of a host name."""
     return "." not in text and is_name(f"{text}.test")
+
+
+def is_port(text: str) -> bool:
+    """Whether ``text`` is the number of a port."""
+    return is_digits(text) and len(text) <= 5 and 1 <= int(text) <= 65535
 
 
 def is_digits(text: str) -> bool:

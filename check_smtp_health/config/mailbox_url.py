@@ -116,7 +116,7 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     if match is None:
         raise UsageFault(option, f"{quoted(given)} has no valid HOST[:PORT] (IPv6 in brackets)")
     port = int(match[2]) if match[2] else SCHEMES[scheme].port
-    if not 1 <= port <= 65535:
+    if not hosts.is_port(str(port)):
         raise UsageFault(option, f"'{port}' is not a port (1 to 65535)")
     try:
         host = hosts.host(match[1])

@@ -518,6 +518,9 @@ OPTIONS = tuple(option for _, options in GROUPS for option in options)
 POLICIES = {option.name: option.policy for option in OPTIONS if option.policy}
 """The names of the options that ``policy`` reads, and what each asks."""
 
+ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
+"""Options that ask hosts of the web, whose certificates are verified in any case."""
+
 LOGIN, ROUND_TRIP = (
     tuple(option.name for option in dict(GROUPS)[title])
     for title in (LOGIN_TITLE, ROUND_TRIP_TITLE)

@@ -113,16 +113,22 @@ def prepared(option: str, settings: Settings, servers: Servers | None) -> Policy
 
 
 def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
+    def function(name: str) -> Any:
+        return load(f"policy.{row.module}:{name}") if name else None
+
     values = settings.policies.given.get(row.option, ())
-    prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
-    on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
-    on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None
-    check = load(f"policy.{row.module}:check")
-    secrets = tuple(load(f"policy.{row.module}:{row.secrets}")(prepared)) if row.secrets else ()
-    asks_origin = row.on_origin and settings.policies.asks("verify-message")
-    on_origin = load(f"policy.{row.module}:{row.on_origin}") if asks_origin else None
-    functions = (check, on_mx_set, row.vouches, secrets, on_hosts, on_origin)
-    return Policy(row.option, row.scope, prepared, *functions)
+    prepared = function("prepare")(values, settings, servers)
+    return Policy(
+        row.option,
+        row.scope,
+        prepared,
+        check=function("check"),
+        on_mx_set=function(row.on_mx_set),
+        vouches=row.vouches,
+        secrets=tuple(function(row.secrets)(prepared)) if row.secrets else (),
+        on_hosts=function(row.on_hosts),
+        on_origin=function(row.on_origin if settings.policies.asks("verify-message") else ""),
+    )
 
 
 def result(

@@ -84,9 +84,11 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Aske
     if not settings.tls.mode:
         raise UsageFault("mta-sts", "needs TLS, add -S or --ssl")
     options = as_senders(tls_options(settings))
-    trust = made(options._replace(certfile=None, keyfile=None))
+    mx_hosts = trust = made(options)
+    if options.certfile is not None:
+        trust = made(options._replace(certfile=None, keyfile=None))
     client = https.prepare("mta-sts", trust, servers, settings.endpoint)
-    return Asked(client, made(options), settings)
+    return Asked(client, mx_hosts, settings)
 
 
 def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
