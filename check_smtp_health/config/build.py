@@ -66,8 +66,6 @@ PATH_OCTETS = 254
 """Octets of an address; its path of 256 has the brackets, too (RFC 5321 section 4.5.3.1.3)."""
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_REPEAT = {"from": "use one of them"}
-_REPEAT.update((name, f"repeat --{name}") for name in ("rcpt", "no-relay", "no-rcpt"))
 
 _NEED_CHECKS = ("at-once", "spread")
 
@@ -404,7 +402,8 @@ def _mailbox(option: str, given: str) -> str:
         and len(address.encode("utf-8")) <= PATH_OCTETS
     )
     if re.fullmatch(r"[^@, ]+@[^@, ]+(?:, ?[^@, ]+@[^@, ]+)+", given):
-        raise UsageFault(option, f"{quoted(given)} is more than one address, {_REPEAT[option]}")
+        remedy = "use one of them" if option == "from" else f"repeat --{option}"
+        raise UsageFault(option, f"{quoted(given)} is more than one address, {remedy}")
     if not is_path or (option != "from" and not address):
         raise UsageFault(option, f"{quoted(given)} is not a mail address")
     return address

@@ -79,8 +79,8 @@ class Endpoint(NamedTuple):
 class Expect(NamedTuple):
     """What the banner must be: its reply code, and a text that it must contain."""
 
-    code: int = 220
-    text: str = ""
+    code: int
+    text: str
 
 
 class Keyword(NamedTuple):
