@@ -36,12 +36,14 @@ class Row(NamedTuple):
 
     Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile, of a
     ``message`` once it has come; one of the ``run`` is about the domains that its option names,
-    prepared as ``Topic``s. One
-    that ``vouches`` for a server is checked before the server is told a secret.
-    ``on_mx_set`` is a procedure of the module that judges a domain's MX set, ``secrets`` one that
-    gives, of what was prepared, what nobody may be shown, ``on_hosts`` one that judges the reports
-    on a host by what the policies of its domains have turned out to be, where it has them,
-    ``on_origin`` one that asks the same about the address that a message has left from.
+    prepared as ``Topic``s. One that ``vouches`` for a server is checked before the server is told a
+    secret.
+
+    The other fields name functions of the module, where it has them. ``on_mx_set`` is a procedure
+    that judges a domain's MX set. ``secrets`` gives, of what was prepared, what nobody may see.
+    ``on_hosts`` judges the reports on a host by what the policies of its domains have turned out to
+    be. ``on_origin`` asks about the address that a message has left from what ``check`` asks about
+    the server's.
     """
 
     option: str
