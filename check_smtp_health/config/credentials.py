@@ -143,7 +143,7 @@ def first_line(option: str, path: str) -> str:
     return text
 
 
-def need_printable(option: str, given: str) -> str:
+def one_line(option: str, given: str) -> str:
     """Return a password without control characters, which could end a line and a command.
 
     Raises:

@@ -46,7 +46,7 @@ def build(options: Options, tls: Tls, password: str | None, oauth: OAuth | None)
         raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
     return Login(
         user=user,
-        password=Secret(credentials.need_printable("authuser", password or "")),
+        password=Secret(credentials.one_line("authuser", password or "")),
         mechanism=mechanism,
         may_show_password=bool(tls.mode or options.count("auth-insecure")),
         oauth=oauth,

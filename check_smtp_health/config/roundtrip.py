@@ -103,7 +103,7 @@ def _mailbox_password(
         return Secret("")
     if not given:
         raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    return Secret(credentials.need_printable("mailbox", given))
+    return Secret(credentials.one_line("mailbox", given))
 
 
 def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
