@@ -333,21 +333,27 @@ LIES: dict[str, tuple[Lie, str]] = {
 }
 
 
+TIMEOUTS = {"1,000 addresses": 9}
+"""Seconds where all answer, which takes a busy machine longer."""
+
+
 @pytest.mark.parametrize("what", LIES)
 def test_what_a_name_server_says(tmp_path: Path, what: str) -> None:
     prefix = private(tmp_path, resolver="127.0.0.53")
+    timeout = TIMEOUTS.get(what, 1)
     lie, line = LIES[what]
     slowly = MoodyServer(moods={"banner": (Sleep(0.05), Proper())})
     with lying(lie), slowly.running() as server:
         done = plugin.run(
-            *("-H", "mx.example", "-4", "-p", str(server.port), "-F", "me.example", "-t", "1"),
+            *("-H", "mx.example", "-4", "-p", str(server.port), "-F", "me.example"),
+            *("-t", str(timeout)),
             prefix=prefix,
         )
     harmless.check_text(done.stdout, done.code)
     shown = re.sub(r"127\.9\.\d+\.\d+", "127.9.#.#", done.line)
     state = "OK" if done.code == 0 else "CRITICAL"
     assert (shown, done.stderr) == (f"SMTP {state} - mx.example:{server.port} {line}", "")
-    assert done.seconds < 1 + plugin.SLACK
+    assert done.seconds < timeout + plugin.SLACK
 
 
 # What the user says
