@@ -70,6 +70,8 @@ class Labels:
         labels = self
 
         class Handler(socketserver.StreamRequestHandler):
+            disable_nagle_algorithm = True  # or the kernel has the second of two lines wait
+
             def handle(self) -> None:
                 labels.connections += 1
                 with contextlib.suppress(OSError):
