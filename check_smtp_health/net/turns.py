@@ -318,23 +318,28 @@ class _TurnDriver(Driver):
         except Exception as bug:
             self._drop(task.check, bug)
 
-    def _begin(self, task: Any, operation: Operation) -> bool:
-        if isinstance(operation, Connect):
-            if operation.is_session and not self._is_let_in(task, operation):
-                return False
-        elif isinstance(operation, Pause) and operation.is_idle:
-            group = task.parent or task.check
-            group.idle += 1
-            if group.running > group.idle:
-                return False
-            self._complete(task, None)
-            return True
-        return super()._begin(task, operation)
+    def _connect(self, task: Any, operation: Connect) -> bool:
+        if operation.is_session and not self._is_let_in(task, operation):
+            return False
+        return super()._connect(task, operation)
 
-    def _begin_together(self, task: Any, operation: Together | Within) -> None:
-        super()._begin_together(task, operation)
-        if task.children and task.children[0].deadline is not task.deadline:
-            self._watch_deadline(task.children[0].deadline, task.children)
+    def _pause(self, task: Any, operation: Pause) -> bool:
+        if not operation.is_idle:
+            return False
+        group = task.parent or task.check
+        group.idle += 1
+        if group.running > group.idle:
+            return False
+        self._complete(task, None)
+        return True
+
+    def _begin_children(
+        self, task: Any, operation: Together | Within, deadline: Deadline
+    ) -> bool:
+        super()._begin_children(task, operation, deadline)
+        if task.children and deadline is not task.deadline:
+            self._watch_deadline(deadline, task.children)
+        return True
 
     def _wait(self, task: Any, operation: Any) -> None:
         self._waiting.add(task)
@@ -491,7 +496,7 @@ class _TurnDriver(Driver):
         operation: Any = task.operation
         self._take_place(task, host)
         try:
-            is_done = super()._begin(task, operation)
+            is_done = super()._connect(task, operation)
         except SessionFault as fault:
             self._complete(task, fault)
         except Exception as bug:
