@@ -441,9 +441,7 @@ class Driver:
             deadline = Deadline(operation.share * deadline.remaining(), self._clock)
         return self._begin_children(task, operation, deadline)
 
-    def _begin_children(
-        self, task: Task, operation: Together | Within, deadline: Deadline
-    ) -> bool:
+    def _begin_children(self, task: Task, operation: Together | Within, deadline: Deadline) -> bool:
         task.children = [
             self.task_type(procedure, deadline, task) for procedure in operation.procedures
         ]

@@ -333,9 +333,7 @@ class _TurnDriver(Driver):
         self._complete(task, None)
         return True
 
-    def _begin_children(
-        self, task: Any, operation: Together | Within, deadline: Deadline
-    ) -> bool:
+    def _begin_children(self, task: Any, operation: Together | Within, deadline: Deadline) -> bool:
         super()._begin_children(task, operation, deadline)
         if task.children and deadline is not task.deadline:
             self._watch_deadline(deadline, task.children)

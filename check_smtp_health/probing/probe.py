@@ -116,8 +116,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     if delivery is not None and (isinstance(fault, Interrupted) or not delivery.is_due(state)):
         delivery = None
     policies = walk.vouched
-    known = [one.name for one in policies]
-    servers = [one for one in plan.policies if one.scope == "server" and one.name not in known]
+    servers = _unasked(plan, policies) if plan.policies else []
     if servers and not isinstance(fault, Misdirected):
         yield Close()
         asked: list[TimedProcedure[Any]] = [untimed(_of_server(servers, state))]
@@ -160,6 +159,12 @@ def _is_vouched_for(walk: _Walk, plan: ProbePlan, stage: Stage) -> TimedProcedur
         walk.skip(outcome.ended - outcome.began)
         walk.vouched = tuple(_ended(one, stage) for one in outcome.value[0])
     return not any(one.findings for one in walk.vouched)
+
+
+def _unasked(plan: ProbePlan, known: tuple[PolicyResult, ...]) -> list[Policy]:
+    """Return the policies about a server whose results are not known."""
+    names = [one.name for one in known]
+    return [one for one in plan.policies if one.scope == "server" and one.name not in names]
 
 
 def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:
