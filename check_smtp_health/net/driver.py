@@ -375,7 +375,8 @@ class Driver:
 
     def _connect(self, task: Task, operation: Connect) -> bool:
         address = operation.address
-        self._close(task)
+        if task.transport is not None:
+            self._close(task)
         task.transport = Transport(address, operation.source, datagrams=operation.datagrams)
         task.began = self._clock()  # making a socket ready is no part of any stage
         if not task.transport.connect(address):

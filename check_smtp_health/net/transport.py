@@ -49,10 +49,11 @@ class Transport:
     it is called again (``connected`` after ``connect``).
     """
 
-    __slots__ = ("_early", "_rest", "_socket", "wants")
+    __slots__ = ("_early", "_family", "_rest", "_socket", "wants")
 
     def __init__(self, address: Address, source: str | None, *, datagrams: bool = False) -> None:
         self._early: Disconnected | None = None
+        self._family = address.family
         self._rest = memoryview(b"")
         self.wants = 0
         try:
@@ -98,7 +99,7 @@ class Transport:
 
     def local(self) -> Address:
         """Return the connection's local end."""
-        return Address(self._socket.family, self._socket.getsockname())
+        return Address._make((self._family, self._socket.getsockname()))
 
     def receive(self, size: int = CHUNK) -> bytes | None:
         """Return what has come, ``b""`` at the connection's end, None while nothing has."""

@@ -53,6 +53,10 @@ ten (smtpd_client_connection_count_limit of Postfix has 50, Exchange 20)."""
 UNREPORTED = 64
 """Checks that have ended and may be kept until nobody has anything to do."""
 
+REPORTING = 0.0002
+"""Seconds that reports may take before the next look, beside the one that has begun: as much as a
+``BATCH`` of sessions does."""
+
 _EVENTS = {selectors.EVENT_READ: 1, selectors.EVENT_WRITE: 4}
 """As epoll has them: EPOLLIN, EPOLLOUT."""
 
@@ -243,7 +247,7 @@ class _TurnDriver(Driver):
         if not check.is_resting:
             self._at_work -= 1
         seconds = max(0.0, self._clock() - check.began - check.waited)
-        self._ended.append((check.number, Ended(value, time.time(), seconds)))
+        self._ended.append((check.number, Ended._make((value, time.time(), seconds))))
         check.tasks.clear()  # whoever watches a deadline may have the list for long
         for key in check.keys:
             self._keys[key] -= 1
@@ -281,7 +285,11 @@ class _TurnDriver(Driver):
         if self._line:
             self._admit()
         if self._ended and (not self._ready or len(self._ended) > UNREPORTED):
-            self._report(*self._ended.popleft())
+            until = self._clock() + REPORTING
+            while self._ended:
+                self._report(*self._ended.popleft())
+                if self._clock() >= until:
+                    break
 
     def _patience(self) -> float:
         if self._ended:
@@ -432,7 +440,7 @@ class _TurnDriver(Driver):
             return True
         self._queues.setdefault(host, collections.deque()).append(task)
         task.since = self._clock()
-        self._count_check(task.check, queued=1)
+        self._count_check(task.check, 1, 0)
         if self._connected >= self._at_once and host not in self._full:
             self._full.append(host)
         return False
@@ -444,7 +452,7 @@ class _TurnDriver(Driver):
         task.place = host
         self._connected += 1
         self._sessions[host] = self._sessions.get(host, 0) + 1
-        self._count_check(task.check, connected=1)
+        self._count_check(task.check, 0, 1)
 
     def _close(self, task: Any) -> None:
         if task.transport is None:
@@ -461,7 +469,7 @@ class _TurnDriver(Driver):
             self._sessions[host] = left
         else:
             del self._sessions[host]
-        self._count_check(task.check, connected=-1)
+        self._count_check(task.check, 0, -1)
         if self._queues:
             self._call_next(host)
             while self._full and self._connected < self._at_once:
@@ -483,7 +491,7 @@ class _TurnDriver(Driver):
         waited = self._clock() - task.since
         task.since = None
         self._waiting.discard(task)
-        self._count_check(task.check, queued=-1)
+        self._count_check(task.check, -1, 0)
         task.shift += waited
         task.check.waited = max(task.check.waited, task.shift)
         deadline = Deadline(task.deadline.seconds, self._clock)
@@ -507,16 +515,18 @@ class _TurnDriver(Driver):
         """Have a task wait no longer, without having been let in."""
         host = task.operation.address.host  # type: ignore[union-attr]
         task.since = None
-        self._count_check(task.check, queued=-1)
+        self._count_check(task.check, -1, 0)
         queue = self._queues[host]
         queue.remove(task)
         if not queue:
             del self._queues[host]
 
-    def _count_check(self, check: _Check, *, queued: int = 0, connected: int = 0) -> None:
+    def _count_check(self, check: _Check, queued: int, connected: int) -> None:
         """Note what a task of a check does, and whether the check is at work."""
         check.queued += queued
         check.connected += connected
+        if not check.queued and not check.is_resting:
+            return  # as most are
         is_resting = check.queued > 0 and not check.connected
         if is_resting is not check.is_resting and not check.is_over:
             self._at_work += -1 if is_resting else 1
@@ -536,7 +546,7 @@ class _Poller:
     def register(self, file: Any, events: int, data: Any = None) -> None:
         number = file if isinstance(file, int) else file.fileno()
         self._epoll.register(number, _EVENTS[events])
-        self._keys[number] = selectors.SelectorKey(file, number, events, data)
+        self._keys[number] = selectors.SelectorKey._make((file, number, events, data))
 
     def modify(self, file: Any, events: int, data: Any) -> None:
         self._epoll.modify(file.fileno(), _EVENTS[events])
