@@ -54,7 +54,7 @@ class Transport:
     def __init__(self, address: Address, source: str | None, *, datagrams: bool = False) -> None:
         self._early: Disconnected | None = None
         self._family = address.family
-        self._rest = memoryview(b"")
+        self._rest: bytes | memoryview = b""
         self.wants = 0
         try:
             kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
@@ -115,12 +115,14 @@ class Transport:
 
     def send(self, data: bytes | None = None) -> bool:
         """Send ``data``, or without it what was left last time; True once nothing is left."""
-        if data is not None:
-            self._rest = memoryview(data)
-        while self._rest:
+        rest = self._rest if data is None else data
+        while rest:
             try:
-                self._rest = self._rest[self._socket.send(self._rest) :]
+                sent = self._socket.send(rest)
+                rest = b"" if sent == len(rest) else memoryview(rest)[sent:]
+                self._rest = rest
             except BlockingIOError:
+                self._rest = rest
                 self.wants = selectors.EVENT_WRITE
                 return False
             except OSError as error:

@@ -46,7 +46,9 @@ def judged(
     """Return the answer of a check that has been called; it began and finished at the ``times``."""
     state = check.state
     status = f"SMTP {state.text.upper()} - {check.summary_str}"
-    return Answer._make((host, service, state.code, status, check.perfdata, *times, check, verbose))
+    return Answer._make(
+        (host, service, state.code, status, check.measured(), *times, check, verbose)
+    )
 
 
 def unknown(host: str, service: str, times: tuple[float, float], problem: str) -> Answer:

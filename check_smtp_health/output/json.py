@@ -37,7 +37,7 @@ def record(answer: Answer) -> str:
         return _empty(head)
     head["problems"] = list(_problems(check))
     head["targets"] = list(_targets(check))
-    head["perfdata"] = check.perfdata
+    head["perfdata"] = answer.perfdata
     return _safe(head) + "\n"
 
 
@@ -51,7 +51,7 @@ def render(check: HealthCheck, verbose: int) -> Iterator[str]:
     yield _safe(_head_of(check))[:-1]
     yield from _list("problems", _problems(check))
     yield from _list("targets", _targets(check))
-    yield f', "perfdata": {_safe(check.perfdata)}}}\n'
+    yield f', "perfdata": {_safe(check.measured())}}}\n'
 
 
 def _problems(check: HealthCheck) -> Iterator[dict[str, Any]]:
