@@ -282,7 +282,7 @@ def _settings(options: Options, *, keeps_transcript: bool) -> Settings:
         key = credentials.dnsbl_key(options, os.environ)
     settings = build.build(
         options,
-        stages.NAMES,
+        stages.MEASURES,
         os.uname().nodename,
         *passwords,
         dnsbl_key=key,

@@ -20,7 +20,7 @@ from check_smtp_health import __version__, definitions
 from check_smtp_health.cli import PROGRAM
 from check_smtp_health.config import manual
 from check_smtp_health.config.option_table import GROUPS, OPTIONS, Option
-from check_smtp_health.config.parsers import STATES
+from check_smtp_health.config.states import STATES
 from check_smtp_health.output import FORMATS
 from check_smtp_health.smtp.sasl import MECHANISMS
 

@@ -27,7 +27,7 @@ def settings(
     if options.fault is not None:
         raise options.fault
     return build.build(
-        options, stages.NAMES, "here", password, mailbox_password, causes=cli.causes()
+        options, stages.MEASURES, "here", password, mailbox_password, causes=cli.causes()
     )
 
 
@@ -58,7 +58,7 @@ def _prepare(options: getopt.Options) -> None:
     key = credentials.dnsbl_key(options, {}) if options.count("dnsbl") else None
     settings = build.build(
         options,
-        stages.NAMES,
+        stages.MEASURES,
         "here",
         *passwords,
         dnsbl_key=key,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,9 +17,10 @@ settings.register_profile("fuzz", max_examples=1000, deadline=None)
 settings.load_profile("suite")
 
 
-def pytest_configure() -> None:
-    """Begin what covered runs are forked from."""
-    forking.begin()
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin what covered runs are forked from, in each process that has tests run."""
+    if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
+        forking.begin()
 
 
 ID_LIMIT = 60
@@ -43,6 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
     order = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a short name, so that no answer has to cut the paths in it."""
+    return tmp_path_factory.mktemp("t")
 
 
 @pytest.fixture

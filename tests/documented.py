@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 import ssl
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -393,12 +394,8 @@ def run(line: str, world: World, certificate: ssl.SSLContext | None = None) -> p
         line = line.replace("@mail.example.org", f"@localhost:{box.port}")
         where = () if path else ("-4", "-p", str(server.port))
         is_named = path or is_address or is_theirs or "--sni" in words or not TLS & set(words)
-        outcome = plugin.run(
-            *where,
-            *asked,
-            *(() if is_named else ("--sni", host)),
-            prefix=("sh", "-c", f'{line} "$@"'),
-            environment={"PYTHONIOENCODING": "utf-8", "SSL_CERT_FILE": world.authority.path},
+        outcome = run_in_shell(
+            *(line, world, *where, *asked), *(() if is_named else ("--sni", host))
         )
     assert (server.faults, box.faults, box.connections) == ([], [], line.count("--mailbox "))
     said = seen_as(outcome.stdout, words, server.port)
@@ -420,13 +417,22 @@ def run_with_names(line: str, words: list[str], world: World) -> plugin.Outcome:
             second = ScriptedServer(REFUSING, address=SECOND_ADDRESS, port=server.port)
             stack.enter_context(second.running())
         nameserver = stack.enter_context(published(words, world, server.port, pem))
-        outcome = plugin.run(
-            *("-4", "-p", str(server.port), "--nameserver", nameserver),
-            prefix=("sh", "-c", f'{line} "$@"'),
-            environment={"PYTHONIOENCODING": "utf-8", "SSL_CERT_FILE": world.authority.path},
-        )
+        added = ("-4", "-p", str(server.port), "--nameserver", nameserver)
+        outcome = run_in_shell(line, world, *added)
     assert server.faults == []
     return replace(outcome, stdout=seen_as(outcome.stdout, words, server.port))
+
+
+def run_in_shell(line: str, world: World, *added: str) -> plugin.Outcome:
+    """Run a command line, of which a shell makes the words, with some added."""
+    environment = {"SSL_CERT_FILE": world.authority.path}
+    command, _, arguments = line.partition(" ")
+    if command != '"$0"':
+        return plugin.run(*added, prefix=("sh", "-c", f'{line} "$@"'), environment=environment)
+    made = subprocess.run(
+        ["sh", "-c", f"printf '%s\\0' {arguments}"], capture_output=True, text=True, check=True
+    )
+    return plugin.run(*made.stdout.split("\0")[:-1], *added, environment=environment)
 
 
 def masked(answer: str) -> str:

@@ -127,7 +127,7 @@ class Arena:
         moments = [*place.moments, *(moment for _, moment in place.server.moments)]
         return Result(
             outcome,
-            place.answer(outcome.code, outcome.line),
+            place.answer(outcome.code, outcome.line_with_slowest),
             tuple(place.server.faults),
             ended - min(moments) if moments else outcome.times().get("time", 0.0),
         )

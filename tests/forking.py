@@ -1,9 +1,9 @@
 """Starts covered runs from a process that has coverage and the plugin loaded.
 
 Loading them costs several times what most runs cost. For each run that process forks. What it forks
-has arguments, environment, folder and standard files of its own, starts coverage as ``covered.pth``
-does, and goes through the console script to the end of the interpreter. What a run loads, and in
-which order, is seen by those that are not covered: they begin with an interpreter of their own.
+has arguments, environment, folder and standard files of its own, starts coverage, and goes through
+the console script to the end of the interpreter. What a run loads, and in which order, is seen by
+those that are not covered: they begin with an interpreter of their own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -23,13 +24,20 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+from tests.servers import namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from coverage import Coverage
 
 LARGEST = 1 << 17
 """Octets of a request: arguments and environment."""
+
+MOST_FILES = 1024
+"""Files that the process may have open, some for each run that has not ended."""
 
 
 def is_possible(environment: Mapping[str, str]) -> bool:
@@ -51,21 +59,30 @@ def begin() -> None:
 
 
 def run(
-    script: str, arguments: Sequence[str], environment: Mapping[str, str], timeout: float
+    script: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    timeout: float,
+    prefix: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a script of Python as ``subprocess.run`` would, with nothing on its standard input.
+
+    ``prefix`` is a command that enters namespaces and runs another there.
 
     Raises:
         subprocess.TimeoutExpired: it took longer, and was killed.
     """
     nice = os.getpriority(os.PRIO_PROCESS, 0)  # on Linux that of this thread
-    request = json.dumps([nice, script, list(arguments), dict(environment), os.getcwd()]).encode()
     with contextlib.ExitStack() as stack:
+        inside = stack.enter_context(_standing(prefix)) if prefix else 0
+        request = Request(nice, script, list(arguments), dict(environment), os.getcwd(), inside)
         ours, theirs = zip(*(_pipe(stack) for _ in range(3)))
         nothing = os.open(os.devnull, os.O_RDONLY)
         stack.callback(os.close, nothing)
         with _LOCK:
-            socket.send_fds(_channel(os.getpid()), [request], [nothing, *theirs])
+            socket.send_fds(
+                _channel(os.getpid()), [json.dumps(request).encode()], [nothing, *theirs]
+            )
         for end in theirs:
             os.close(end)
         status, stdout, stderr = _read(ours, time.monotonic() + timeout)
@@ -98,6 +115,18 @@ def _channel(_process: int) -> socket.socket:
     return ours
 
 
+@contextlib.contextmanager
+def _standing(prefix: Sequence[str]) -> Iterator[int]:
+    """Have a process stand where a command leads; return its number."""
+    with subprocess.Popen([*prefix, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as there:
+        assert there.stdin
+        assert there.stdout
+        there.stdin.write(b"\n")
+        there.stdin.flush()
+        assert there.stdout.readline() == b"\n"
+        yield there.pid
+
+
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
     reading, writing = os.pipe()
     stack.callback(os.close, reading)
@@ -121,25 +150,43 @@ def _read(files: Sequence[int], until: float) -> list[bytes]:
 
 def main() -> None:
     """Fork for each request that comes, until no more can come."""
-    _warm_up()
+    coverage = _warm_up()
+    gc.freeze()  # a collection in a fork would have the kernel copy each page that it looks at
     channel = socket.socket(fileno=os.dup(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that watch
-    while True:
-        request, files, _, _ = socket.recv_fds(channel, LARGEST, 4)
-        if not request:
-            return
-        if os.fork() == 0:
-            channel.close()
-            break
-        for file in files:
-            os.close(file)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _watch(*json.loads(request), *files)
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(channel, selectors.EVENT_READ)
+        while True:
+            for key, _ in waiting.select():
+                if key.data is not None:
+                    _tell_end(*key.data)
+                    waiting.unregister(key.fd)
+                    os.close(key.fd)
+                    continue
+                request, files, _, _ = socket.recv_fds(channel, LARGEST, 4)
+                if not request:
+                    return
+                process = os.fork()
+                if process == 0:
+                    _run(coverage, Request(*json.loads(request)), files)
+                    return
+                stdin, status, stdout, stderr = files
+                os.write(status, b"%d " % process)
+                for file in (stdin, stdout, stderr):
+                    os.close(file)
+                waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, status))
 
 
-def _warm_up() -> None:
-    """Load coverage and the plugin, and note which lines are executed by that."""
-    coverage = importlib.import_module("coverage").Coverage(
+def _tell_end(process: int, status: int) -> None:
+    """Write what became of a run."""
+    _, ended = os.waitpid(process, 0)
+    with contextlib.suppress(BrokenPipeError):  # nobody waits for it any longer
+        os.write(status, b"%d" % os.waitstatus_to_exitcode(ended))
+    os.close(status)
+
+
+def _warm_up() -> Coverage:
+    """Load coverage and the plugin, note which lines are executed by that, and return coverage."""
+    coverage: Coverage = importlib.import_module("coverage").Coverage(
         config_file=os.environ["COVERED"], data_suffix=True
     )
     coverage.start()
@@ -149,38 +196,48 @@ def _warm_up() -> None:
             importlib.import_module(module.name)
     coverage.stop()
     coverage.save()
+    return coverage
 
 
-def _watch(
-    nice: int,
-    script: str,
-    arguments: list[str],
-    environment: dict[str, str],
-    folder: str,
-    *files: int,
-) -> None:
-    """Fork the run, and write its process and what became of it."""
-    status = files[1]
-    os.setpriority(os.PRIO_PROCESS, 0, nice)
-    process = os.fork()
-    if process:
-        for file in (files[0], *files[2:]):
-            os.close(file)
-        os.write(status, b"%d " % process)
-        _, ended = os.waitpid(process, 0)
-        os.write(status, b"%d" % os.waitstatus_to_exitcode(ended))
-        os._exit(0)
-    for number, file in enumerate((files[0], *files[2:])):
+class Request(NamedTuple):
+    """A run: how much it gives way to others, and what ``subprocess.run`` would get.
+
+    ``inside`` is a process in the namespaces for it, or 0.
+    """
+
+    nice: int
+    script: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    folder: str
+    inside: int
+
+
+def _run(coverage: Coverage, request: Request, files: Sequence[int]) -> None:
+    """Be the run, to its end."""
+    stdin, _, stdout, stderr = files
+    for number, file in enumerate((stdin, stdout, stderr)):
         os.dup2(file, number)
-    for file in files:
-        os.close(file)
-    os.chdir(folder)
+    os.closerange(3, MOST_FILES)  # other runs' too, that have to come to their ends
+    os.setpriority(os.PRIO_PROCESS, 0, request.nice)
+    if request.inside:
+        _enter(request.inside)
+    os.chdir(request.folder)
     os.environ.clear()
-    os.environ.update(environment)
-    sys.argv = [script, *arguments]
-    sys.path[0] = os.path.dirname(script)
-    importlib.import_module("coverage").process_startup()
-    runpy.run_path(script, run_name="__main__")
+    os.environ.update(request.environment)
+    sys.argv = [request.script, *request.arguments]
+    sys.path[0] = os.path.dirname(request.script)
+    atexit.register(coverage.save)
+    coverage.start()
+    runpy.run_path(request.script, run_name="__main__")
+
+
+def _enter(process: int) -> None:
+    """Enter the namespaces of a process."""
+    files = [os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY) for name in ("net", "uts", "mnt")]
+    for file in files:
+        namespace.enter(file)
+        os.close(file)
 
 
 if __name__ == "__main__":

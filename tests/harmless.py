@@ -20,7 +20,7 @@ MORE_LIMIT = 500
 _MARK = re.compile(r"[\[(](OK|WARNING|CRITICAL|UNKNOWN|UP|DOWN)[\])]")
 _OURS = re.compile(
     rf"(?:(?:{'|'.join(NAMES)}) +\d+\.\d{{6}} s [\u2588\u2591#.]{{20}} "
-    rf"|(?:mx|verify-message|{'|'.join(POLICIES)}) +)?"
+    rf"|(?:mx|{'|'.join(POLICIES)}) +)?"
     rf"\[(?:{'|'.join(CODES)})\](?= |$)"
 )
 _METRIC = re.compile(

@@ -32,7 +32,10 @@ def answers(rows: list[Behaviour], folder: Path) -> dict[str, tuple[Answer, str]
             told = done.answers[str(at)]
             outcome = plugin.Outcome(told["exit_code"], told["status"], "", 0.0)
             labels = " ".join(item.partition("=")[0] for item in told["perfdata"])
-            found[row.name] = (places[row.name].answer(outcome.code, outcome.line), labels)
+            found[row.name] = (
+                places[row.name].answer(outcome.code, outcome.line_with_slowest),
+                labels,
+            )
     return found
 
 

@@ -68,7 +68,7 @@ LMTP = (Sleep(0.05), BANNER, Expect(b"LHLO me.example\r\n"), OK, Expect(b"MAIL")
 
 WITH_CONTROL = "the password contains a control character, such as a line break"
 
-HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
+HEALTHY = "SMTP OK - answered in # s (slowest: # # s)"
 
 
 INSECURE = ("--auth-insecure",)
@@ -318,7 +318,7 @@ def trip(
     return Trip(done, smtp, box)
 
 
-DELIVERED = "answered in # s (slowest: banner # s), 1 recipient accepted, delivered to {} after # s"
+DELIVERED = "answered in # s (slowest: # # s), 1 recipient accepted, delivered to {} after # s"
 
 
 def test_found_and_deleted() -> None:

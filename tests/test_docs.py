@@ -29,8 +29,6 @@ from tests.documented import (
 from tests.engines.icinga import LIBRARY, VARIABLES, Icinga
 from tests.engines.nagios import Nagios
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 MULTIPLE = re.MULTILINE | re.DOTALL
 
 OTHERS = {

@@ -225,8 +225,8 @@ def test_it_says_what_the_text_says(case: Case, authority: Authority) -> None:
     assert server.faults == []
     seen = read(outcome)
     assert (text.code, outcome.code) == (case.code, case.code)
-    said = masking.unraced(masked(seen["status"], server.port))
-    assert said == masking.unraced(text.line.replace(f":{server.port}", ":25"))
+    said = masked(seen["status"], server.port)
+    assert said == text.line.replace(f":{server.port}", ":25")
     # With -v the perfdata stands in a line of its own, which the line break belongs to.
     assert masked(" ".join(seen["perfdata"]), server.port) == text.perfdata
     assert len(seen["targets"]) == (0 if seen["status"].startswith("SMTP UNKNOWN - -") else 1)
@@ -240,7 +240,7 @@ def test_a_healthy_server() -> None:
         "version": __version__,
         "state": "OK",
         "exit_code": 0,
-        "status": "SMTP OK - 127.0.0.1:25 answered in # s (slowest: banner # s)",
+        "status": "SMTP OK - 127.0.0.1:25 answered in # s (slowest: # # s)",
         "problems": [],
         "targets": [
             {
@@ -614,9 +614,7 @@ def test_its_names(name: str) -> None:
 def test_the_names_of_the_text_output(name: str) -> None:
     with ScriptedServer((*GREETED, *QUIT)).running() as server:
         outcome = run(server.port, "--output-format", name)
-    assert (
-        outcome.line == f"SMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: banner # s)"
-    )
+    assert outcome.line == f"SMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: # # s)"
 
 
 @pytest.mark.parametrize(

@@ -214,6 +214,7 @@ def test_every_address_of_every_host(port: int) -> None:
     )
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_a_domain_that_names_ten_thousand_addresses(port: int) -> None:
     """Those of a few hosts are as many as a run can have; what is not asked is not healthy."""
     hosts = [f"mx{number}.example.org" for number in range(50)]

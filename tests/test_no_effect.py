@@ -23,6 +23,10 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*NAME, *NAMESERVER), ""),
     ((*ADDRESS, *NAME, *NAMESERVER), ""),
     ((*ADDRESS, "--reverse", *NAMESERVER), ""),
+    (
+        (*ADDRESS, "-S", "--all-certificates", *NAMESERVER),
+        "--nameserver: has no effect: nothing is looked up",
+    ),
     ((*ADDRESS, "--sender", "a.example", *NAMESERVER), ""),
     ((*ADDRESS, "--control", "a.example", *NAMESERVER), ""),
     (

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from check_smtp_health import masking
-from check_smtp_health.config.parsers import CERTIFICATE_MECHANISM, TOKEN_MECHANISMS
+from check_smtp_health.config.login import CERTIFICATE_MECHANISM
+from check_smtp_health.config.mailbox_url import TOKEN_MECHANISMS
 from check_smtp_health.errors import SessionFault
 from check_smtp_health.masking import Mask
 from check_smtp_health.net.https import Page

@@ -36,7 +36,9 @@ def problem(folder: Path, lines: tuple[str, ...], *arguments: str) -> str:
         passwords = credentials.read(options, {})
         got = oauth.read(options)
         targets.prepare(
-            build.build(options, stages.NAMES, "here", *passwords, oauth=got, causes=cli.causes())
+            build.build(
+                options, stages.MEASURES, "here", *passwords, oauth=got, causes=cli.causes()
+            )
         )
     except UsageFault as fault:
         return options.told(fault)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import masking, needs, plugin
+from tests import needs, plugin
 from tests.servers import postfix
 from tests.servers.loopback import has_ipv6
 from tests.servers.postfix import Postfix
@@ -25,7 +25,7 @@ def server() -> Iterator[Postfix]:
 def answer(server: Postfix, *arguments: str, host: str = "127.0.0.1") -> tuple[int, str, str, str]:
     """Return exit code, status line, perfdata and standard error, what varies masked."""
     outcome = plugin.run("-H", host, "-p", str(server.port), *arguments)
-    line = masking.unraced(outcome.line)
+    line = outcome.line
     return outcome.code, line, outcome.perfdata, outcome.stderr
 
 

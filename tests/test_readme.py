@@ -35,8 +35,6 @@ from tests.documented import (
 )
 from tests.servers.authority import Authority, self_signed
 
-pytestmark = pytest.mark.usefixtures("uncovered")
-
 DOCS = ROOT / "docs"
 CERTIFICATES = (DOCS / "certificates.md").read_text()
 MIGRATE = (DOCS / "migrate-from-check_smtp.md").read_text()

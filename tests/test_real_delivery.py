@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from check_smtp_health.roundtrip.message import RECIPIENTS, SUBJECT, TOKEN, mark
-from tests import masking, needs, plugin
+from tests import needs, plugin
 from tests.servers import mailbox, postfix
 from tests.servers.authority import Authority
 from tests.servers.mailbox import DOMAIN, OTHER, PASSWORD, USER, Mailboxes
@@ -68,7 +68,7 @@ class Site:
 
     def said(self, done: plugin.Outcome) -> tuple[int, str]:
         """Return exit code and status line without the target."""
-        line = masking.unraced(done.line)
+        line = done.line
         return done.code, line.partition(" - ")[2].partition(f"127.0.0.1:{self.server.port} ")[2]
 
     def left(self) -> dict[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from check_smtp_health.config.parsers import TOKEN_MECHANISMS
+from check_smtp_health.config.mailbox_url import TOKEN_MECHANISMS
 from tests import masking, plugin
 from tests.plugin import Outcome
 from tests.servers import dovecot, exim, postfix

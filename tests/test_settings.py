@@ -9,9 +9,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from nagiosplugin import Range
 
+from check_smtp_health import policy
 from check_smtp_health.config import build, getopt
-from check_smtp_health.config.option_table import OPTIONS
-from check_smtp_health.config.parsers import Control, Expect, Keyword
+from check_smtp_health.config.hosts import Control
+from check_smtp_health.config.option_table import OPTIONS, POLICIES
+from check_smtp_health.config.settings import Expect, Keyword
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.report import Host
 from tests import command_line
@@ -307,3 +309,16 @@ def test_dane_leaves_everybody_elses_certificate_to_be_verified() -> None:
     """Its records vouch for the mail server alone, not for a mailbox's, nor that of a policy."""
     assert settings("-S", "--dane").tls.verify
     assert not settings("-S", "--no-verify").tls.verify
+
+
+def test_each_option_of_a_policy_has_its_row() -> None:
+    """Without a row it would ask nothing, and of a message that is not fetched there is nothing."""
+    assert {row.option for row in policy.POLICIES} == POLICIES.keys()
+    about_message = {row.option for row in policy.POLICIES if row.scope == "message"}
+    assert about_message == {name for name, asks in POLICIES.items() if asks == "message"}
+
+
+def test_what_policies_ask_for() -> None:
+    assert settings("-S", "--all-certificates").policies.of_dns == []
+    both = settings("-S", "--all-certificates", "--reverse", "--dane").policies
+    assert (both.of_dns, both.need_message) == (["reverse", "dane"], False)

@@ -24,7 +24,7 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
 PLAIN = """
 cli
-config config.build config.getopt config.option_table config.parsers
+config config.build config.getopt config.hosts config.option_table
 config.settings config.thresholds
 errors escaping
 judge judge.check judge.contexts judge.nagios judge.resources judge.states judge.text

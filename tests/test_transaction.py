@@ -34,7 +34,7 @@ def extended(*keywords: str) -> Script:
     return (Sleep(0.05), BANNER, EHLO, f"250-mx.example\r\n{lines}250 HELP\r\n".encode())
 
 
-HEALTHY = "SMTP OK - answered in # s (slowest: banner # s)"
+HEALTHY = "SMTP OK - answered in # s (slowest: # # s)"
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_an_expression_that_takes_for_ever(pattern: str) -> None:
     """That is our own inability, not the server's fault, and nobody else has to wait for it."""
     reply = b"250 " + b"a" * 60 + b"?\r\n"
     script = (Sleep(0.05), *GREETED, Expect(b"NOOP"), reply, *QUIT)
-    done = plugin.check(script, "-C", "NOOP", "-R", pattern, "-t", "5")
+    done = plugin.check(script, "-C", "NOOP", "-R", pattern, "-t", "20")
     assert (done.code, done.labels) == (3, "time connect banner helo quit")
     assert done.line.startswith(f"SMTP UNKNOWN - command: matching '{pattern}' takes too long: ")
 

@@ -404,6 +404,7 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     (("--output-to", "http://u@x"), "--output-to: is not https://USER@HOST:5665"),
     (("--output-to", "https://x"), "--output-to: is not https://USER@HOST:5665"),
     (("--output-to", "https://u@x:0"), "--output-to: is not https://USER@HOST:5665"),
+    (("--output-to", "https://u@a..b"), "--output-to: is not https://USER@HOST:5665"),
     (("--output-to", "https://u@x/v1"), "--output-to: is not https://USER@HOST:5665"),
     (("--output-to", "https://u%0a@x"), "--output-to: is not https://USER@HOST:5665"),
     (

@@ -112,7 +112,7 @@ def answer(zone: Zone, change: Change, *arguments: str, **others: Any) -> tuple[
     done = run(zone, change, *arguments, **others)
     line = done.line.replace(", cause: unauthenticated", "")
     said = line.partition(" - 127.0.0.1:")[2].partition(" ")[2]
-    begin = r"answered in # s \(slowest: \w+ # s\), (.*), 1 recipient accepted"
+    begin = r"answered in # s \(slowest: # # s\), (.*), 1 recipient accepted"
     return done.code, re.sub(begin, r"\1", said.replace(", delivered to INBOX after # s", ""))
 
 

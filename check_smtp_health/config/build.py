@@ -1,30 +1,30 @@
 """From options to ``Settings``: a function per group, with the rules between its options.
 
-Those of the round trip are in ``roundtrip``. Reads and sends nothing. Whatever is wrong is a
-``UsageFault`` with the sentence for the user.
+Those of the login and of the round trip are in modules of their own, which few runs load. Reads and
+sends nothing. Whatever is wrong is a ``UsageFault`` with the sentence for the user.
 """
 
 from __future__ import annotations
 
-import itertools
+import re
 
-from check_smtp_health.config import parsers, thresholds
-from check_smtp_health.config.option_table import POLICIES, ROUND_TRIP
+from check_smtp_health.config import hosts, thresholds
+from check_smtp_health.config.option_table import ASKS_WEB, LOGIN, POLICIES, ROUND_TRIP
 from check_smtp_health.config.settings import (
+    SIZE_DIGITS,
     SMTP_PORT,
     SUBMISSIONS_PORT,
     Endpoint,
+    Expect,
     Greeting,
     Judging,
-    Login,
     Policies,
-    Secret,
     Settings,
     Tls,
     Transaction,
 )
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import has_controls, quoted
+from check_smtp_health.escaping import quoted
 from check_smtp_health.loading import load
 
 TYPE_CHECKING = False
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.config.parsers import Control, State
-    from check_smtp_health.config.settings import OAuth
+    from check_smtp_health.config.hosts import Control
+    from check_smtp_health.config.settings import Keyword, OAuth, State
     from check_smtp_health.report import Host
 
 # Which connections the options about TLS are about: that of the session, those to the mailboxes as
@@ -57,17 +57,24 @@ _AFTER_BANNER = (
     "command",
 )
 
-_NEED_CHECKS = ("at-once", "spread")
+# What is asked of a server's extensions, which HELO does not tell.
+_NEED_EHLO = ("require", "forbid", "authuser", "authtype", "size")
 
-_ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
-"""What asks hosts of the web, whose certificates are verified in any case."""
+_CODE = r"[45][0-9][0-9](?=[ -]|\Z)"
+
+PATH_OCTETS = 254
+"""Octets of an address; its path of 256 has the brackets, too (RFC 5321 section 4.5.3.1.3)."""
+
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+
+_NEED_CHECKS = ("at-once", "spread")
 
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
 
 def build(  # noqa: PLR0913
     options: Options,
-    stages: tuple[str, ...],
+    labels: tuple[str, ...],
     nodename: str,
     password: str | None = None,
     mailbox_password: str | None = None,
@@ -79,9 +86,9 @@ def build(  # noqa: PLR0913
 ) -> Settings:
     """Return the settings that the options make.
 
-    ``stages`` are the names of all stages, ``nodename`` is this host's own name, the passwords and
-    the key are what ``credentials`` found, ``oauth`` is what stands in their place, ``causes`` are
-    what ``--state`` may name.
+    ``labels`` are those of all that is ever measured, ``nodename`` is this host's own name, the
+    passwords and the key are what ``credentials`` found, ``oauth`` is what stands in their place,
+    ``causes`` are what ``--state`` may name.
 
     Raises:
         UsageFault: the first thing that is wrong.
@@ -97,7 +104,11 @@ def build(  # noqa: PLR0913
         endpoint=endpoint,
         greeting=_greeting(options, nodename, tls, transaction),
         tls=tls,
-        login=_login(options, tls, password, oauth[0]),
+        login=(
+            load("config.login:build")(options, tls, password, oauth[0])
+            if any(map(options.count, LOGIN))
+            else None
+        ),
         transaction=transaction,
         roundtrip=(
             load("config.roundtrip:build")(options, mailbox_password, endpoint, oauth)
@@ -107,35 +118,49 @@ def build(  # noqa: PLR0913
         policies=_policies(options, dnsbl_key),
         judging=_judging(
             options,
-            stages,
+            labels,
             tls,
             keeps_transcript=keeps_transcript,
-            states=parsers.states(options.all("state"), causes),
+            causes=causes,
         ),
     )
 
 
 def _endpoint(options: Options) -> Endpoint:
-    hosts = parsers.unique(map(parsers.host, options.all("hostname")), parsers.identity)
-    if not hosts:
+    targets = hosts.unique(map(hosts.host, options.all("hostname")), hosts.identity)
+    if not targets:
         raise UsageFault("", "no host given, use -H HOST (try --help)")
     source = options.last("source")
-    port = parsers.port(options.last("port"))
+    port = hosts.port(options.last("port"))
     port = port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT)
     return Endpoint(
-        hosts=hosts,
+        hosts=targets,
         port=port,
-        timeout=parsers.timeout(options.last("timeout")),
-        family=_family(options, hosts, source),
+        timeout=_timeout(options.last("timeout")),
+        family=_family(options, targets, source),
         source=source,
-        proxy=parsers.proxy(options.last("proxy") or "v1") if options.count("proxy") else "",
-        all_addresses=_is_about_names(options, "all-addresses", hosts),
-        mx=_is_about_names(options, "mx", hosts),
-        min_healthy=_min_healthy(options, hosts),
-        nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
-        controls=_controls(options, hosts, port),
+        proxy=_proxy(options.last("proxy") or "v1") if options.count("proxy") else "",
+        all_addresses=_is_about_names(options, "all-addresses", targets),
+        mx=_is_about_names(options, "mx", targets),
+        min_healthy=_min_healthy(options, targets),
+        nameservers=tuple(hosts.nameserver(one) for one in options.all("nameserver")),
+        controls=_controls(options, targets, port),
         expect_mx=_expect_mx(options),
     )
+
+
+def _timeout(given: str | None) -> float:
+    """Return the deadline in seconds."""
+    if given is None:
+        return 10.0
+    return thresholds.seconds("timeout", given, given.partition(":")[0])
+
+
+def _proxy(given: str) -> str:
+    """Return the version of the PROXY protocol."""
+    if given not in ("v1", "v2"):
+        raise UsageFault("proxy", f"{quoted(given)} is neither v1 nor v2")
+    return given
 
 
 def _need_effect(options: Options, endpoint: Endpoint) -> None:
@@ -148,10 +173,10 @@ def _need_effect(options: Options, endpoint: Endpoint) -> None:
         raise UsageFault("port", "has no effect on a Unix socket")
     if not endpoint.nameservers:
         return
-    hosts = [*endpoint.hosts, *(control.host for control in endpoint.controls)]
-    if any(host.kind == "name" for host in hosts) or any(map(options.count, POLICIES)):
+    named = [*endpoint.hosts, *(control.host for control in endpoint.controls)]
+    if any(host.kind == "name" for host in named) or _connects_elsewhere(options):
         return
-    if _connects_elsewhere(options):
+    if any(options.count(name) for name, asks in POLICIES.items() if asks != "tls"):
         return
     raise UsageFault("nameserver", "has no effect: nothing is looked up")
 
@@ -162,21 +187,21 @@ def _connects_elsewhere(options: Options) -> bool:
     return has_api or any(map(options.count, ("mailbox", "oauth", "mailbox-oauth")))
 
 
-def _controls(options: Options, hosts: tuple[Host, ...], port: int) -> tuple[Control, ...]:
+def _controls(options: Options, targets: tuple[Host, ...], port: int) -> tuple[Control, ...]:
     given = options.all("control")
-    if given and all(host.kind == "socket" for host in hosts):
+    if given and all(host.kind == "socket" for host in targets):
         raise UsageFault("control", "has no effect on a Unix socket")
-    controls = tuple(dict.fromkeys(parsers.control(one, port) for one in given))
-    targets = set(map(parsers.identity, hosts))
+    controls = tuple(dict.fromkeys(hosts.control(one, port) for one in given))
+    known = set(map(hosts.identity, targets))
     for one, control in zip(given, controls):
-        if parsers.identity(control.host) in targets:
+        if hosts.identity(control.host) in known:
             raise UsageFault(
                 "control", f"{quoted(one)} is a target of this run, name a host elsewhere"
             )
     return controls
 
 
-def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> int | None:
+def _family(options: Options, targets: tuple[Host, ...], source: str | None) -> int | None:
     wanted = [
         (number, f"use-ipv{number}") for number in (4, 6) if options.count(f"use-ipv{number}")
     ]
@@ -184,42 +209,44 @@ def _family(options: Options, hosts: tuple[Host, ...], source: str | None) -> in
         raise UsageFault("use-ipv6", f"cannot be combined with {options.flag('use-ipv4')}")
     family, why = wanted[0] if wanted else (None, "")
     if source is not None:
-        version = parsers.ip_version(source)
-        if version is None or any(host.kind == "socket" for host in hosts):
+        version = hosts.ip_version(source)
+        if version is None or any(host.kind == "socket" for host in targets):
             raise UsageFault("source", f"{quoted(source)} is not an IP address to connect from")
         if family not in (None, version):
             raise UsageFault(why, f"cannot be combined with {options.flag('source')} {source}")
         family, why = version, "source"
-    is_of_sockets = all(one.kind == "socket" for one in hosts)
+    is_of_sockets = all(one.kind == "socket" for one in targets)
     if wanted and is_of_sockets and not _connects_elsewhere(options):
         raise UsageFault(why, "has no effect on a Unix socket")
-    for host in hosts if family is not None else ():
-        if host.kind == "address" and family != parsers.ip_version(host.ascii):
+    for host in targets if family is not None else ():
+        if host.kind == "address" and family != hosts.ip_version(host.ascii):
             raise UsageFault(why, f"cannot be combined with the address {host.ascii}")
     return family
 
 
-def _is_about_names(options: Options, option: str, hosts: tuple[Host, ...]) -> bool:
+def _is_about_names(options: Options, option: str, targets: tuple[Host, ...]) -> bool:
     """Return whether an option is given that only makes sense for names."""
     if not options.count(option):
         return False
-    parsers.need_names(option, hosts)
+    hosts.need_names(option, targets)
     return True
 
 
 def _expect_mx(options: Options) -> tuple[Host, ...]:
     if options.count("expect-mx") and not options.count("mx"):
         raise UsageFault("expect-mx", "needs --mx")
-    return parsers.unique(map(parsers.mx_host, options.all("expect-mx")), parsers.identity)
+    return hosts.unique(map(hosts.mx_host, options.all("expect-mx")), hosts.identity)
 
 
-def _min_healthy(options: Options, hosts: tuple[Host, ...]) -> int | None:
+def _min_healthy(options: Options, targets: tuple[Host, ...]) -> int | None:
     given = options.last("min-healthy")
     if given is None:
         return None
-    least = parsers.count("min-healthy", given)
-    if not (options.count("mx") or options.count("all-addresses") or len(hosts) >= least):
-        there = f"are only {len(hosts)} hosts" if len(hosts) > 1 else "is only one host"
+    if not hosts.is_digits(given) or len(given) > 5 or not int(given):
+        raise UsageFault("min-healthy", f"{quoted(given)} is not a number of targets")
+    least = int(given)
+    if not (options.count("mx") or options.count("all-addresses") or len(targets) >= least):
+        there = f"are only {len(targets)} hosts" if len(targets) > 1 else "is only one host"
         raise UsageFault("min-healthy", f"asks for {least}, but there {there}")
     return least
 
@@ -235,7 +262,7 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
     elif options.count("certificate"):
         mode = "implicit" if endpoint.port == SUBMISSIONS_PORT else "starttls"
     _need_tls(options, mode)
-    if options.count("no-verify") and not any(map(options.count, _ASKS_WEB)):
+    if options.count("no-verify") and not any(map(options.count, ASKS_WEB)):
         for name in _POLICY_TLS:
             if options.count(name):
                 flag = options.flag("no-verify")
@@ -250,10 +277,17 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         ca_path=options.last("ca-path"),
         certfile=options.last("cert"),
         keyfile=options.last("key"),
-        minimum=parsers.tls_min(options.last("tls-min") or "1.2"),
+        minimum=_tls_min(options.last("tls-min") or "1.2"),
         judge_expiry=not options.count("ignore-certificate-expiration"),
         all_certificates=bool(options.count("all-certificates")),
     )
+
+
+def _tls_min(given: str) -> str:
+    """Return the lowest TLS version."""
+    if given not in ("1.0", "1.1", "1.2", "1.3"):
+        raise UsageFault("tls-min", f"{quoted(given)} is not one of 1.0, 1.1, 1.2, 1.3")
+    return given
 
 
 def _need_tls(options: Options, mode: str) -> None:
@@ -274,20 +308,20 @@ def _need_tls(options: Options, mode: str) -> None:
                 raise UsageFault(name, "needs TLS, add -S or --ssl")
 
 
-def _sni(options: Options, hosts: tuple[Host, ...], mode: str) -> str | None:
+def _sni(options: Options, targets: tuple[Host, ...], mode: str) -> str | None:
     given = options.last("sni")
     if given:
-        name = parsers.host(given)
+        name = hosts.host(given)
         if name.kind != "name":
             raise UsageFault("sni", f"{quoted(given)} is not a host name")
         return name.dns_name
-    if mode and any(host.kind == "socket" for host in hosts) and not options.count("no-verify"):
+    if mode and any(host.kind == "socket" for host in targets) and not options.count("no-verify"):
         raise UsageFault("hostname", "TLS over a Unix socket needs --sni NAME or --no-verify")
     return None
 
 
 def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transaction) -> Greeting:
-    expect = parsers.expect(options.last("expect"))
+    expect = _expect(options.last("expect"))
     after_banner = [name for name in _AFTER_BANNER if options.count(name)]
     if tls.mode == "starttls":
         after_banner.append("starttls" if options.count("starttls") else "certificate")
@@ -295,7 +329,7 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         flag = options.flag(after_banner[0])
         raise UsageFault("expect", f"after {expect.code} nothing is asked, so {flag} has no effect")
     needs_extensions = (
-        any(options.count(one) for one in ("require", "forbid", "authuser", "authtype", "size"))
+        any(map(options.count, _NEED_EHLO))
         or tls.mode == "starttls"
         or transaction.is_international
     )
@@ -303,80 +337,37 @@ def _greeting(options: Options, nodename: str, tls: Tls, transaction: Transactio
         flag = options.flag("lmtp")
         raise UsageFault("ehlo", f"cannot be combined with {flag}, which greets with LHLO")
     verb = "EHLO" if needs_extensions or options.count("ehlo") else "HELO"
-    require = tuple(parsers.keyword("require", word) for word in options.all("require"))
-    forbid = tuple(parsers.keyword("forbid", word) for word in options.all("forbid"))
-    for one, other in itertools.product(require, forbid):
-        if one.name == other.name and other.parameter in (None, one.parameter):
-            flag = options.flag("require")
-            raise UsageFault("forbid", f"{other} cannot be combined with {flag} {one}")
+    require: tuple[Keyword, ...] = ()
+    forbid: tuple[Keyword, ...] = ()
+    if options.count("require") or options.count("forbid"):
+        require, forbid = load("config.keywords:build")(options)
     return Greeting(
         verb="LHLO" if options.count("lmtp") else verb,
         expect=expect,
-        fqdn=parsers.fqdn(options.last("fqdn"), nodename),
+        fqdn=hosts.fqdn(options.last("fqdn"), nodename),
         require=require,
         forbid=forbid,
         needs_extensions=needs_extensions,
     )
 
 
-def _login(options: Options, tls: Tls, password: str | None, oauth: OAuth | None) -> Login | None:
-    user = options.last("authuser")
-    mechanism = (options.last("authtype") or "").upper() or None
-    if mechanism == parsers.CERTIFICATE_MECHANISM:
-        return _login_by_certificate(options, tls, user)
-    if user is None:
-        for name in ("authtype", "authpass", "authpass-file"):
-            if options.count(name):
-                problem = "needs -U USER"
-                if name == "authtype" and options.count("mailbox"):
-                    problem += " (it is for SMTP, a mailbox takes ;AUTH=XOAUTH2 in its URL)"
-                raise UsageFault(name, problem)
-        if options.count("auth-insecure") and not options.count("mailbox"):
-            raise UsageFault("auth-insecure", "needs -U USER or --mailbox URL")
-        if oauth is not None and not options.count("mailbox"):
-            raise UsageFault("oauth", "needs -U USER or --mailbox URL")
-        return None
-    _need_user_name(user)
-    if not password and oauth is None:
-        raise UsageFault("authuser", "needs a password, use --authpass-file FILE")
-    return Login(
-        user=user,
-        password=Secret(parsers.password("authuser", password or "")),
-        mechanism=mechanism,
-        may_show_password=bool(tls.mode or options.count("auth-insecure")),
-        oauth=oauth,
-    )
-
-
-def _need_user_name(user: str) -> None:
-    if not user or has_controls(user):
-        raise UsageFault("authuser", f"{quoted(user)} is not a user name")
-
-
-def _login_by_certificate(options: Options, tls: Tls, user: str | None) -> Login:
-    """Return a login in which TLS says who we are; ``user`` is for whom, if not for ourselves."""
-    in_vain = ["authpass", "authpass-file", "oauth"]
-    in_vain += [] if options.count("mailbox") else ["auth-insecure"]
-    for name in in_vain:
-        if options.count(name):
-            raise UsageFault(name, f"has no effect with {parsers.CERTIFICATE_MECHANISM}")
-    if not tls.mode or tls.certfile is None:
-        raise UsageFault("authtype", f"{parsers.CERTIFICATE_MECHANISM} needs TLS and --cert FILE")
-    if user is not None:
-        _need_user_name(user)
-    return Login(user or "", Secret(""), parsers.CERTIFICATE_MECHANISM)
+def _expect(given: str | None) -> Expect:
+    """Return what the banner must be; a code that is no refusal is a text like any other."""
+    code = re.match(_CODE, given) if given else None
+    return Expect(int(code[0]) if code else 220, given or "")
 
 
 def _transaction(options: Options) -> Transaction:
     reverse_path, size = options.last("from"), options.last("size")
     _need_one_answer(options)
+    has_commands = options.count("command") or options.count("response")
     return Transaction(
-        reverse_path=None if reverse_path is None else parsers.mailbox("from", reverse_path),
-        size=None if size is None else parsers.size(size),
-        recipients=tuple(parsers.mailbox("rcpt", one) for one in options.all("rcpt")),
-        no_relay=tuple(parsers.mailbox("no-relay", one) for one in options.all("no-relay")),
-        no_rcpt=tuple(parsers.mailbox("no-rcpt", one) for one in options.all("no-rcpt")),
-        commands=_commands(options),
+        reverse_path=None if reverse_path is None else _mailbox("from", reverse_path),
+        size=None if size is None else _size(size),
+        recipients=tuple(_mailbox("rcpt", one) for one in options.all("rcpt")),
+        no_relay=tuple(_mailbox("no-relay", one) for one in options.all("no-relay")),
+        no_rcpt=tuple(_mailbox("no-rcpt", one) for one in options.all("no-rcpt")),
+        commands=load("config.commands:build")(options) if has_commands else (),
     )
 
 
@@ -395,47 +386,72 @@ def _need_one_answer(options: Options) -> None:
                 raise UsageFault(name, f"{quoted(given)} is given to {options.flag(first)} as well")
 
 
-def _commands(options: Options) -> tuple[tuple[str, str | None], ...]:
-    lines = [parsers.line(one) for one in options.all("command")]
-    # An engine passes a missing macro as an empty text, which every reply contains.
-    texts = [parsers.response(text) if text else None for text in options.all("response")]
-    if len(texts) > len(lines):
-        raise UsageFault("response", f"{quoted(texts[len(lines)] or '')} has no matching -C")
-    texts += [None] * (len(lines) - len(texts))
-    return tuple(zip(lines, texts))
+def _mailbox(option: str, given: str) -> str:
+    """Return an address for MAIL or RCPT, without the angle brackets; empty for the null one.
+
+    What a server thinks of the address is what the run is to find out; here only that is refused
+    which could not be sent as one argument.
+    """
+    has_brackets = given.startswith("<") and given.endswith(">")
+    address = given[1:-1] if has_brackets else given
+    # What is in quotes may hold anything (RFC 5321 section 4.1.2).
+    bare = re.sub(_QUOTED, "", address, count=1) if address.startswith('"') else address
+    is_path = (
+        address.isprintable()
+        and not set(bare) & set('<> "')
+        and len(address.encode("utf-8")) <= PATH_OCTETS
+    )
+    if re.fullmatch(r"[^@, ]+@[^@, ]+(?:, ?[^@, ]+@[^@, ]+)+", given):
+        remedy = "use one of them" if option == "from" else f"repeat --{option}"
+        raise UsageFault(option, f"{quoted(given)} is more than one address, {remedy}")
+    if not is_path or (option != "from" and not address):
+        raise UsageFault(option, f"{quoted(given)} is not a mail address")
+    return address
+
+
+def _size(given: str) -> int:
+    """Return the octets of a message to announce (RFC 1870)."""
+    if not hosts.is_digits(given) or len(given) > SIZE_DIGITS:
+        raise UsageFault("size", f"{quoted(given)} is not a number of bytes")
+    return int(given)
 
 
 def _policies(options: Options, dnsbl_key: str | None) -> Policies:
-    keyed = [one for one in options.all("dnsbl") if parsers.has_key(one)]
-    if options.count("dnsbl-key-file") and not keyed:
-        label = parsers.KEY_LABEL
-        raise UsageFault("dnsbl-key-file", f"needs --dnsbl with the label {label} in its zone")
-    if keyed and not dnsbl_key:
-        raise UsageFault("dnsbl", f"{quoted(keyed[0])} needs a key, use --dnsbl-key-file FILE")
-    if keyed and dnsbl_key and not parsers.is_label(dnsbl_key):
-        raise UsageFault("dnsbl", "the key is not a DNS label: letters, digits and hyphens")
     return Policies(
         {name: options.all(name) for name in POLICIES if options.count(name)},
-        dnsbl_key=Secret(dnsbl_key) if keyed and dnsbl_key else None,
+        dnsbl_key=(
+            load("config.credentials:key_of_zones")(options, dnsbl_key)
+            if options.count("dnsbl") or options.count("dnsbl-key-file")
+            else None
+        ),
     )
 
 
 def _judging(
     options: Options,
-    stages: tuple[str, ...],
+    labels: tuple[str, ...],
     tls: Tls,
     *,
     keeps_transcript: bool,
-    states: Mapping[str, State],
+    causes: Sequence[str],
 ) -> Judging:
-    tempfail = options.last("tempfail")
+    _, colon, word = (options.last("timeout") or "").partition(":")
+    timeout_state: State = "critical"
+    if colon:
+        timeout_state = load("config.states:state")("timeout", word)
+    tempfail: State = "warning"
+    if options.count("tempfail"):
+        tempfail = load("config.states:state")("tempfail", options.last("tempfail"))
+    states: Mapping[str, State] = {}
+    if options.count("state"):
+        states = load("config.states:states")(options.all("state"), causes)
     verbose = options.count("verbose")
     return Judging(
         limits=thresholds.limits(
-            options, stages, has_tls=bool(tls.mode or options.count("mailbox"))
+            options, labels, has_tls=bool(tls.mode or options.count("mailbox"))
         ),
-        timeout_state=parsers.timeout_state(options.last("timeout")),
-        tempfail=parsers.state("tempfail", "warning" if tempfail is None else tempfail),
+        timeout_state=timeout_state,
+        tempfail=tempfail,
         verbose=verbose,
         keeps_transcript=keeps_transcript or verbose > 1,
         states=states,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 
-from check_smtp_health.config import files
+from check_smtp_health.config import files, hosts
+from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import quoted
+from check_smtp_health.escaping import has_controls, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ ENVIRONMENT = "CHECK_SMTP_HEALTH_AUTHPASS"
 MAILBOX_ENVIRONMENT = "CHECK_SMTP_HEALTH_MAILBOXPASS"
 
 DNSBL_ENVIRONMENT = "CHECK_SMTP_HEALTH_DNSBLKEY"
+
+KEY_LABEL = "KEY"
+"""The label of a DNSBL's zone that stands for the customer's key."""
 
 FILE_LIMIT = 16 * 1024
 """Bytes read of a password file; OAuth tokens are long, but not that long."""
@@ -71,6 +75,30 @@ def dnsbl_key(options: Options, environment: Mapping[str, str]) -> str | None:
     return _from_file(options, "dnsbl-key-file", environment, DNSBL_ENVIRONMENT)
 
 
+def key_of_zones(options: Options, found: str | None) -> Secret | None:
+    """Return the key that goes into the zones of DNS blocklists, None where none has room for it.
+
+    Raises:
+        UsageFault: there is a key without such a zone, such a zone without key, or it is no label.
+    """
+    keyed = [one for one in options.all("dnsbl") if _has_key(one)]
+    if not keyed:
+        if options.count("dnsbl-key-file"):
+            problem = f"needs --dnsbl with the label {KEY_LABEL} in its zone"
+            raise UsageFault("dnsbl-key-file", problem)
+        return None
+    if not found:
+        raise UsageFault("dnsbl", f"{quoted(keyed[0])} needs a key, use --dnsbl-key-file FILE")
+    if not hosts.is_label(found):
+        raise UsageFault("dnsbl", "the key is not a DNS label: letters, digits and hyphens")
+    return Secret(found)
+
+
+def _has_key(given: str) -> bool:
+    """Whether the zone of a ``--dnsbl`` needs the customer's key."""
+    return KEY_LABEL in given.partition("/")[0].partition("=")[0].split(".")
+
+
 def output_password(options: Options) -> str | None:
     """Return the password for where the answer goes, or None where nobody gave one."""
     path = options.last("output-pass-file")
@@ -113,3 +141,14 @@ def first_line(option: str, path: str) -> str:
     if not text:
         raise UsageFault(option, f"the first line of {quoted(path)} is empty")
     return text
+
+
+def one_line(option: str, given: str) -> str:
+    """Return a password without control characters, which could end a line and a command.
+
+    Raises:
+        UsageFault: it has one.
+    """
+    if has_controls(given):
+        raise UsageFault(option, "the password contains a control character, such as a line break")
+    return given

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from check_smtp_health.config.getopt import Options
+from check_smtp_health.config.option_table import ASKS_WEB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _TRUST = ("ca-file", "ca-path")
-_VERIFIED = ("mta-sts", "oauth", "mailbox-oauth")
-"""What is verified, with authorities that are given, whatever ``--no-verify`` says."""
 
 _PAIRS = (
     *(("starttls", "ssl"), ("use-ipv4", "use-ipv6"), ("ehlo", "lmtp"), ("command", "response")),
@@ -34,7 +33,7 @@ def beside(own: Options, defaults: Options) -> Options:
     both.fault = own.fault
     said = {*own.given(), *(other for one, other in _INSTEAD if one in own.given())}
     asked = {*own.given(), *defaults.given()}
-    if "no-verify" in own.given() and asked.isdisjoint(_VERIFIED):
+    if "no-verify" in own.given() and asked.isdisjoint(ASKS_WEB):
         said.update(_TRUST)
     for name, several in defaults.given().items():
         if name in _KEYED and name in own.given():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import credentials, parsers
+from check_smtp_health.config import credentials, hosts
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
@@ -86,29 +86,27 @@ def _api(given: str, options: Options) -> Api:
     if match is None or not user or has_controls(user) or ":" in user:
         # What else there is may hold a password.
         raise UsageFault("output-to", "is not https://USER@HOST:5665")
-    host = parsers.host(match[2])
-    port = int(match[3] or API_PORT)
-    if host.kind == "socket" or not 1 <= port <= 65535:
+    place = hosts.place(match[2], match[3] or str(API_PORT))
+    if place is None:
         raise UsageFault("output-to", "is not https://USER@HOST:5665")
     name = (options.last("output-format") or "text").lower()
     if name != "icinga2":
         raise UsageFault("output-to", f"a URL needs --output-format icinga2, not {name}")
     source = options.last("source")
-    family = _family(options, host, source)
+    family = _family(options, place[0], source)
     password = credentials.output_password(options)
     if password is None:
         raise UsageFault("output-to", "needs a password, use --output-pass-file FILE")
     if has_controls(password):
         raise UsageFault("output-pass-file", "the password contains a control character")
     return Api(
-        host,
-        port,
+        *place,
         user,
         Secret(password),
         ca_file=options.last("output-ca-file"),
         family=family,
         source=source,
-        nameservers=tuple(parsers.nameserver(one) for one in options.all("nameserver")),
+        nameservers=tuple(hosts.nameserver(one) for one in options.all("nameserver")),
     )
 
 
@@ -117,8 +115,8 @@ def _family(options: Options, host: Host, source: str | None) -> int | None:
     given = [number for number in (4, 6) if options.count(f"use-ipv{number}")]
     family = given[0] if given else None
     if source is not None:
-        family = parsers.ip_version(source)
-    if family and host.kind == "address" and parsers.ip_version(host.ascii) != family:
+        family = hosts.ip_version(source)
+    if family and host.kind == "address" and hosts.ip_version(host.ascii) != family:
         why = "source" if source else f"use-ipv{family}"
         raise UsageFault(why, f"cannot be combined with the API's address {host.ascii}")
     return family

@@ -29,9 +29,6 @@ _DASHES = tuple("\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
 _NOT_BEHIND = ("warning", "critical", "timeout", "certificate", "port", "proxy")
 """Options after which a number is more likely a second value than a host."""
 
-_KEYED_ZONE = "dq.spamhaus.net"
-"""What zones end in that begin with a customer's key: wherever one is typed, that is masked."""
-
 
 class Given(NamedTuple):
     """One option as the user gave it: the flag as typed, and its value, empty for a switch.
@@ -85,13 +82,12 @@ class Options:
     def told(self, fault: UsageFault) -> str:
         """Return a fault as the user is to read it, with the flag as it was typed.
 
-        Hidden values are never repeated: a password may stand in the wrong place.
+        Hidden values are never repeated: a password may stand in the wrong place, and the key of a
+        DNS blocklist in any.
         """
-        problem = escaped(fault.problem)  # it may suggest what was typed, in no quotes
-        if _KEYED_ZONE in problem.lower():
-            from check_smtp_health.masking import without_key
+        from check_smtp_health.masking import without_key
 
-            problem = without_key(problem)
+        problem = without_key(escaped(fault.problem))  # it may suggest what was typed, in no quotes
         if not fault.option:
             return problem
         flag = self.flag(fault.option)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import escaped, quoted
 from check_smtp_health.namedtuple import NamedTuple
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class Scheme(NamedTuple):
-    """A row: a protocol by which a mailbox is read. ``reader`` is ``"module:class"``.
+    """A row: how a mailbox is read, by which ``protocol``. ``reader`` is ``"module:class"``.
 
     ``has_tls`` says that TLS begins with the first byte; where not, it is begun by a command.
     """
 
+    protocol: str
     port: int
     has_tls: bool
     has_folders: bool
@@ -32,14 +33,17 @@ _POP3 = "roundtrip.pop3:Pop3"
 
 # THE SCHEME TABLE, with the ports of RFC 8314 section 7.3 where TLS begins with the first byte.
 SCHEMES = {
-    "imap": Scheme(143, has_tls=False, has_folders=True, reader=_IMAP),
-    "imaps": Scheme(993, has_tls=True, has_folders=True, reader=_IMAP),
-    "pop3": Scheme(110, has_tls=False, has_folders=False, reader=_POP3),
-    "pop3s": Scheme(995, has_tls=True, has_folders=False, reader=_POP3),
+    "imap": Scheme("IMAP", 143, has_tls=False, has_folders=True, reader=_IMAP),
+    "imaps": Scheme("IMAP", 993, has_tls=True, has_folders=True, reader=_IMAP),
+    "pop3": Scheme("POP3", 110, has_tls=False, has_folders=False, reader=_POP3),
+    "pop3s": Scheme("POP3", 995, has_tls=True, has_folders=False, reader=_POP3),
 }
 
 
-MECHANISMS = ("PLAIN", *parsers.TOKEN_MECHANISMS)
+TOKEN_MECHANISMS = ("XOAUTH2", "OAUTHBEARER")
+"""SASL mechanisms whose password is an access token."""
+
+MECHANISMS = ("PLAIN", *TOKEN_MECHANISMS)
 """What a URL may ask for: what mailboxes are logged in to by."""
 
 _AUTH = re.compile("(;AUTH=)", re.IGNORECASE)
@@ -61,7 +65,7 @@ class Mailbox(NamedTuple):
     @property
     def account(self) -> tuple[str, str, int]:
         """What several folders may have in common."""
-        return self.user, parsers.identity(self.host), self.port
+        return self.user, hosts.identity(self.host), self.port
 
     @property
     def has_tls(self) -> bool:
@@ -106,15 +110,16 @@ def parse(given: str, option: str = "mailbox") -> Mailbox:
     if not user:
         raise UsageFault(option, f"{quoted(given)} has no user (USER@HOST)")
     if folder and not SCHEMES[scheme].has_folders:
-        raise UsageFault(option, f"{quoted(given)} names a folder, and POP3 has none")
+        protocol = SCHEMES[scheme].protocol
+        raise UsageFault(option, f"{quoted(given)} names a folder, and {protocol} has none")
     match = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(?::([0-9]{1,5}))?", where)
     if match is None:
         raise UsageFault(option, f"{quoted(given)} has no valid HOST[:PORT] (IPv6 in brackets)")
     port = int(match[2]) if match[2] else SCHEMES[scheme].port
-    if not 1 <= port <= 65535:
+    if not hosts.is_port(str(port)):
         raise UsageFault(option, f"'{port}' is not a port (1 to 65535)")
     try:
-        host = parsers.host(match[1])
+        host = hosts.host(match[1])
     except UsageFault as fault:
         raise UsageFault(option, fault.problem) from fault
     folder = folder or ("INBOX" if SCHEMES[scheme].has_folders else "")

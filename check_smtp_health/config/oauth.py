@@ -9,7 +9,7 @@ import codecs
 import os
 import re
 
-from check_smtp_health.config import credentials, files, ini, parsers
+from check_smtp_health.config import credentials, files, hosts, ini
 from check_smtp_health.config.settings import OAuth, Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
@@ -93,20 +93,15 @@ def _checked(option: str, path: str, values: dict[str, str]) -> OAuth:
     if grant == "client_credentials" and is_refreshed:
         raise UsageFault(option, f"{name}: refresh_token has no effect with the grant {grant}")
     match = re.fullmatch(_URL, values["token_url"])
-    place = re.fullmatch(_PLACE, match[1]) if match else None
-    try:
-        host = parsers.host(place[1]) if place else None
-    except UsageFault:
-        host = None
-    port = int(place[2] or PORT) if place else 0
-    if match is None or host is None or host.kind == "socket" or not 1 <= port <= 65535:
+    named = re.fullmatch(_PLACE, match[1]) if match else None
+    place = hosts.place(named[1], named[2] or str(PORT)) if named else None
+    if match is None or place is None:
         raise UsageFault(option, f"{name}: token_url is not https://HOST[:PORT]/PATH")
     way = match[2] or "/"
     fields = [("grant_type", grant), ("client_id", values["client_id"])]
     fields += [("scope", values["scope"])] if "scope" in values else []
-    return OAuth(
-        host, port, way if way.startswith("/") else f"/{way}", tuple(fields), tuple(given.items())
-    )
+    path = way if way.startswith("/") else f"/{way}"
+    return OAuth(*place, path, tuple(fields), tuple(given.items()))
 
 
 def _secret(option: str, path: str, values: dict[str, str], key: str) -> Secret | None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from check_smtp_health.namedtuple import NamedTuple
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
 ANY_WORD = ("*",)
 
 
@@ -12,6 +16,8 @@ class Option(NamedTuple):
 
     ``value`` names the value in the help, empty for a switch. With ``optional`` words the next
     argument is taken only if it is one of them; with ``ANY_WORD`` unless it begins with a dash.
+    An option that asks for a policy says in ``policy`` what is asked about it: name servers, the
+    server in one more handshake, or name servers about the whole message that came.
     """
 
     flags: tuple[str, ...]
@@ -19,6 +25,7 @@ class Option(NamedTuple):
     help: str
     repeatable: bool = False
     optional: tuple[str, ...] = ()
+    policy: Literal["", "dns", "tls", "message"] = ""
 
     @property
     def name(self) -> str:
@@ -26,8 +33,8 @@ class Option(NamedTuple):
         return next(flag for flag in self.flags if flag.startswith("--"))[2:]
 
 
-POLICY_TITLE = "DNS checks"
-"""The group of options that ``policy`` reads."""
+LOGIN_TITLE = "login"
+"""The group of options that ``config.login`` reads."""
 
 ROUND_TRIP_TITLE = "round trip"
 """The group of options that ``config.roundtrip`` reads."""
@@ -180,6 +187,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "",
                 "check both the RSA and the ECDSA certificate, with an extra handshake for each "
                 "(TLS 1.2)",
+                policy="tls",
             ),
             Option(
                 ("--ignore-certificate-expiration",),
@@ -189,7 +197,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
         ),
     ),
     (
-        "login",
+        LOGIN_TITLE,
         (
             Option(
                 ("-A", "--authtype"),
@@ -313,11 +321,12 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "",
                 "verify the message that arrived: its DKIM signatures, SPF for the address that "
                 "sent it, and DMARC; --dnsbl and --reverse then check that address as well",
+                policy="message",
             ),
         ),
     ),
     (
-        POLICY_TITLE,
+        "DNS checks",
         (
             Option(
                 ("--dnsbl",),
@@ -326,6 +335,7 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "CODES are the answers that count, as in 127.0.0.[2;4..11] (default: all but "
                 "127.0.0.1)",
                 repeatable=True,
+                policy="dns",
             ),
             Option(
                 ("--dnsbl-key-file",),
@@ -338,17 +348,20 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "",
                 "each of the server's addresses must have a name (PTR) that leads back to it, and "
                 "that the banner and the HELO reply use",
+                policy="dns",
             ),
             Option(
                 ("--dane",),
                 "",
                 "DNSSEC-secure TLSA records must match the certificate; they replace the CA",
+                policy="dns",
             ),
             Option(
                 ("--mta-sts",),
                 "",
                 "HOST is a mail domain: it must have an MTA-STS policy that covers its MX set, and "
                 "each MX host must have a certificate from a public CA; needs TLS",
+                policy="dns",
             ),
             Option(
                 ("--sender",),
@@ -356,12 +369,14 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
                 "check that mail can be sent as DOMAIN: SPF works and authorises ADDRESS, and "
                 "there is a DMARC record",
                 repeatable=True,
+                policy="dns",
             ),
             Option(
                 ("--dkim",),
                 "SELECTOR[:DOMAIN]",
                 "with --sender: the DKIM key of SELECTOR must be published and usable",
                 repeatable=True,
+                policy="dns",
             ),
         ),
     ),
@@ -500,10 +515,14 @@ WRITTEN_OUT = ("starttls",)
 OPTIONS = tuple(option for _, options in GROUPS for option in options)
 """All rows."""
 
-POLICIES = tuple(
-    option.name for option in dict(GROUPS)[POLICY_TITLE] if not option.name.endswith("-file")
-)
-"""The names of the options about what is published; a file only serves one of them."""
+POLICIES = {option.name: option.policy for option in OPTIONS if option.policy}
+"""The names of the options that ``policy`` reads, and what each asks."""
 
-ROUND_TRIP = tuple(option.name for option in dict(GROUPS)[ROUND_TRIP_TITLE])
-"""The names of the options about a message that is sent and looked for."""
+ASKS_WEB = ("mta-sts", "oauth", "mailbox-oauth")
+"""Options that ask hosts of the web, whose certificates are verified in any case."""
+
+LOGIN, ROUND_TRIP = (
+    tuple(option.name for option in dict(GROUPS)[title])
+    for title in (LOGIN_TITLE, ROUND_TRIP_TITLE)
+)
+"""The names of the options of these groups."""

@@ -5,16 +5,21 @@ Loaded where one of these options is given.
 
 from __future__ import annotations
 
-from check_smtp_health.config import mailbox_url, parsers
+from check_smtp_health.config import credentials, mailbox_url, thresholds
+from check_smtp_health.config.hosts import ip_version, unique
+from check_smtp_health.config.mailbox_url import SCHEMES, TOKEN_MECHANISMS
 from check_smtp_health.config.option_table import ROUND_TRIP
 from check_smtp_health.config.settings import RoundTrip, Secret
 from check_smtp_health.errors import UsageFault
+from check_smtp_health.escaping import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.config.settings import Endpoint, OAuth
+
+AUTH_METHODS = ("spf", "dkim", "dmarc")
 
 _NEED_MAILBOX = tuple(name for name in ROUND_TRIP if name not in ("deliver", "mailbox"))
 
@@ -47,25 +52,22 @@ def build(
         raise UsageFault("oauth", "has no effect: there is no -U, and a password for the mailbox")
     return RoundTrip(
         mailboxes=mailboxes,
-        timeout=parsers.delivery_timeout(options.last("delivery-timeout")),
+        timeout=_timeout(options.last("delivery-timeout")),
         require_auth_results=tuple(
-            method
-            for given in options.all("require-auth-results")
-            for method in parsers.auth_results(given)
+            method for given in options.all("require-auth-results") for method in _methods(given)
         ),
         may_show_password=bool(options.count("auth-insecure")),
         password=_mailbox_password(password, mailboxes, token),
         oauth=token,
         clean=_clean(options, mailboxes),
         takes_replies=_takes_replies(options),
-        verifies=bool(options.count("verify-message")),
     )
 
 
 def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, ...]:
     """Return the folders that are only cleaned; each belongs to an account of ``--mailbox``."""
     given = options.all("clean")
-    folders = parsers.unique(
+    folders = unique(
         (mailbox_url.parse(one, "clean") for one in given),
         lambda one: (*one.account, one.scheme, one.folder),
     )
@@ -73,7 +75,9 @@ def _clean(options: Options, mailboxes: tuple[Mailbox, ...]) -> tuple[Mailbox, .
     known = {(one.account, one.folder) for one in mailboxes}
     for one in folders:
         if not one.has_folders:
-            raise UsageFault("clean", "needs imap:// or imaps://, POP3 has no folders")
+            these = " or ".join(f"{name}://" for name, row in SCHEMES.items() if row.has_folders)
+            problem = f"needs {these}, {SCHEMES[one.scheme].protocol} has no folders"
+            raise UsageFault("clean", problem)
         if (one.account, one.scheme) not in accounts:
             raise UsageFault("clean", f"{one} is not a folder of an account named by --mailbox")
         if (one.account, one.folder) in known:
@@ -93,13 +97,13 @@ def _mailbox_password(
     given: str | None, mailboxes: tuple[Mailbox, ...], oauth: OAuth | None
 ) -> Secret:
     for mailbox in mailboxes if oauth is not None else ():
-        if mailbox.mechanism not in ("", *parsers.TOKEN_MECHANISMS):
+        if mailbox.mechanism not in ("", *TOKEN_MECHANISMS):
             raise UsageFault("mailbox", f"{mailbox.mechanism} takes no access token (--oauth)")
     if not given and oauth is not None:
         return Secret("")
     if not given:
         raise UsageFault("mailbox", "needs a password, use --mailbox-pass-file FILE")
-    return Secret(parsers.password("mailbox", given))
+    return Secret(credentials.one_line("mailbox", given))
 
 
 def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
@@ -109,7 +113,7 @@ def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
             if options.count(name):
                 raise UsageFault(name, "needs --mailbox URL")
         return ()
-    mailboxes = parsers.unique(
+    mailboxes = unique(
         map(mailbox_url.parse, given), lambda one: (*one.account, one.scheme, one.folder)
     )
     ways: dict[object, str] = {}
@@ -117,7 +121,22 @@ def _mailboxes(options: Options, endpoint: Endpoint) -> tuple[Mailbox, ...]:
         if ways.setdefault(one.account, one.mechanism) != one.mechanism:
             raise UsageFault("mailbox", f"asks for two ways to log in to the account of {one}")
     for host in [one.host for one in mailboxes if endpoint.family and one.host.kind == "address"]:
-        if parsers.ip_version(host.ascii) != endpoint.family:
+        if ip_version(host.ascii) != endpoint.family:
             why = "source" if endpoint.source else f"use-ipv{endpoint.family}"
             raise UsageFault(why, f"cannot be combined with the mailbox's address {host.ascii}")
     return mailboxes
+
+
+def _timeout(given: str | None) -> float:
+    """Return the seconds in which the message must have come."""
+    return 60.0 if given is None else thresholds.seconds("delivery-timeout", given, given)
+
+
+def _methods(given: str) -> tuple[str, ...]:
+    """Return the methods of authentication that must have passed."""
+    methods = tuple(dict.fromkeys(given.lower().split(",")))
+    for method in methods:
+        if method not in AUTH_METHODS:
+            known = ", ".join(AUTH_METHODS)
+            raise UsageFault("require-auth-results", f"{quoted(method)} is not one of {known}")
+    return methods

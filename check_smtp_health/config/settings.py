@@ -5,6 +5,7 @@ Each group is one concern, built by one function of ``build`` and read by the mo
 
 from __future__ import annotations
 
+from check_smtp_health.config.option_table import POLICIES
 from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
@@ -12,15 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Literal, NoReturn
 
+    from check_smtp_health.config.hosts import Control
     from check_smtp_health.config.mailbox_url import Mailbox
-    from check_smtp_health.config.parsers import Control, Expect, Keyword, State
     from check_smtp_health.config.thresholds import Limits
     from check_smtp_health.report import Host
+
+    State = Literal["ok", "warning", "critical", "unknown"]
 
 SMTP_PORT = 25
 
 SUBMISSIONS_PORT = 465
 """Implicit TLS (RFC 8314 section 3.3): a server there waits for the client to begin it."""
+
+SIZE_DIGITS = 20
+"""Digits of a message size (RFC 1870 section 3)."""
 
 
 class Secret:
@@ -68,6 +74,23 @@ class Endpoint(NamedTuple):
         """Whether the run may have several targets, told apart in what it prints."""
         is_asked_for = self.mx or self.all_addresses or self.min_healthy is not None
         return is_asked_for or len(self.hosts) > 1
+
+
+class Expect(NamedTuple):
+    """What the banner must be: its reply code, and a text that it must contain."""
+
+    code: int
+    text: str
+
+
+class Keyword(NamedTuple):
+    """An EHLO keyword, with a parameter or without."""
+
+    name: str
+    parameter: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name}={self.parameter}"
 
 
 class Greeting(NamedTuple):
@@ -170,8 +193,8 @@ class RoundTrip(NamedTuple):
     """A message to send, and where to look for it within ``timeout`` seconds.
 
     ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
-    message is as good as the message; with ``verifies`` it is fetched whole, to be judged by
-    ourselves. ``oauth`` is how to get an access token, which is then the password.
+    message is as good as the message. ``oauth`` is how to get an access token, which is then the
+    password.
     """
 
     mailboxes: tuple[Mailbox, ...] = ()
@@ -183,11 +206,10 @@ class RoundTrip(NamedTuple):
     clean: tuple[Mailbox, ...] = ()
     takes_replies: bool = False
     oauth: OAuth | None = None
-    verifies: bool = False
 
 
 class Policies(NamedTuple):
-    """The options about what is published, by name, with their words: ``policy`` reads them.
+    """The options that ask for policies, by name, with their words: ``policy`` reads them.
 
     ``dnsbl_key`` is the customer's key that some lists want in their zone.
     """
@@ -198,6 +220,16 @@ class Policies(NamedTuple):
     def asks(self, option: str) -> bool:
         """Whether the option was given."""
         return option in self.given
+
+    @property
+    def of_dns(self) -> list[str]:
+        """The options that were given and ask name servers."""
+        return [option for option in self.given if POLICIES[option] != "tls"]
+
+    @property
+    def need_message(self) -> bool:
+        """Whether the message that came is wanted whole."""
+        return any(POLICIES[option] == "message" for option in self.given)
 
 
 class Judging(NamedTuple):
@@ -232,4 +264,4 @@ class Settings(NamedTuple):
         roundtrip, own = self.roundtrip, self.endpoint.timeout
         if roundtrip is None or not roundtrip.mailboxes:
             return own
-        return own + roundtrip.timeout + (own if roundtrip.verifies else 0.0)
+        return own + roundtrip.timeout + (own if self.policies.need_message else 0.0)

@@ -1,10 +1,12 @@
-"""The ranges that times, days and counts are compared with. Reads and sends nothing."""
+"""Time limits, and the ranges that times, days and counts are compared with.
+
+Reads and sends nothing.
+"""
 
 from __future__ import annotations
 
 import re
 
-from check_smtp_health.config.parsers import SECONDS
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.namedtuple import NamedTuple
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from check_smtp_health.config.getopt import Options
 
     Threshold = Literal["warning", "critical"]
+
+TIMEOUT_LEAST = 0.001
+"""Seconds of the shortest deadline; below it no server could answer."""
+
+TIMEOUT_LIMIT = 86400.0
+"""Seconds of the longest deadline: a day, so that a typing error does not last for ever."""
 
 TIME = "time"
 """The label of the seconds that the session took."""
@@ -34,6 +42,8 @@ DEFAULT_DAYS = {"warning": ("14", 1 / 3), "critical": ("3", 1 / 10)}
 """Days of validity left below which a certificate is WARNING, CRITICAL, and the part of its
 lifetime that they are at most: one of 6 days is renewed when 2 are left."""
 
+# Patterns are compiled by the run that uses them: all of them together take 2 ms.
+SECONDS = r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+"
 _DAYS = r"\d{1,5}(?:\.\d{1,3})?"
 _SHARE = r"\d{1,2}(?:\.\d{1,3})?%"
 
@@ -105,24 +115,44 @@ class Limits(NamedTuple):
         return None
 
 
-def limits(options: Options, stages: tuple[str, ...], *, has_tls: bool) -> Limits:
+def seconds(option: str, given: str, text: str) -> float:
+    """Return the seconds of a time limit; ``text`` is the part of what was ``given`` that has them.
+
+    Raises:
+        UsageFault: they are not a number, or out of bounds; ``option`` is to blame.
+    """
+    if not re.fullmatch(SECONDS, text):
+        from check_smtp_health.config import remedies
+
+        remedy = remedies.number(text, remedies.SECONDS)
+        raise UsageFault(option, f"{quoted(given)} is not a number of seconds{remedy}")
+    if not TIMEOUT_LEAST <= float(text) <= TIMEOUT_LIMIT:
+        raise UsageFault(
+            option,
+            f"{quoted(given)} is not between {TIMEOUT_LEAST} and {TIMEOUT_LIMIT:.0f} seconds",
+        )
+    return float(text)
+
+
+def limits(options: Options, labels: tuple[str, ...], *, has_tls: bool) -> Limits:
     """Return the limits that the options ask for; a run with TLS has some for the days left, too.
 
-    ``stages`` are the names of all stages, which may name a range.
+    ``labels`` are those of all that is ever measured, which may have a range.
 
     Raises:
         UsageFault: one is not a range, is given twice or is for something unknown.
     """
     return Limits(
-        _ranges(options, "warning", stages, has_tls=has_tls),
-        _ranges(options, "critical", stages, has_tls=has_tls),
+        _ranges(options, "warning", labels, has_tls=has_tls),
+        _ranges(options, "critical", labels, has_tls=has_tls),
     )
 
 
 def _ranges(
-    options: Options, option: Threshold, stages: tuple[str, ...], *, has_tls: bool
+    options: Options, option: Threshold, labels: tuple[str, ...], *, has_tls: bool
 ) -> dict[str, Range]:
-    given = _given(options, option, (*stages, TIME, DNSBL, HEALTHY))
+    # The range of the days is the value of an option of its own.
+    given = _given(options, option, tuple(label for label in labels if label != DAYS))
     return {**_listings(options, option), **given, **_days(options, option, has_tls=has_tls)}
 
 

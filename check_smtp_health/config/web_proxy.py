@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.namedtuple import NamedTuple
@@ -59,16 +59,12 @@ def read(environment: Mapping[str, str], option: str) -> Proxy | None:
     if scheme.lower() not in ("", "http"):
         raise UsageFault(option, f"{PROXY} is not the address of an http:// proxy")
     match = re.fullmatch(_AUTHORITY, rest.partition("/")[0])
-    try:
-        host = parsers.host(match[2]) if match else None
-    except UsageFault:
-        host = None
-    port = int(match[3] or PORT) if match else 0
-    if match is None or host is None or host.kind == "socket" or not 1 <= port <= 65535:
+    place = hosts.place(match[2], match[3] or str(PORT)) if match else None
+    if match is None or place is None:
         raise UsageFault(option, f"{PROXY} is not http://HOST[:PORT]")
     exceptions = _variable(environment, EXCEPTIONS).lower().replace(",", " ").split()
     login = Secret(match[1]) if match[1] else None
-    return Proxy(host, port, login, tuple(exceptions))
+    return Proxy(*place, login, tuple(exceptions))
 
 
 def _variable(environment: Mapping[str, str], name: str) -> str:

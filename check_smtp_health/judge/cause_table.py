@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    from check_smtp_health.config.parsers import State
+    from check_smtp_health.config.settings import State
     from check_smtp_health.errors import Kind, Reason
 
     CauseName = Literal[

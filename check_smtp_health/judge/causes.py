@@ -129,17 +129,21 @@ def diagnose(
 
 def _is_by_token(stage: str, settings: Settings) -> bool:
     """Whether the login of that stage is by an access token."""
-    from check_smtp_health.config.parsers import TOKEN_MECHANISMS
-
-    roundtrip = settings.roundtrip
+    roundtrip, login = settings.roundtrip, settings.login
     if stage == "delivery" and roundtrip is not None:
         return roundtrip.oauth is not None or all(
-            one.mechanism in TOKEN_MECHANISMS for one in roundtrip.mailboxes
+            _takes_token(one.mechanism) for one in roundtrip.mailboxes
         )
-    login = settings.login
     if stage != "auth" or login is None:
         return False
-    return login.oauth is not None or login.mechanism in TOKEN_MECHANISMS
+    return login.oauth is not None or _takes_token(login.mechanism or "")
+
+
+def _takes_token(mechanism: str) -> bool:
+    from check_smtp_health.smtp import sasl
+
+    row = sasl.named(mechanism)
+    return row is not None and row.proof == "token"
 
 
 def _in_stage(found: Diagnosis, stage: str, kind: Kind) -> Diagnosis | None:

@@ -7,7 +7,7 @@ from check_smtp_health.judge.contexts import contexts
 from check_smtp_health.judge.nagios import Check, Contexts, Ok, Results
 from check_smtp_health.judge.resources import MailServer, MailService
 from check_smtp_health.judge.states import worst
-from check_smtp_health.stages import NAMES, measured
+from check_smtp_health.stages import MEASURES, NAMES, measured
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class _Perfdata:
         warning, critical = settings.judging.limits
         self._limits = {
             label: f";{_text(warning.get(label))};{_text(critical.get(label))}"
-            for label in (TIME, *NAMES, DNSBL, HEALTHY)
+            for label in MEASURES
         }
         known = measured(settings)
         most = f";{settings.endpoint.timeout:.6f}".rstrip("0").rstrip(".")

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Literal
 
-    from check_smtp_health.config import parsers
+    from check_smtp_health.config import settings
     from check_smtp_health.config.settings import Judging
     from check_smtp_health.errors import Kind
     from check_smtp_health.judge.causes import Diagnosis
     from check_smtp_health.report import Failure, Finding, Observation
 
     State = Any  # nagiosplugin has no types
-    Rule = Literal[parsers.State, "-t", "--tempfail", "-c"]
+    Rule = Literal[settings.State, "-t", "--tempfail", "-c"]
 
 FAILURES: dict[Kind, Rule] = {
     "unresolvable": "critical",

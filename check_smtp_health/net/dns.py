@@ -11,7 +11,7 @@ import dns.message
 import dns.rcode
 import dns.resolver
 
-from check_smtp_health.config.parsers import DNS_PORT
+from check_smtp_health.config.hosts import DNS_PORT
 from check_smtp_health.errors import (
     Expired,
     LocalFault,

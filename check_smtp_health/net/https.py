@@ -12,7 +12,7 @@ import io
 import os
 import re
 
-from check_smtp_health.config import parsers, web_proxy
+from check_smtp_health.config import hosts, web_proxy
 from check_smtp_health.errors import (
     Disconnected,
     LocalFault,
@@ -99,7 +99,7 @@ def prepare(option: str, trust: Trust, servers: Servers | None, endpoint: Endpoi
     proxy = web_proxy.read(os.environ, option)
     family = endpoint.family
     address = proxy.host.ascii if proxy is not None and proxy.host.kind == "address" else ""
-    if address and family is not None and parsers.ip_version(address) != family:
+    if address and family is not None and hosts.ip_version(address) != family:
         why = "source" if endpoint.source else f"use-ipv{family}"
         raise UsageFault(why, f"cannot be combined with the proxy's address {address}")
     return Client(trust, servers, endpoint, proxy)

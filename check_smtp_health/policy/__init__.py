@@ -36,12 +36,14 @@ class Row(NamedTuple):
 
     Of a ``server`` the policy is checked once its session is over, of a ``domain`` meanwhile, of a
     ``message`` once it has come; one of the ``run`` is about the domains that its option names,
-    prepared as ``Topic``s. One
-    that ``vouches`` for a server is checked before the server is told a secret.
-    ``on_mx_set`` is a procedure of the module that judges a domain's MX set, ``secrets`` one that
-    gives, of what was prepared, what nobody may be shown, ``on_hosts`` one that judges the reports
-    on a host by what the policies of its domains have turned out to be, where it has them,
-    ``on_origin`` one that asks the same about the address that a message has left from.
+    prepared as ``Topic``s. One that ``vouches`` for a server is checked before the server is told a
+    secret.
+
+    The other fields name functions of the module, where it has them. ``on_mx_set`` is a procedure
+    that judges a domain's MX set. ``secrets`` gives, of what was prepared, what nobody may see.
+    ``on_hosts`` judges the reports on a host by what the policies of its domains have turned out to
+    be. ``on_origin`` asks about the address that a message has left from what ``check`` asks about
+    the server's.
     """
 
     option: str
@@ -102,7 +104,7 @@ def prepare(settings: Settings, servers: Servers | None) -> tuple[Policy, ...]:
     Raises:
         UsageFault: one cannot be asked about in this run.
     """
-    asked = [row for row in POLICIES if _asks(settings, row.option)]
+    asked = [row for row in POLICIES if settings.policies.asks(row.option)]
     return tuple(_prepared(row, settings, servers) for row in asked)
 
 
@@ -112,25 +114,23 @@ def prepared(option: str, settings: Settings, servers: Servers | None) -> Policy
     return _prepared(row, settings, servers)
 
 
-def _asks(settings: Settings, option: str) -> bool:
-    if option == "all-certificates":  # which is about TLS, and needs nothing of DNS
-        return settings.tls.all_certificates
-    if option == "verify-message":
-        return settings.roundtrip is not None and settings.roundtrip.verifies
-    return settings.policies.asks(option)
-
-
 def _prepared(row: Row, settings: Settings, servers: Servers | None) -> Policy:
+    def function(name: str) -> Any:
+        return load(f"policy.{row.module}:{name}") if name else None
+
     values = settings.policies.given.get(row.option, ())
-    prepared = load(f"policy.{row.module}:prepare")(values, settings, servers)
-    on_mx_set = load(f"policy.{row.module}:{row.on_mx_set}") if row.on_mx_set else None
-    on_hosts = load(f"policy.{row.module}:{row.on_hosts}") if row.on_hosts else None
-    check = load(f"policy.{row.module}:check")
-    secrets = tuple(load(f"policy.{row.module}:{row.secrets}")(prepared)) if row.secrets else ()
-    asks_origin = row.on_origin and _asks(settings, "verify-message")
-    on_origin = load(f"policy.{row.module}:{row.on_origin}") if asks_origin else None
-    functions = (check, on_mx_set, row.vouches, secrets, on_hosts, on_origin)
-    return Policy(row.option, row.scope, prepared, *functions)
+    prepared = function("prepare")(values, settings, servers)
+    return Policy(
+        row.option,
+        row.scope,
+        prepared,
+        check=function("check"),
+        on_mx_set=function(row.on_mx_set),
+        vouches=row.vouches,
+        secrets=tuple(function(row.secrets)(prepared)) if row.secrets else (),
+        on_hosts=function(row.on_hosts),
+        on_origin=function(row.on_origin if settings.policies.asks("verify-message") else ""),
+    )
 
 
 def result(

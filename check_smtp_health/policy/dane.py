@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import LocalFault, PeerFault, Untrusted, UsageFault
 from check_smtp_health.faults import NoPolicy, NotValidating
 from check_smtp_health.namedtuple import NamedTuple
@@ -61,7 +61,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Serv
     if tls.sni is None:
         for host in settings.endpoint.hosts:
             if host.kind != "name":
-                problem = f"{parsers.not_a_domain(host)}, add --sni NAME"
+                problem = f"{hosts.not_a_domain(host)}, add --sni NAME"
                 raise UsageFault("dane", problem)
     if not servers.are_trusted:
         others = ", ".join(address.host for address in servers.addresses)
@@ -77,7 +77,7 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     """Hold the certificates that the server showed against its TLSA records."""
     result = yield from hold(servers, state, "the certificate")
     # Where all certificates are looked at, each is said to match what it matches.
-    return result._replace(notes=()) if state.settings.tls.all_certificates else result
+    return result._replace(notes=()) if state.settings.policies.asks("all-certificates") else result
 
 
 def hold(servers: Servers, state: ProbeState, subject: str) -> Procedure[PolicyResult]:

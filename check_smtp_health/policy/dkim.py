@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.namedtuple import NamedTuple
@@ -58,7 +58,7 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> tupl
             raise UsageFault("dkim", "needs --sender DOMAIN")
         if not colon and len(domains) > 1:
             raise UsageFault("dkim", f"{quoted(value)} needs a domain, SELECTOR:DOMAIN")
-        if not parsers.is_name(selector) or (colon and not parsers.is_name(domain)):
+        if not hosts.is_name(selector) or (colon and not hosts.is_name(domain)):
             raise UsageFault("dkim", f"{quoted(value)} is not SELECTOR[:DOMAIN]")
         selectors.setdefault(plain_name(domain) if colon else domains[0], {})[
             plain_name(selector)

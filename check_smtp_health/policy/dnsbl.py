@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import PeerFault
 from check_smtp_health.masking import STARS, forms
 from check_smtp_health.namedtuple import NamedTuple
@@ -186,7 +186,7 @@ def _notes(opinions: Sequence[Opinion]) -> Iterator[str]:
 def _form(about: str) -> int:
     if ":" in about:
         return IPV6
-    return IPV4 if parsers.ip_version(about) == 4 else DOMAIN
+    return IPV4 if hosts.ip_version(about) == 4 else DOMAIN
 
 
 def name(zone: str, about: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
+from check_smtp_health.config.credentials import KEY_LABEL
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.masking import STARS, without_key
@@ -53,21 +54,21 @@ def parse(given: str, key: str = "") -> Dnsbl:
             "dnsbl", f"{harmless} has a weight, which only postscreen uses: leave it out"
         )
     labels = written.rstrip(".").split(".")
-    zone = ".".join(key if one == parsers.KEY_LABEL else one.lower() for one in labels)
-    if not parsers.is_name(zone) or len(zone) > NAME_LIMIT - ADDRESS_LENGTH:
+    zone = ".".join(key if one == KEY_LABEL else one.lower() for one in labels)
+    if not hosts.is_name(zone) or len(zone) > NAME_LIMIT - ADDRESS_LENGTH:
         raise UsageFault("dnsbl", f"{harmless} is not a DNS zone")
     if slash:
         about = _subject(about, zone)
-    shown = [STARS if one == parsers.KEY_LABEL else one.lower() for one in labels]
+    shown = [STARS if one == KEY_LABEL else one.lower() for one in labels]
     return Dnsbl(zone, without_key(".".join(shown)), _codes(codes) if equals else (), about)
 
 
 def _subject(given: str, zone: str) -> str:
     """Return what is to be looked up in a zone."""
-    if parsers.ip_version(given) is not None and "%" not in given:
+    if hosts.ip_version(given) is not None and "%" not in given:
         return plain_address(given)
-    domain = plain_name(given if given.isascii() else parsers.to_ascii(given))
-    is_domain = parsers.is_name(domain) and "." in domain
+    domain = plain_name(given if given.isascii() else hosts.to_ascii(given))
+    is_domain = hosts.is_name(domain) and "." in domain
     if not is_domain or len(f"{domain}.{zone}") > NAME_LIMIT:
         raise UsageFault("dnsbl", f"{quoted(given)} is neither an IP address nor a domain")
     return domain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import PeerFault, TimedOut, UsageFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.faults import NoPolicy, UntestedPolicy
@@ -80,13 +80,15 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Aske
     Raises:
         UsageFault: there is no TLS, a host is not a domain, or a file or the proxy cannot be used.
     """
-    parsers.need_names("mta-sts", settings.endpoint.hosts)
+    hosts.need_names("mta-sts", settings.endpoint.hosts)
     if not settings.tls.mode:
         raise UsageFault("mta-sts", "needs TLS, add -S or --ssl")
     options = as_senders(tls_options(settings))
-    trust = made(options._replace(certfile=None, keyfile=None))
+    mx_hosts = trust = made(options)
+    if options.certfile is not None:
+        trust = made(options._replace(certfile=None, keyfile=None))
     client = https.prepare("mta-sts", trust, servers, settings.endpoint)
-    return Asked(client, made(options), settings)
+    return Asked(client, mx_hosts, settings)
 
 
 def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
@@ -163,7 +165,7 @@ def _odd(policy: Policy) -> list[Finding]:
     odd = [
         Finding("misconfigured", f"the policy's mx {pattern} is an address, which no MX host is")
         for pattern in policy.patterns
-        if parsers.ip_version(pattern) is not None
+        if hosts.ip_version(pattern) is not None
     ]
     if policy.max_age < MAX_AGE_LEAST:
         odd.append(Finding("noted", f"max_age {policy.max_age} is under a day"))
@@ -290,7 +292,7 @@ def _parsed(body: bytes, fields: dict[str, str]) -> Policy:
     if not re.fullmatch("[0-9]{1,10}", max_age) or int(max_age) > MAX_AGE_LIMIT:
         raise NoPolicy(f"the policy's max_age is not 0 to {MAX_AGE_LIMIT}", max_age.encode())
     for pattern in patterns:
-        if not re.fullmatch(_PATTERN, pattern) and parsers.ip_version(pattern) is None:
+        if not re.fullmatch(_PATTERN, pattern) and hosts.ip_version(pattern) is None:
             raise NoPolicy("the policy has an mx that is not a host name", pattern.encode())
     if mode != "none" and not patterns:
         raise NoPolicy("the policy has no mx")

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 NAME = "mta-sts"
 
 
-def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Trust:
-    """Return what senders trust.
+def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Trust | None:
+    """Return what senders trust, None where no MX set leads to the targets.
 
     Raises:
         UsageFault: a file cannot be used.
     """
-    return made(as_senders(tls_options(settings)))
+    return made(as_senders(tls_options(settings))) if settings.endpoint.mx else None
 
 
 def as_senders(options: TlsOptions) -> TlsOptions:
@@ -51,10 +51,10 @@ def as_senders(options: TlsOptions) -> TlsOptions:
     return options._replace(verify=True, judge_expiry=True, minimum="1.2")
 
 
-def check(trust: Trust, state: ProbeState) -> Procedure[PolicyResult | None]:
+def check(trust: Trust | None, state: ProbeState) -> Procedure[PolicyResult | None]:
     """Say whether a host of the MX set would pass; of other targets no sender asks it."""
     settings, name = state.settings, state.target.host.dns_name
-    if not settings.endpoint.mx or state.connection.address is None or is_known(settings, name):
+    if trust is None or state.connection.address is None or is_known(settings, name):
         return None
     findings, tls = yield from _seen(trust, state, name)
     # Where TLSA records vouch for the certificate, its dates count here only.

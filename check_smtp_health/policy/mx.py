@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import Misdirected, SessionFault, Unresolvable, UsageFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.faults import DnsUnanswered
@@ -173,7 +173,7 @@ def _text(name: object) -> str:
 def _host(name: str) -> Host | None:
     """Return the host of an MX, which an address is not, although many use one (section 5.1)."""
     try:
-        host = parsers.host(name)
+        host = hosts.host(name)
     except UsageFault:
         return None
     return host if host.kind == "name" else None

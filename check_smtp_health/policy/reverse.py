@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from check_smtp_health.config.parsers import is_name
+from check_smtp_health.config.hosts import is_name
 from check_smtp_health.errors import PeerFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.faults import DnsUnanswered
@@ -54,8 +54,8 @@ def senders(values: Sequence[str]) -> tuple[Sender, ...]:
     for value in values:
         name, slash, text = value.partition("/")
         try:
-            domain = parsers.host(name)
-            parsers.need_names("sender", (domain,))
+            domain = hosts.host(name)
+            hosts.need_names("sender", (domain,))
         except UsageFault as fault:
             raise UsageFault("sender", f"{quoted(value)} is not DOMAIN[/ADDRESS]") from fault
         known = addresses.setdefault(domain.dns_name.lower(), {})

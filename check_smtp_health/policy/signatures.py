@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import PeerFault, TimedOut
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import aside
@@ -126,7 +126,7 @@ def _read(number: int, value: bytes, received: float | None) -> _Signature:
     name = f"{selector}._domainkey.{domain}"
     problem = ""
     missing = [tag for tag in MANDATORY if not found.get(tag)]
-    if not (parsers.is_name(domain) and parsers.is_name(name)):
+    if not (hosts.is_name(domain) and hosts.is_name(name)):
         name, domain, problem = "", "", "names no key that can be looked up"
     elif missing:
         problem = f"has no {missing[0]}="
@@ -202,7 +202,7 @@ def _judged(
         return verified._replace(trouble="verifying it takes too long")
     problems = results[str(one.number)]
     remarks = []
-    if parsers.is_digits(one.tags.get("l", "")):
+    if hosts.is_digits(one.tags.get("l", "")):
         remarks.append("covers only the beginning of the body (l=), so that more can be added")
     key = dkim.read(found[objections.index("")], one.name)
     remarks += [found.problem for found in key.findings]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import parsers
+from check_smtp_health.config import hosts
 from check_smtp_health.errors import PeerFault, UsageFault
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
@@ -118,7 +118,7 @@ def _judge(servers: Servers, whole: Whole, state: ProbeState) -> Procedure[_Judg
     read = header.fields(state.mask.applied(head))
     came_from = origin.of(read)
     authors = origin.authors(read)
-    author = authors[0] if len(authors) == 1 and parsers.is_name(authors[0]) else ""
+    author = authors[0] if len(authors) == 1 and hosts.is_name(authors[0]) else ""
     signed, by_spf, applied = yield from together(
         [
             signatures.check(servers, signatures.fields(head), body, header.received(read)),
@@ -198,9 +198,9 @@ def _spf(servers: Servers, came_from: Origin) -> Procedure[_Spf]:
         return _Spf("", why="its envelope sender is not known (no Return-Path)")
     domain = plain_name(path.rpartition("@")[2] if path else came_from.helo)
     if not domain.isascii():
-        domain = parsers.to_ascii(domain)
+        domain = hosts.to_ascii(domain)
     about = "the envelope sender" if path else "HELO"
-    if not (parsers.is_name(domain) and "." in domain):
+    if not (hosts.is_name(domain) and "." in domain):
         return _Spf("none", domain, about, f"{about} '{printable(domain, 80)}' is not a domain")
     (outcome,) = yield from sender.evaluated(
         servers,

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from check_smtp_health.config.parsers import Control
+    from check_smtp_health.config.hosts import Control
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import Reason
     from check_smtp_health.net.addresses import Address

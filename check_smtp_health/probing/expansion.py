@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health.config.parsers import identity
+from check_smtp_health.config.hosts import identity
 from check_smtp_health.errors import LocalFault
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.operations import Together, untimed

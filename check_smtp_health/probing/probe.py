@@ -187,7 +187,8 @@ def _of_message(
     (found,) = outcome.value
     if isinstance(found, SessionFault):
         # Nobody is to blame for that but this host, or whoever has interrupted it.
-        return (*known, PolicyResult("verify-message", (Finding(found.kind, found.sentence),)))
+        name = next(one.name for one in plan.policies if one.scope == "message")
+        return (*known, PolicyResult(name, (Finding(found.kind, found.sentence),)))
     return tuple(found)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from check_smtp_health import stages
-from check_smtp_health.config.parsers import identity
+from check_smtp_health.config.hosts import identity
 from check_smtp_health.errors import SessionFault, UsageFault, is_unanswered
 from check_smtp_health.loading import load
 from check_smtp_health.net import driver
@@ -69,8 +69,7 @@ def prepare(settings: Settings) -> ProbePlan:
     make_room(settings)
     prepared = stages.prepare(settings)
     policies: tuple[Policy, ...] = ()
-    verifies = settings.roundtrip is not None and settings.roundtrip.verifies
-    if settings.policies.given or settings.tls.all_certificates or verifies:
+    if settings.policies.given:
         from check_smtp_health import policy
 
         policies = policy.prepare(settings, prepared.servers)

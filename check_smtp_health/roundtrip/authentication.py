@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from check_smtp_health.config.parsers import TOKEN_MECHANISMS
 from check_smtp_health.errors import NotOffered, Violation
 from check_smtp_health.escaping import printable
 from check_smtp_health.smtp import sasl
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 MECHANISMS_LIMIT = 6
 """Mechanisms that a sentence names; a server offers four or five."""
 
-BY_TOKEN = set(TOKEN_MECHANISMS)
+BY_TOKEN = {one.name for one in sasl.MECHANISMS if one.proof == "token"}
 """Mechanisms that take no password."""
 
 HOW = "--mailbox-oauth, or ;AUTH={} in the URL"

@@ -1,56 +1,33 @@
-"""An account over IMAP (RFC 3501, RFC 9051): finds the message and deletes it.
+"""An account over IMAP (RFC 3501, RFC 9051): the message, once found, is deleted.
 
-The server's search is a shortcut only: where it finds nothing, the newest headers are fetched and
-compared here. A message is touched by its UID alone, and only where its header has been seen.
+A message is touched by its UID alone, and only where its header has been seen.
 """
 
 from __future__ import annotations
 
-import re
-
-from check_smtp_health.config.mailbox_url import folder_of, imap_name
-from check_smtp_health.escaping import octets, printable
+from check_smtp_health.escaping import printable
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
-from check_smtp_health.roundtrip.imap_session import ImapSession, Spoilt
-from check_smtp_health.roundtrip.mailbox import WHOLE_LIMIT, Copy, Whole, too_long
-from check_smtp_health.roundtrip.matching import FoundMessage
-from check_smtp_health.roundtrip.responses import Numbers, words
+from check_smtp_health.roundtrip.imap_folders import (
+    ALL,
+    BESIDE_LIMIT,
+    TRASH,
+    Folder,
+    ImapFolders,
+    having,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from check_smtp_health.config.mailbox_url import Mailbox
     from check_smtp_health.net.operations import Procedure, Watch
     from check_smtp_health.net.way import Way
     from check_smtp_health.roundtrip.mailbox import Access
-    from check_smtp_health.roundtrip.matching import MessageQuery
-    from check_smtp_health.roundtrip.responses import Response
-
-HEADER_LIMIT = 64 * 1024
-"""Bytes fetched of one header: 100 hops and their signatures have less."""
-
-COPIES_LIMIT = 20
-"""Messages whose header is fetched in one look, the newest."""
+    from check_smtp_health.roundtrip.matching import FoundMessage, MessageQuery
 
 STALE_LIMIT = 100
 """Stale messages looked at in one run; the next one goes on."""
-
-PIECE = 64 * 1024
-"""Bytes of a message that are fetched at a time where all of them are wanted."""
-
-STATUS_LIMIT = 4096
-"""Bytes fetched of a delivery status notification's machine-readable part."""
-
-JUNK_LIMIT = 2
-"""Folders for junk that are looked into without being asked for; servers have one."""
-
-BESIDE_LIMIT = 5.0
-"""Seconds for a look into one of these, or for stale messages in a folder."""
-
-RECENT = 1000
-"""Messages among which the server searches at first, the newest: ours has only just been sent."""
 
 CLEAN_LIMIT = 10.0
 """Seconds per folder that is only cleaned: nobody waits for it, and it may hold years of mail."""
@@ -58,140 +35,15 @@ CLEAN_LIMIT = 10.0
 UNEXPUNGED_LIMIT = 100
 """Messages of ours that are flagged as deleted and stay; from so many on the user is told."""
 
-JUNK, TRASH, ALL = "\\JUNK", "\\TRASH", "\\ALL"
-"""Special uses of folders (RFC 6154), in upper case."""
 
-_HEADER = b"(UID INTERNALDATE BODY.PEEK[HEADER]<0.%d>)" % HEADER_LIMIT
+class Imap(ImapFolders):
+    """An account, and how what has come into it is deleted again."""
 
-
-class _Folder:
-    """A folder, and what is known of the messages in it, by their UIDs.
-
-    The next search begins at ``first``; ``following`` is what the next message had, when the folder
-    was selected, 0 where the server does not say. ``exists`` is how many messages there are,
-    ``scanned`` how many of them were there when the newest headers were last looked at.
-    ``containers`` may have the message attached.
-    """
-
-    __slots__ = (
-        *("containers", "exists", "first", "following", "found", "is_extra", "is_writable"),
-        *("kin", "name", "notifications", "place", "scanned", "seen", "validity"),
-    )
-
-    def __init__(self, place: Mailbox, name: str) -> None:
-        self.place = place
-        self.name = name
-        self.is_extra = False  # nobody asked for it
-        self.is_writable = True
-        self.validity = b""
-        self.found: dict[int, FoundMessage] = {}
-        self.forget()
-
-    def forget(self) -> None:
-        """Forget UIDs that do not stand for the same messages any more (section 2.3.1.1)."""
-        self.first = 1
-        self.exists = self.following = self.scanned = 0
-        self.seen: set[int] = set()
-        self.kin: dict[int, FoundMessage] = {}
-        self.notifications: list[int] = []
-        self.containers: dict[int, FoundMessage] = {}
-
-    @property
-    def known(self) -> list[int]:
-        """The message and its copies, as far as their UIDs still stand for them."""
-        return [uid for uid in self.found if uid in self.seen]
-
-    def sort(self, uid: int, message: FoundMessage, query: MessageQuery) -> None:
-        """Note what a message is to the query, by its header."""
-        if query.is_sought(message):
-            self.found[uid] = message
-        elif query.is_notification(message):
-            self.notifications.append(uid)
-        elif query.concerns(message):
-            self.kin[uid] = message
-        elif query.may_enclose(message):
-            self.containers[uid] = message
-
-    def note(self, response: Response) -> None:
-        """Take what a server may say at any time (section 7.3)."""
-        if response.name == b"EXISTS":
-            self.exists = response.number
-        elif response.name == b"EXPUNGE":
-            self.exists = max(0, self.exists - 1)
-            if response.number <= self.scanned:
-                self.scanned -= 1
-        elif response.code[0] == b"READ-ONLY":
-            self.is_writable = False
-
-
-class Imap(ImapSession):
-    """An account: its folders, those for junk as well, and what is in them.
-
-    ``_uses`` are the names of folders by their special use, None as long as nobody has asked.
-    """
-
-    __slots__ = ("_cannot_search", "_folders", "_has_moved", "_selected", "_uses")
+    __slots__ = ("_has_moved",)
 
     def __init__(self, access: Access, way: Way, watch: Watch) -> None:
         super().__init__(access, way, watch)
-        self._folders = [_Folder(one, one.folder) for one in access.mailboxes]
-        self._uses: dict[str, list[str]] | None = None
-        self._cannot_search = False
         self._has_moved = False
-
-    def forget(self) -> None:
-        """Forget the session, which has ended."""
-        super().forget()
-        self._selected: _Folder | None = None
-
-    def _heed(self, response: Response) -> None:
-        if self._selected is not None:
-            self._selected.note(response)
-
-    def look(self, query: MessageQuery) -> Procedure[list[Copy]]:
-        """Look where the mail belongs first, and into each other folder only where it is not."""
-        yield from self._open()
-        for folder in tuple(self._folders):
-            yield from self._look_into(folder, query)
-            if folder.found:
-                break
-        else:
-            if self._uses is None:
-                yield from self._discover()
-                junk = self._junk()
-                self._folders += junk
-                for folder in junk:
-                    yield from self._look_into(folder, query)
-        return self._copies()
-
-    def bounce(self, query: MessageQuery) -> Procedure[bytes | None]:
-        """Read the notifications among the new messages; one that quotes the token is meant."""
-        for folder in self._folders:
-            while folder.notifications:
-                reading = self._reason(folder, folder.notifications.pop(), query)
-                said = yield from self._aside(reading)
-                if said is not None:
-                    return said
-        return None
-
-    def whole(self, query: MessageQuery) -> Procedure[Whole]:
-        """Fetch the message piece by piece, the last of which is not full."""
-        yield from self._open()
-        folder = next(one for one in self._folders if one.found)
-        if self._selected is not folder:
-            yield from self._enter(folder)
-        if not folder.known:  # its numbers do not hold any more
-            yield from self._looked(folder, query)
-        data = b""
-        for uid in folder.known[:1]:
-            while len(data) < WHOLE_LIMIT:
-                items = b"(UID BODY.PEEK[]<%d.%d>)" % (len(data), PIECE)
-                piece = (yield from self._fetch(uid, items)).get(b"BODY[]", b"")
-                data += piece
-                if len(piece) < PIECE:
-                    return Whole(data, "" if data else "it has gone")
-            return too_long(data)
-        return Whole(b"", "it has gone")
 
     def clean_up(self, query: MessageQuery, settle: float) -> Procedure[None]:
         """Go through all folders that the run has looked into."""
@@ -210,7 +62,7 @@ class Imap(ImapSession):
         """Delete copies in other folders, in the trash where we have moved some, and stale ones."""
         cleaned = list(self._folders)
         for place in self.access.clean:
-            folder = _Folder(place, place.folder)
+            folder = Folder(place, place.folder)
             if (yield from self._clean_aside(folder, self._cleaned(folder, query), CLEAN_LIMIT)):
                 cleaned.append(folder)
         for folder in self._special(TRASH)[:1] if self._has_moved else ():
@@ -219,162 +71,7 @@ class Imap(ImapSession):
             yield from self._clean_aside(folder, self._remove_stale(folder, query), BESIDE_LIMIT)
         yield from self._log_out()
 
-    def _copies(self) -> list[Copy]:
-        return [
-            Copy(folder.place, message)
-            for folder in self._folders
-            for message in folder.found.values()
-        ]
-
-    # Folders and what is in them.
-
-    def _enter(self, folder: _Folder) -> Procedure[None]:
-        """Select the folder; where it is selected, hear what is new."""
-        if self._selected is folder:
-            yield from self._ask(b"NOOP", "NOOP refused")
-            return
-        self._selected = None
-        before, folder.following, folder.exists = folder.following, 0, 0
-
-        def take(response: Response) -> None:
-            folder.note(response)
-            code, value = response.code
-            if code == b"UIDVALIDITY" and value != folder.validity:
-                exists = folder.exists
-                folder.forget()
-                folder.exists, folder.validity = exists, value
-            elif code == b"UIDNEXT" and re.fullmatch(rb"[1-9]\d{0,9}", value):
-                folder.following = int(value)
-
-        line = b"SELECT " + self._named(folder)
-        folder.note((yield from self._ask(line, "folder refused", take)))
-        self._selected = folder
-        if folder.first == 1:
-            folder.first = max(1, folder.following - RECENT)
-        if not folder.following or folder.following != before:
-            folder.scanned = 0  # something is new; whatever was deleted meanwhile was not told
-
-    def _named(self, folder: _Folder) -> bytes:
-        if "IMAP4REV2" in self._capabilities and "IMAP4REV1" not in self._capabilities:
-            escaped = re.sub(r'(["\\])', r"\\\1", folder.name)  # RFC 9051 section 5.1: UTF-8
-            return b'"' + octets(escaped) + b'"'
-        return imap_name(folder.name).encode("ascii")
-
-    def _look_into(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
-        if not folder.is_extra:
-            yield from self._looked(folder, query)
-            return
-        try:
-            is_there = yield from self._aside(self._looked(folder, query), BESIDE_LIMIT)
-        except Spoilt:
-            self._folders.remove(folder)
-            raise
-        if not is_there:
-            self._folders.remove(folder)
-
-    def _looked(self, folder: _Folder, query: MessageQuery) -> Procedure[bool]:
-        """Have the server search, and where it finds nothing, look at the newest headers."""
-        yield from self._enter(folder)
-        yield from self._search_for(folder, query)
-        if not folder.found:
-            yield from self._scan(folder, query)
-        while folder.containers:
-            uid, message = next(iter(folder.containers.items()))
-            if (yield from self._encloses(uid, message, query)):
-                folder.found[uid] = message._replace(encloses_it=True)
-            del folder.containers[uid]
-        return True
-
-    def _search_for(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
-        if self._cannot_search:
-            return
-        key = _having(query.field, query.value)
-        for field in ("In-Reply-To", "References") if query.takes_replies else ():
-            key = b"OR %s %s" % (key, _having(field, query.value))
-        # What has come lately the first time, and from then on what has come since.
-        criteria = b"UID %d:* %s" % (folder.first, key)
-        try:
-            numbers = yield from self._search(criteria)
-        except Refused:
-            self._cannot_search = True  # a shortcut less
-            return
-        folder.first = max(1, folder.following)
-        for uid in [uid for uid in numbers.newest if uid not in folder.seen][:COPIES_LIMIT]:
-            message = yield from self._header(uid)
-            if message is not None:  # else it has gone, or is only about to come
-                folder.seen.add(uid)
-                folder.sort(uid, message, query)
-
-    def _scan(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
-        """Look at the newest headers, as far as they have not been looked at."""
-        low, high = max(folder.scanned + 1, folder.exists - COPIES_LIMIT + 1), folder.exists
-        if low > high:
-            return
-
-        def take(response: Response) -> None:
-            uid, message = _message(response)
-            if message is None or uid in folder.seen:
-                return
-            folder.seen.add(uid)
-            folder.sort(uid, message, query)
-
-        line = b"FETCH %d:%d %s" % (low, high, _HEADER)
-        try:
-            yield from self._ask(line, "FETCH refused", take, is_private=True)
-        except Refused:
-            return  # somebody has just deleted one of them; the next look is at them again
-        folder.scanned = high
-
-    def _discover(self) -> Procedure[None]:
-        """Ask which folders have a special use (RFC 6154), where the server can say so."""
-        if self._uses is not None:
-            return
-        uses: dict[str, list[str]] = {}
-        self._uses = uses
-        if "SPECIAL-USE" not in self._capabilities:
-            return
-
-        def take(response: Response) -> None:
-            name, flags = _listed(response)
-            for use in (JUNK, TRASH, ALL):
-                names = uses.setdefault(use, [])
-                if name is not None and use in flags and len(names) < JUNK_LIMIT:
-                    names.append(name)
-
-        is_short = "LIST-EXTENDED" in self._capabilities  # RFC 6154 section 5.1
-        line = b'LIST (SPECIAL-USE) "" "*"' if is_short else b'LIST "" "*"'
-        yield from self._aside(self._ask(line, "LIST refused", take))
-
-    def _special(self, use: str) -> list[_Folder]:
-        """Return the folders of a special use."""
-        names = (self._uses or {}).get(use, ())
-        place = self.home
-        return [_Folder(place._replace(folder=printable(one, 80)), one) for one in names]
-
-    def _junk(self) -> list[_Folder]:
-        """Return the folders for junk, without those that somebody has asked for."""
-        known = {folder.name for folder in self._folders}
-        junk = [one for one in self._special(JUNK) if one.name not in known]
-        for folder in junk:
-            folder.is_extra = True
-        return junk
-
-    def _encloses(self, uid: int, message: FoundMessage, query: MessageQuery) -> Procedure[bool]:
-        items = b"(UID BODY.PEEK[TEXT]<0.%d>)" % HEADER_LIMIT
-        parts = yield from self._fetch(uid, items)
-        return query.encloses(message, parts.get(b"BODY[TEXT]", b""))
-
-    def _reason(self, folder: _Folder, uid: int, query: MessageQuery) -> Procedure[bytes | None]:
-        yield from self._enter(folder)
-        items = b"(UID BODY.PEEK[2]<0.%d> BODY.PEEK[TEXT]<0.%d>)" % (STATUS_LIMIT, HEADER_LIMIT)
-        parts = yield from self._fetch(uid, items)
-        if query.value.encode() not in parts.get(b"BODY[TEXT]", b""):
-            return None
-        return query.reason(parts.get(b"BODY[2]", b""))
-
-    # Deletion.
-
-    def _remove(self, folder: _Folder, query: MessageQuery, uids: list[int]) -> Procedure[None]:
+    def _remove(self, folder: Folder, query: MessageQuery, uids: list[int]) -> Procedure[None]:
         """Delete these messages, whose headers have been seen."""
         if not uids:
             return
@@ -386,7 +83,7 @@ class Imap(ImapSession):
             # in the folder of all mail. Only what is in the trash can be deleted.
             if self._special(ALL) and (yield from self._is_moved(folder, uids)):
                 return
-        named = _named(uids)
+        named = _sequence(uids)
         yield from self._ask(b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % named, "UID STORE refused")
         if "UIDPLUS" in self._capabilities:
             yield from self._ask(b"UID EXPUNGE " + named, "UID EXPUNGE refused")  # RFC 4315
@@ -395,12 +92,12 @@ class Imap(ImapSession):
         else:
             yield from self._leave_flagged(folder, query)
 
-    def _is_moved(self, folder: _Folder, uids: list[int]) -> Procedure[bool]:
+    def _is_moved(self, folder: Folder, uids: list[int]) -> Procedure[bool]:
         """Move messages from the folder to the trash (RFC 6851), if there is one, and granted."""
         trash = self._special(TRASH) if "MOVE" in self._capabilities else []
         if not trash or trash[0].name == folder.name:
             return False
-        line = b"UID MOVE %s %s" % (_named(uids), self._named(trash[0]))
+        line = b"UID MOVE %s %s" % (_sequence(uids), self._named(trash[0]))
         try:
             yield from self._ask(line, "UID MOVE refused")
         except Refused:
@@ -409,7 +106,7 @@ class Imap(ImapSession):
         return True
 
     def _clean_aside(
-        self, folder: _Folder, cleaning: Procedure[None], seconds: float
+        self, folder: Folder, cleaning: Procedure[None], seconds: float
     ) -> Procedure[bool]:
         """Do what is not judged; return whether it was done. What goes wrong is a note."""
         judged, self.left = self.left, []
@@ -425,23 +122,23 @@ class Imap(ImapSession):
                 self._note(folder, f"{problem}{words}")
             self.left = judged
 
-    def _note(self, folder: _Folder, sentence: str) -> None:
+    def _note(self, folder: Folder, sentence: str) -> None:
         note = f"{folder.place}: {sentence}"
         if note not in self.notes:
             self.notes.append(note)
 
-    def _cleaned(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
+    def _cleaned(self, folder: Folder, query: MessageQuery) -> Procedure[None]:
         """Delete what is ours from a folder that nobody asked to find it in."""
         yield from self._looked(folder, query)
         yield from self._remove(folder, query, folder.known)
         if folder.known and "UIDPLUS" in self._capabilities:
-            left = yield from self._search(b"UID " + _named(folder.known))
+            left = yield from self._search(b"UID " + _sequence(folder.known))
             staying = [uid for uid in left.newest if uid in folder.known]
             yield from self._discover()
             if staying and not (yield from self._is_moved(folder, staying)):
                 self._note(folder, "the server keeps what is deleted there")
 
-    def _remove_stale(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
+    def _remove_stale(self, folder: Folder, query: MessageQuery) -> Procedure[None]:
         """Delete earlier messages that no run waits for any more."""
         newest = self._copies()[0].message
         if self._selected is not folder:
@@ -459,7 +156,7 @@ class Imap(ImapSession):
 
     def _seek_stale(self, found: dict[int, FoundMessage], query: MessageQuery) -> Procedure[None]:
         for mark in query.recipient_marks:
-            numbers = yield from self._search(b"UNDELETED " + _having(query.marks_field, mark))
+            numbers = yield from self._search(b"UNDELETED " + having(query.marks_field, mark))
             for uid in [uid for uid in numbers.newest if uid not in found][:STALE_LIMIT]:
                 message = yield from self._header(uid)
                 if message is not None:
@@ -480,13 +177,13 @@ class Imap(ImapSession):
                 return False
         return True
 
-    def _leave_flagged(self, folder: _Folder, query: MessageQuery) -> Procedure[None]:
+    def _leave_flagged(self, folder: Folder, query: MessageQuery) -> Procedure[None]:
         self._note(
             folder,
             "only flagged as deleted: there are other messages, and without UIDPLUS the server "
             "might delete some of them as well",
         )
-        numbers = yield from self._search(b"DELETED " + _having(query.field, ""))
+        numbers = yield from self._search(b"DELETED " + having(query.field, ""))
         if numbers.count >= UNEXPUNGED_LIMIT:
             problem = (
                 f"{numbers.count} messages of this plugin in {folder.place} are flagged as "
@@ -495,70 +192,6 @@ class Imap(ImapSession):
             )
             self.left.append((problem, b""))
 
-    def _search(self, criteria: bytes) -> Procedure[Numbers]:
-        found: list[Numbers] = []
 
-        def take(response: Response) -> None:
-            if response.numbers is not None:
-                found.append(response.numbers)
-
-        yield from self._ask(b"UID SEARCH " + criteria, "UID SEARCH refused", take)
-        return found[0] if found else Numbers()
-
-    def _header(self, uid: int) -> Procedure[FoundMessage | None]:
-        """Return the message with that UID, None where it has gone."""
-        parts = yield from self._fetch(uid, _HEADER)
-        return _found(uid, parts)
-
-    def _fetch(self, uid: int, items: bytes) -> Procedure[dict[bytes, bytes]]:
-        """Return what is asked for of the message with that UID, and of no other."""
-        found: dict[bytes, bytes] = {}
-
-        def take(response: Response) -> None:
-            if response.name == b"FETCH":
-                parts = response.attributes()
-                if parts.get(b"UID") == b"%d" % uid:
-                    found.update(parts)
-
-        line = b"UID FETCH %d %s" % (uid, items)
-        yield from self._ask(line, "UID FETCH refused", take, is_private=True)
-        return found
-
-
-def _having(field: str, value: str) -> bytes:
-    return b"HEADER %s %s" % (field.encode(), value.encode() or b'""')
-
-
-def _message(response: Response) -> tuple[int, FoundMessage | None]:
-    """Return a message by a FETCH response, None where that is about something else."""
-    if response.name != b"FETCH":
-        return 0, None
-    parts = response.attributes()
-    digits = parts.get(b"UID", b"")
-    if not re.fullmatch(rb"[1-9]\d{0,9}", digits):
-        return 0, None
-    return int(digits), _found(int(digits), parts)
-
-
-def _found(uid: int, parts: dict[bytes, bytes]) -> FoundMessage | None:
-    header = parts.get(b"BODY[HEADER]")
-    if header is None:
-        return None
-    date = parts.get(b"INTERNALDATE", b"")[:64].decode("ascii", "replace")
-    arrived = date.replace("-", " ", 2).strip()
-    return FoundMessage(str(uid), header[:HEADER_LIMIT], arrived)
-
-
-def _listed(response: Response) -> tuple[str | None, tuple[str, ...]]:
-    """Return a folder's name and flags, by a LIST response (section 7.2.2)."""
-    if response.name != b"LIST":
-        return None, ()
-    flags, *others = response.values() or [None]
-    if not isinstance(flags, list) or len(others) < 2:
-        return None, ()
-    name = others[1]
-    return (folder_of(name) if isinstance(name, bytes) else None), words(flags)
-
-
-def _named(uids: Iterable[int]) -> bytes:
+def _sequence(uids: Iterable[int]) -> bytes:
     return ",".join(map(str, uids)).encode()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from check_smtp_health.config.parsers import to_ascii
+from check_smtp_health.config.hosts import to_ascii
 from check_smtp_health.escaping import printable
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name

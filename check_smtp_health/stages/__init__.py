@@ -169,16 +169,22 @@ NAMES = tuple(dict.fromkeys(row.name for row in _ROWS))
 """All stage names, in the order of a session."""
 
 
+# THE LABEL TABLE: what is measured beside the times of stages, and whether a run measures it.
+LABELS: dict[str, Callable[[Settings], object]] = {
+    TIME: _always,
+    DNSBL: lambda settings: settings.policies.asks("dnsbl"),
+    HEALTHY: lambda settings: settings.endpoint.has_several,
+    DAYS: lambda settings: settings.tls.mode or settings.roundtrip is not None,
+}
+
+MEASURES = (*NAMES, *LABELS)
+"""The labels of all that is ever measured."""
+
+
 def measured(settings: Settings) -> set[str]:
     """Return the labels of all that a run with these settings measures if nothing fails."""
-    labels = {TIME, *(row.name for row in _ROWS if row.applies(settings))}
-    if settings.tls.mode or settings.roundtrip is not None:
-        labels.add(DAYS)
-    if settings.policies.asks(DNSBL):
-        labels.add(DNSBL)
-    if settings.endpoint.has_several:
-        labels.add(HEALTHY)
-    return labels
+    labels = {row.name for row in _ROWS if row.applies(settings)}
+    return labels.union(label for label, applies in LABELS.items() if applies(settings))
 
 
 def _need_measured(settings: Settings) -> None:
@@ -254,8 +260,8 @@ def _secrets(settings: Settings) -> Iterator[bytes]:
 
 def _asks_dns(settings: Settings) -> bool:
     """Whether something is to be looked up that the system's resolver cannot look up."""
-    asked = settings.endpoint.mx or settings.policies.given or settings.endpoint.nameservers
-    return bool(asked or (settings.roundtrip is not None and settings.roundtrip.verifies))
+    endpoint = settings.endpoint
+    return bool(endpoint.mx or settings.policies.of_dns or endpoint.nameservers)
 
 
 def _stage(row: Row) -> Stage:

@@ -57,9 +57,8 @@ def servers(settings: Settings) -> Servers:
     Raises:
         UsageFault: the extra ``dns`` is missing, or this host has no name server.
     """
-    verifies = settings.roundtrip is not None and settings.roundtrip.verifies
-    other = "verify-message" if verifies else "nameserver"
-    option = "mx" if settings.endpoint.mx else next(iter(settings.policies.given), other)
+    asking = ["mx"] if settings.endpoint.mx else settings.policies.of_dns
+    option = next(iter(asking), "nameserver")
     try:
         from check_smtp_health.net import dns
     except ImportError as error:

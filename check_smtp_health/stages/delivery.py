@@ -48,7 +48,7 @@ def tools(settings: Settings) -> RoundTripTools:
         source=settings.endpoint.source,
         clean=roundtrip.clean,
         by_token=roundtrip.oauth is not None,
-        fetches_whole=roundtrip.verifies,
+        fetches_whole=settings.policies.need_message,
     )
     return RoundTripTools(message.stamp, search)
 

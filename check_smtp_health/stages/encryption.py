@@ -17,7 +17,6 @@ from check_smtp_health.stages.state import (
     ProbeState,
     ask,
     listen,
-    not_offered,
     require_code,
 )
 
@@ -127,6 +126,8 @@ def made(options: TlsOptions) -> Trust:
 def starttls(state: ProbeState) -> StageRun:
     """Ask for TLS and hold the server to silence until it has begun (RFC 3207 section 4)."""
     if not state.connection.session.offers("STARTTLS"):
+        from check_smtp_health.stages.keywords import not_offered
+
         raise not_offered(state, "STARTTLS")
     try:
         reply = yield from ask(state, "STARTTLS")

@@ -6,7 +6,7 @@ from check_smtp_health.errors import Rejected, Unasked, Violation
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.report import Finding
 from check_smtp_health.stages.connection import PROXY_ANSWERED
-from check_smtp_health.stages.state import ask, first_word, masked_by, not_offered, require_code
+from check_smtp_health.stages.state import ask, first_word, require_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def _answer(state: ProbeState, verb: str, name: str) -> Procedure[Reply]:
 
 def _take(state: ProbeState, reply: Reply) -> None:
     if not reply.is_positive:
+        from check_smtp_health.stages.keywords import masked_by
+
         raise Rejected(
             greeting_hint(state, reply) or masked_by(state).strip(), reply.raw, reply.code
         )
@@ -79,6 +81,8 @@ def _look_here_too(state: ProbeState, banner: Reply, reply: Reply) -> None:
     state.lacking = None
     expect = state.settings.greeting.expect
     if not reply.has(octets(expect.text)):
+        from check_smtp_health.stages.keywords import masked_by
+
         masked = masked_by(state)
         problem = f"neither this reply nor the banner contains {quoted(expect.text)}{masked}"
         reason: Reason = "masked" if masked else ""
@@ -110,10 +114,13 @@ def _another_follows(state: ProbeState) -> bool:
 def offers(state: ProbeState) -> list[Finding]:
     """Return which ``--require`` keywords are missing and which ``--forbid`` ones are offered."""
     session, greeting = state.connection.session, state.settings.greeting
-    faults = [
-        not_offered(state, str(word)) for word in greeting.require if not session.offers(*word)
-    ]
-    missing = [Finding("not_offered", one.problem, reason=one.reason) for one in faults]
+    missing = []
+    for word in greeting.require:
+        if not session.offers(*word):
+            from check_smtp_health.stages.keywords import not_offered
+
+            fault = not_offered(state, str(word))
+            missing.append(Finding("not_offered", fault.problem, reason=fault.reason))
     unwanted = [
         Finding("forbidden", f"{word} is offered")
         for word in greeting.forbid

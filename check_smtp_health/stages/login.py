@@ -17,7 +17,7 @@ from check_smtp_health.escaping import printable, quoted
 from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.smtp import sasl
 from check_smtp_health.smtp.session import COMMAND_LIMIT
-from check_smtp_health.stages.state import Held, not_offered, require_code, send
+from check_smtp_health.stages.state import Held, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ def _chosen(state: ProbeState, login: Login) -> Mechanism:
     settings, session = state.settings, state.connection.session
     if not session.offers("AUTH"):
         hint = ", try -S" if not settings.tls.mode and session.offers("STARTTLS") else ""
+        from check_smtp_health.stages.keywords import not_offered
+
         raise not_offered(state, "AUTH", hint)
     # Each once: many servers have a second line in an old form.
     offered = list({name.upper(): name for name in session.keywords["AUTH"]}.values())

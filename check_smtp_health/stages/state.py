@@ -6,7 +6,6 @@ from check_smtp_health.errors import (
     EXHAUSTED,
     Disconnected,
     LocalFault,
-    NotOffered,
     Rejected,
     TimedOut,
 )
@@ -49,7 +48,6 @@ REMEDIES: dict[Reason, str] = {
     "client certificate wanted": "the server wants a client certificate, give --cert and --key",
 }
 """Hints for faults from rooms that do not know the options."""
-
 
 ROOM = 6 * 1024 * 1024
 """Bytes of what servers say that a run keeps, of each of three sorts: replies that are coming,
@@ -345,20 +343,6 @@ def require_code(reply: Reply, code: int) -> None:
         # A refusal explains itself; an unexpected code does not.
         problem = f"instead of {code}" if reply.is_positive else ""
         raise Rejected(problem, reply.raw, reply.code)
-
-
-def not_offered(state: ProbeState, what: str, hint: str = "") -> NotOffered:
-    """Return the fault of what is not offered, and who may be to blame for that."""
-    masked = masked_by(state)
-    return NotOffered(f"{what} is not offered{hint}{masked}", reason="masked" if masked else "")
-
-
-def masked_by(state: ProbeState) -> str:
-    """Return what a firewall has made of the server's words, empty where none has."""
-    from check_smtp_health.smtp.firewall import masked
-
-    found = masked(state.names.get("banner", b""), state.connection.session.keywords)
-    return f" (a firewall masks the server's words: {', '.join(found)})" if found else ""
 
 
 def sentence(fault: SessionFault) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config.parsers import SIZE_DIGITS
+from check_smtp_health.config.settings import SIZE_DIGITS
 from check_smtp_health.errors import LocalFault, Rejected, TimedOut
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.namedtuple import NamedTuple
@@ -12,7 +12,7 @@ from check_smtp_health.net.operations import Call, Write
 from check_smtp_health.report import Finding
 from check_smtp_health.smtp.session import command as command_line
 from check_smtp_health.stages.greeting import greeting_hint
-from check_smtp_health.stages.state import Held, ask, not_offered, require_code, send
+from check_smtp_health.stages.state import Held, ask, require_code, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def mail(state: ProbeState) -> StageRun:
     asked, session = state.settings.transaction, state.connection.session
     parameters = ""
     if asked.size is not None:
-        if not session.offers("SIZE"):
-            raise not_offered(state, "SIZE")
+        _need(state, "SIZE")
         least = _size_limit(session)
         if least is not None and asked.size > least:
             # A client that heeds it would not even ask, whatever the answer.
@@ -86,8 +85,7 @@ def mail(state: ProbeState) -> StageRun:
             state.find(Finding("not_offered", problem))
         parameters += f" SIZE={asked.size}"
     if asked.is_international:
-        if not session.offers("SMTPUTF8"):
-            raise not_offered(state, "SMTPUTF8")
+        _need(state, "SMTPUTF8")
         parameters += " SMTPUTF8"
     reply = yield from ask(state, "MAIL", f"FROM:<{asked.reverse_path or ''}>{parameters}")
     if reply.is_positive:
@@ -97,6 +95,18 @@ def mail(state: ProbeState) -> StageRun:
         _refuses_all(state, reply)
     else:
         raise Rejected(greeting_hint(state, reply), reply.raw, reply.code)
+
+
+def _need(state: ProbeState, keyword: str) -> None:
+    """Require that the server offers a keyword.
+
+    Raises:
+        NotOffered: it does not.
+    """
+    if not state.connection.session.offers(keyword):
+        from check_smtp_health.stages.keywords import not_offered
+
+        raise not_offered(state, keyword)
 
 
 def _size_limit(session: Session) -> int | None:

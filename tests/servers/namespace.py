@@ -27,7 +27,7 @@ class Namespace:
         try:
             _check(_LIBC.unshare(_NEW_NETWORK))
             self._descriptor = os.open(_OWN, os.O_RDONLY)
-            _check(_LIBC.setns(before, _NEW_NETWORK))
+            enter(before)
         finally:
             os.close(before)
         self.ip("link set lo up")
@@ -52,15 +52,20 @@ class Namespace:
         """Have this thread, and those that it starts, open their sockets in here."""
         before = os.open(_OWN, os.O_RDONLY)
         try:
-            _check(_LIBC.setns(self._descriptor, _NEW_NETWORK))
+            enter(self._descriptor)
             yield
         finally:
-            _check(_LIBC.setns(before, _NEW_NETWORK))
+            enter(before)
             os.close(before)
 
     def close(self) -> None:
         """Leave it to its fate."""
         os.close(self._descriptor)
+
+
+def enter(descriptor: int) -> None:
+    """Have this thread enter the namespace of that file, of whatever kind it is."""
+    _check(_LIBC.setns(descriptor, 0))
 
 
 def _check(result: int) -> None:
