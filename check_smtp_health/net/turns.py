@@ -19,8 +19,8 @@ have the times, and sessions the deadlines, that they would have alone.
 
 What nobody foresaw ends the check in which it happens, and no other: all its tasks are dropped.
 
-A check that has ended is reported when no session has anything to do, for whoever hears of it may
-have much to compute.
+Checks that have ended are reported when no session has anything to do, a few at a time, for whoever
+hears of them may have much to compute.
 """
 
 from __future__ import annotations
