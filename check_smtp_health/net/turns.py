@@ -30,13 +30,13 @@ import collections
 import heapq
 import math
 import select
-import selectors
 import time
 
 from check_smtp_health.errors import Expired, SessionFault
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.driver import BATCH, Deadline, Driver, Task
 from check_smtp_health.net.operations import Connect, Outcome, Pause, Timestamped
+from check_smtp_health.net.poller import Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +56,6 @@ UNREPORTED = 64
 REPORTING = 0.0002
 """Seconds that reports may take before the next look, beside the one that has begun: as much as a
 ``BATCH`` of sessions does."""
-
-_EVENTS = {selectors.EVENT_READ: 1, selectors.EVENT_WRITE: 4}
-"""As epoll has them: EPOLLIN, EPOLLOUT."""
 
 IDLE = 3600.0
 """Seconds to wait for whatever comes where nothing is due."""
@@ -178,7 +175,7 @@ class _TurnDriver(Driver):
         self._ended: collections.deque[tuple[int, Ended]] = collections.deque()
 
     def _new_selector(self) -> Any:
-        return _Poller() if hasattr(select, "epoll") else super()._new_selector()
+        return Poller() if hasattr(select, "epoll") else super()._new_selector()
 
     # The line
 
@@ -531,39 +528,6 @@ class _TurnDriver(Driver):
         if is_resting is not check.is_resting and not check.is_over:
             self._at_work += -1 if is_resting else 1
             check.is_resting = is_resting
-
-
-class _Poller:
-    """What the driver uses of ``selectors``, by epoll, in a third of the time: for what is known.
-
-    Each file is registered once, by who owns it, and is no longer once it is unregistered.
-    """
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._keys: dict[int, selectors.SelectorKey] = {}
-
-    def register(self, file: Any, events: int, data: Any = None) -> None:
-        number = file if isinstance(file, int) else file.fileno()
-        self._epoll.register(number, _EVENTS[events])
-        self._keys[number] = selectors.SelectorKey._make((file, number, events, data))
-
-    def modify(self, file: Any, events: int, data: Any) -> None:
-        self._epoll.modify(file.fileno(), _EVENTS[events])
-
-    def unregister(self, file: Any) -> None:
-        number = file.fileno()
-        del self._keys[number]
-        self._epoll.unregister(number)
-
-    def select(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
-        # Rounded up, so that nobody wakes up before the time, to find nothing to do.
-        patience = math.ceil(seconds * 1e3) * 1e-3
-        ready = self._epoll.poll(patience, len(self._keys))
-        return [(self._keys[number], events) for number, events in ready]
-
-    def close(self) -> None:
-        self._epoll.close()
 
 
 def _is_idle(operation: Operation | None) -> bool:
