@@ -15,6 +15,7 @@ import gc
 import importlib
 import json
 import os
+import pickle
 import pkgutil
 import runpy
 import selectors
@@ -24,17 +25,20 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.servers import namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from coverage import Coverage
+    from coverage import Coverage, CoverageData
+
+    Arc = tuple[int, int]
 
 LARGEST = 1 << 17
-"""Octets of a request: arguments and environment."""
+"""Octets of a request, arguments and environment, and of what is told of a run."""
 
 MOST_FILES = 1024
 """Files that the process may have open, some for each run that has not ended."""
@@ -151,12 +155,19 @@ def _read(files: Sequence[int], until: float) -> list[bytes]:
 def main() -> None:
     """Fork for each request that comes, until no more can come."""
     coverage = _warm_up()
+    data = coverage.get_data()
+    executed: defaultdict[str, set[Arc]] = defaultdict(set)
+    told, tells = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     gc.freeze()  # a collection in a fork would have the kernel copy each page that it looks at
     channel = socket.socket(fileno=os.dup(0))
     with selectors.DefaultSelector() as waiting:
         waiting.register(channel, selectors.EVENT_READ)
+        waiting.register(told, selectors.EVENT_READ)
         while True:
             for key, _ in waiting.select():
+                if key.fileobj is told:
+                    _take(told, executed)
+                    continue
                 if key.data is not None:
                     _tell_end(*key.data)
                     waiting.unregister(key.fd)
@@ -164,16 +175,42 @@ def main() -> None:
                     continue
                 request, files, _, _ = socket.recv_fds(channel, LARGEST, 4)
                 if not request:
+                    _take(told, executed)
+                    data.add_arcs(executed)
                     return
                 process = os.fork()
                 if process == 0:
-                    _run(coverage, Request(*json.loads(request)), files)
+                    _run(coverage, Request(*json.loads(request)), [*files, tells.fileno()])
                     return
                 stdin, status, stdout, stderr = files
                 os.write(status, b"%d " % process)
                 for file in (stdin, stdout, stderr):
                     os.close(file)
                 waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, status))
+
+
+def _telling(data: CoverageData, tells: socket.socket) -> Callable[[Mapping[str, Any]], None]:
+    """Return what has this process, and not a file for each run, keep what was executed.
+
+    To make such files, and to combine them, costs as much as the runs.
+    """
+    keep = data.add_arcs
+
+    def add_arcs(arcs: Mapping[str, Any]) -> None:
+        try:
+            tells.send(pickle.dumps(dict(arcs)))
+        except OSError:  # the plugin has closed it, in a process of its own that needs no files
+            keep(arcs)
+
+    return add_arcs
+
+
+def _take(told: socket.socket, executed: defaultdict[str, set[Arc]]) -> None:
+    """Keep what runs have told."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            for name, arcs in pickle.loads(told.recv(LARGEST, socket.MSG_DONTWAIT)).items():
+                executed[name].update(arcs)
 
 
 def _tell_end(process: int, status: int) -> None:
@@ -215,10 +252,12 @@ class Request(NamedTuple):
 
 def _run(coverage: Coverage, request: Request, files: Sequence[int]) -> None:
     """Be the run, to its end."""
-    stdin, _, stdout, stderr = files
-    for number, file in enumerate((stdin, stdout, stderr)):
+    stdin, _, stdout, stderr, tells = files
+    for number, file in enumerate((stdin, stdout, stderr, tells)):
         os.dup2(file, number)
-    os.closerange(3, MOST_FILES)  # other runs' too, that have to come to their ends
+    data = coverage.get_data()
+    data.add_arcs = _telling(data, socket.socket(fileno=3))  # type: ignore[method-assign]
+    os.closerange(4, MOST_FILES)  # other runs' too, that have to come to their ends
     os.setpriority(os.PRIO_PROCESS, 0, request.nice)
     if request.inside:
         _enter(request.inside)
