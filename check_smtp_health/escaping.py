@@ -16,14 +16,14 @@ STATUS_LIMIT = 1000 - len("SMTP CRITICAL - ")
 
 # The bar starts perfdata; angle brackets are tags to web front ends, and Icinga Web colours
 # every "[CRITICAL]" it finds, so neither may come from a server.
-_UNTAGGED = str.maketrans({"<": "(", ">": ")"})
-_HARMLESS = {**_UNTAGGED, **str.maketrans({"[": "(", "]": ")"})}
+_UNTAGGED = {"<": "(", ">": ")"}
+_HARMLESS = {**_UNTAGGED, "[": "(", "]": ")"}
 
 
 def keep_tags() -> None:
     """Let angle brackets be: at a terminal they are no tags, and are searched for in the log."""
     for bracket in "<>":
-        del _HARMLESS[ord(bracket)], _UNTAGGED[ord(bracket)]
+        del _HARMLESS[bracket], _UNTAGGED[bracket]
 
 
 MARKS = ("OK", "WARNING", "CRITICAL", "UNKNOWN", "UP", "DOWN")
@@ -41,7 +41,7 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
         said = said.strip(b"\r\n")[: 8 * limit].decode("utf-8", "replace")
     line = said.strip("\r\n")[: 2 * limit].replace("\r\n", "\n").replace("\n", " / ")
     line = line[: limit + 1]
-    return shortened(escaped(_unmarked(line.translate(_HARMLESS))), limit)
+    return shortened(escaped(_unmarked(_replaced(line, _HARMLESS))), limit)
 
 
 def harmless(sentence: str) -> str:
@@ -50,7 +50,15 @@ def harmless(sentence: str) -> str:
     Brackets that are part of a folder's name or an address stay; those of a tag do not, nor those
     of the mark of a state.
     """
-    return shortened(escaped(_unmarked(sentence.translate(_UNTAGGED))), STATUS_LIMIT)
+    return shortened(escaped(_unmarked(_replaced(sentence, _UNTAGGED))), STATUS_LIMIT)
+
+
+def _replaced(line: str, brackets: dict[str, str]) -> str:
+    """Return a line with other brackets; most have none, of which ``translate`` knows nothing."""
+    for bracket, other in brackets.items():
+        if bracket in line:
+            line = line.replace(bracket, other)
+    return line
 
 
 def _unmarked(line: str) -> str:

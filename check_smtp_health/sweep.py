@@ -203,7 +203,7 @@ class Sweep:
                 raise ended.value
             settings = asked.plan.settings
             check = HealthCheck(settings, ended.value, asked.scale)
-            check.add(HealthSummary(check))
+            check.summary = HealthSummary(check)
             check()
             code = int(check.exitcode)
             if self._writer is not None:

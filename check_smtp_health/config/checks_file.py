@@ -118,7 +118,7 @@ def _parsed(number: int, line: str) -> Line:
     if problem:
         return Line(number, host, service, (), problem)
     try:
-        return Line(number, host, service, _words(rest), "")
+        return Line._make((number, host, service, _words(rest), ""))
     except ValueError:
         return Line(
             number, host, service, (), "has a quote that is not closed, or a backslash at its end"
@@ -143,4 +143,4 @@ def _words(arguments: str) -> tuple[str, ...]:
         import shlex
 
         return tuple(shlex.split(arguments))
-    return tuple(word for word in arguments.replace("\t", " ").split(" ") if word)
+    return tuple(filter(None, arguments.replace("\t", " ").split(" ")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.judge.contexts import contexts
-from check_smtp_health.judge.nagios import Check, Contexts, Results
+from check_smtp_health.judge.nagios import Check, Contexts, Ok, Results
 from check_smtp_health.judge.resources import MailServer, MailService
 from check_smtp_health.judge.states import worst
 from check_smtp_health.stages import MEASURES, NAMES, measured
@@ -55,18 +55,25 @@ class HealthCheck(Check):  # type: ignore[misc]
             self.add(MailService(results, self.targets))
 
     def __call__(self) -> None:
-        """Evaluate, and have the perfdata written."""
+        """Evaluate."""
         super().__call__()
         for result in self.results:
             self._results_of.setdefault(id(result.resource), []).append(result)
-        # Not nagiosplugin's: it sorts by label, but graphs of check_smtp draw the first metric, so
-        # that ``time`` has to come first. It also makes an object of each, at five times the cost.
-        self.perfdata = []
+
+    def measured(self) -> list[str]:
+        """Return the perfdata, an item each, once the check has been called.
+
+        It is not nagiosplugin's: that sorts by label, but graphs of check_smtp draw the first
+        metric, so that ``time`` has to come first. It also makes an object of each, at five times
+        the cost.
+        """
+        items = []
         if self.count is not None:
             healthy = self.count.metric
-            self.perfdata.append(self._perfdata.of_service(healthy.value, healthy.max))
+            items.append(self._perfdata.of_service(healthy.value, healthy.max))
         for target in self.targets:
-            self.perfdata += self._perfdata.of_target(target)
+            items += self._perfdata.of_target(target)
+        return items
 
     def of_target(self, target: MailServer) -> list[Result]:
         """Return the results of a target, once the check has been called."""
@@ -102,6 +109,8 @@ class _WorstResults(Results):  # type: ignore[misc]
     @property
     def most_significant_state(self) -> State:
         """The state that decides: with ``--min-healthy`` it is not that of a single target."""
+        if not self.results:
+            return Ok
         deciding = self.results
         if self._is_by_count and HEALTHY in self:
             count = self.by_name[HEALTHY].metric

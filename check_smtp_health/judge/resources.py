@@ -89,10 +89,13 @@ class MailServer(Resource):  # type: ignore[misc]
                 yield Metric(result.name, finding, context="policy")
             if result.listings is not None:
                 yield Metric(DNSBL, result.listings)
-        yield from self._validity()
-        for label, seconds in self.times.items():
-            if self._limits.has(label):
-                yield Metric(label, round(seconds, 6))
+        if self._judges_expiry:
+            yield from self._validity()
+        limits = self._limits
+        if limits.warning or limits.critical:
+            for label, seconds in self.times.items():
+                if limits.has(label):
+                    yield Metric(label, round(seconds, 6))
 
     def _validity(self) -> Iterator[Metric]:
         """Give a metric for each certificate, unless all is said about it.
@@ -100,12 +103,9 @@ class MailServer(Resource):  # type: ignore[misc]
         One that was rejected is a problem already, and says whether it has expired; one that TLSA
         records vouch for may expire (RFC 7672 section 3.1.1), but not be malformed.
         """
-        if not self._judges_expiry:
-            return
         judged = []
         tls = self.report.tls
-        failed = [seen.stage for seen in self.report.observations if seen.failure is not None]
-        if tls is not None and TLS not in failed:
+        if tls is not None and not self._has_failed(TLS):
             if tls.unread is not None:
                 yield Metric("certificate", tls.unread, context="policy")
             if not tls.is_pinned:
@@ -120,6 +120,10 @@ class MailServer(Resource):  # type: ignore[misc]
         if self.report.delivery is not None:
             for certificate in self.report.delivery.certificates:
                 yield Metric(DELIVERY, certificate, context=DAYS)
+
+    def _has_failed(self, stage: str) -> bool:
+        observations = self.report.observations
+        return any(seen.stage == stage and seen.failure is not None for seen in observations)
 
 
 class MailService(Resource):  # type: ignore[misc]
@@ -167,12 +171,14 @@ def _matters(seen: Observation) -> bool:
 
 def _times(report: Report) -> dict[str, float]:
     times: dict[str, float] = {}
+    failed = []
     for seen in report.observations:
         # HELO counts before and after TLS.
         times[seen.stage] = times.get(seen.stage, 0.0) + seen.seconds
-    for seen in report.observations:
         if is_failed(seen):
-            times.pop(seen.stage, None)
+            failed.append(seen.stage)
+    for stage in failed:
+        times.pop(stage, None)
     if report.seconds is not None:
         times[TIME] = report.seconds
     return times

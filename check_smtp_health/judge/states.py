@@ -113,4 +113,6 @@ def badness(state: State) -> int:
 
 def is_failed(seen: Observation) -> bool:
     """Whether a stage failed, so that its time does not count."""
-    return seen.failure is not None or any(one.kind in REFUSALS for one in seen.findings)
+    if seen.failure is not None or not seen.findings:
+        return seen.failure is not None
+    return any(one.kind in REFUSALS for one in seen.findings)

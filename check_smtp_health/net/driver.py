@@ -78,6 +78,10 @@ READ_AT_ONCE = 4 * 1024 * 1024
 """Bytes that are read before those who read them go on: thousands may have something at once."""
 
 
+_ALWAYS_SERVED = (Close, Together, Within)
+"""Operations that neither a deadline nor a signal keeps anybody from."""
+
+
 class Deadline:
     """One moment that ends everything: ``seconds`` from now, on a clock that nobody sets."""
 
@@ -158,6 +162,24 @@ class Driver:
         self._is_crowded = False
         self._count = 0  # of tasks that have not ended
         self._chunk = CHUNK
+        # THE OPERATION TABLES: what begins each, and what goes on with it once its socket is ready.
+        self._begin: dict[type, Callable[[Any, Any], bool]] = {
+            Read: self._read,
+            Write: self._write,
+            Connect: self._connect,
+            StartTls: self._start_tls,
+            Call: self._begin_call,
+            Pause: self._pause,
+            Close: self._close_now,
+            Together: self._begin_together,
+            Within: self._begin_within,
+        }
+        self._go_on: dict[type, Callable[[Any, Any], bool]] = {
+            Read: self._read,
+            Write: self._go_on_writing,
+            Connect: self._go_on_connecting,
+            StartTls: self._shake_hands,
+        }
 
     def _new_selector(self) -> Any:
         return selectors.DefaultSelector()
@@ -286,25 +308,17 @@ class Driver:
             return
         task.operation = operation
         task.turn += 1
-        task.began = self._clock()
-        if isinstance(operation, (Together, Within)):
-            self._begin_together(task, operation)
+        task.began = now = self._clock()
+        kind = type(operation)
+        if (self._signal or now >= task.deadline.expires) and kind not in _ALWAYS_SERVED:
+            expired = Expired(task.deadline.seconds)
+            self._complete(task, self._interrupted() if self._signal else expired)
             return
-        if isinstance(operation, Close):
-            self._close(task)
-            self._complete(task, None)
-        elif self._signal:
-            self._complete(task, self._interrupted())
-        elif task.began >= task.deadline.expires:
-            self._complete(task, Expired(task.deadline.seconds))
-        else:
-            try:
-                is_done = self._begin(task, operation)
-            except SessionFault as fault:
-                self._complete(task, fault)
-            else:
-                if not is_done:
-                    self._wait(task, operation)
+        try:
+            if not self._begin[kind](task, operation):
+                self._wait(task, operation)
+        except SessionFault as fault:
+            self._complete(task, fault)
 
     def _end(self, task: Task, result: Any) -> None:
         if isinstance(result, Timestamped):
@@ -321,24 +335,7 @@ class Driver:
                 results = [child.result for child in children]
                 self._complete(parent, results, max(child.ended for child in children))
 
-    def _begin_together(self, task: Task, operation: Together | Within) -> None:
-        deadline = task.deadline
-        if isinstance(operation, Within):
-            deadline = Deadline(operation.seconds, self._clock)
-        elif operation.share < 1:
-            deadline = Deadline(operation.share * deadline.remaining(), self._clock)
-        task.children = [
-            self.task_type(procedure, deadline, task) for procedure in operation.procedures
-        ]
-        task.running = len(task.children)
-        self._note_tasks(task.running)
-        self._ready += [(child, None) for child in task.children]
-        if not task.children:
-            self._complete(task, [])
-
-    def _wait(
-        self, task: Task, operation: Connect | Read | Write | StartTls | Call | Pause
-    ) -> None:
+    def _wait(self, task: Task, operation: Any) -> None:
         self._waiting.add(task)
         limit = operation.limit
         if isinstance(operation, Connect) and operation.share < 1:
@@ -355,66 +352,116 @@ class Driver:
             entry = (task.began + limit, self._order, task.turn, task)
             bisect.insort(self._limits, entry)
 
-    def _begin(self, task: Task, operation: Operation) -> bool:
-        """Begin an operation; return whether it is done already."""
-        if isinstance(operation, (Read, Write)):  # most are
-            return self._attempt(task, operation, is_first=True)
-        if isinstance(operation, Pause):
-            if operation.is_idle:
-                self._idle.add(task)
-            return False
-        if isinstance(operation, Call):
-            self._begin_call(task, operation)
-            return False
-        if isinstance(operation, Connect):
-            self._close(task)
-            task.transport = Transport(
-                operation.address, operation.source, datagrams=operation.datagrams
-            )
-        elif isinstance(operation, StartTls):
-            self._watch(task, 0)
-            task.transport = operation.trust.upgrade(task.transport, operation.name)
-        task.began = self._clock()  # making a socket ready is no part of any stage
-        return self._attempt(task, operation, is_first=True)
+    # What is done for each operation, see the tables: whether that is all there is to do
 
-    def _attempt(self, task: Task, operation: Operation, *, is_first: bool) -> bool:
-        """Do what can be done at once, and have the socket watched where that is not all.
-
-        Return whether the operation is done.
-        """
-        transport = task.transport
-        value: Any = None
-        is_exchange = True
-        if isinstance(operation, Read):
-            value = transport.receive(self._chunk)
-            done = value is not None
-        elif isinstance(operation, Write):
-            done = transport.send(operation.data if is_first else None)
-        elif isinstance(operation, Connect):
-            is_exchange = False
-            done = transport.connect(operation.address) if is_first else transport.connected()
-        else:
-            is_exchange = False
-            done = transport.handshake()
-        if not done:
-            self._watch(task, transport.wants)
-            if not transport.wants:
-                self._begin_call(task, Call(transport.compute))
-            return False
-        moment = self._clock()
-        if not is_exchange:
-            value = transport.local() if isinstance(operation, Connect) else transport.result()
-        self._complete(task, value, moment)
+    def _read(self, task: Task, operation: Read) -> bool:
+        data = task.transport.receive(self._chunk)
+        if data is None:
+            return self._watch_for_more(task)
+        self._complete(task, data)
         return True
+
+    def _write(self, task: Task, operation: Write) -> bool:
+        if not task.transport.send(operation.data):
+            return self._watch_for_more(task)
+        self._complete(task, None)
+        return True
+
+    def _go_on_writing(self, task: Task, operation: Write) -> bool:
+        if not task.transport.send():
+            return self._watch_for_more(task)
+        self._complete(task, None)
+        return True
+
+    def _connect(self, task: Task, operation: Connect) -> bool:
+        address = operation.address
+        if task.transport is not None:
+            self._close(task)
+        task.transport = Transport(address, operation.source, datagrams=operation.datagrams)
+        task.began = self._clock()  # making a socket ready is no part of any stage
+        if not task.transport.connect(address):
+            return self._watch_for_more(task)
+        self._complete_connect(task, self._clock())
+        return True
+
+    def _go_on_connecting(self, task: Task, operation: Connect) -> bool:
+        task.transport.connected()
+        self._complete_connect(task, self._clock())
+        return True
+
+    def _complete_connect(self, task: Task, moment: float) -> None:
+        self._complete(task, task.transport.local(), moment)
+
+    def _start_tls(self, task: Task, operation: StartTls) -> bool:
+        self._watch(task, 0)
+        task.transport = operation.trust.upgrade(task.transport, operation.name)
+        task.began = self._clock()
+        return self._shake_hands(task, operation)
+
+    def _shake_hands(self, task: Task, operation: StartTls) -> bool:
+        if not task.transport.handshake():
+            return self._watch_for_more(task)
+        moment = self._clock()
+        self._complete(task, task.transport.result(), moment)
+        return True
+
+    def _watch_for_more(self, task: Task) -> bool:
+        """Have the socket watched for what it can go on with, or a thread do what it waits for."""
+        wants = task.transport.wants
+        self._watch(task, wants)
+        if not wants:
+            self._begin_call(task, Call(task.transport.compute))
+        return False
+
+    def _begin_call(self, task: Task, operation: Call) -> bool:
+        thread = threading.Thread(
+            target=self._call, args=(task, task.turn, operation), name="call", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise LocalFault("this host cannot start another thread") from error
+        return False
+
+    def _pause(self, task: Task, operation: Pause) -> bool:
+        if operation.is_idle:
+            self._idle.add(task)
+        return False
+
+    def _close_now(self, task: Task, operation: Close) -> bool:
+        self._close(task)
+        self._complete(task, None)
+        return True
+
+    def _begin_within(self, task: Task, operation: Within) -> bool:
+        return self._begin_children(task, operation, Deadline(operation.seconds, self._clock))
+
+    def _begin_together(self, task: Task, operation: Together) -> bool:
+        deadline = task.deadline
+        if operation.share < 1:
+            deadline = Deadline(operation.share * deadline.remaining(), self._clock)
+        return self._begin_children(task, operation, deadline)
+
+    def _begin_children(self, task: Task, operation: Together | Within, deadline: Deadline) -> bool:
+        task.children = [
+            self.task_type(procedure, deadline, task) for procedure in operation.procedures
+        ]
+        task.running = len(task.children)
+        self._note_tasks(task.running)
+        self._ready += [(child, None) for child in task.children]
+        if not task.children:
+            self._complete(task, [])
+        return True  # the last of them completes it
 
     def _on_ready(self, task: Task) -> None:
         """The session's socket is ready: go on with what it waits for."""
-        if task not in self._waiting or isinstance(task.operation, (Call, Pause)):
+        operation = task.operation
+        go_on = self._go_on.get(type(operation))
+        if go_on is None or task not in self._waiting:
             self._watch(task, 0)
             return
-        assert task.operation is not None
         try:
-            self._attempt(task, task.operation, is_first=False)
+            go_on(task, operation)
         except SessionFault as fault:
             self._complete(task, fault)
 
@@ -440,15 +487,6 @@ class Driver:
         for task in tasks:
             self._close(task)
             self._close_all(task.children)
-
-    def _begin_call(self, task: Task, operation: Call) -> None:
-        thread = threading.Thread(
-            target=self._call, args=(task, task.turn, operation), name="call", daemon=True
-        )
-        try:
-            thread.start()
-        except RuntimeError as error:
-            raise LocalFault("this host cannot start another thread") from error
 
     def _call(self, task: Task, turn: int, operation: Call) -> None:
         """Run in a thread of its own; the moment is taken here, before the loop wakes up."""

@@ -49,11 +49,12 @@ class Transport:
     it is called again (``connected`` after ``connect``).
     """
 
-    __slots__ = ("_early", "_rest", "_socket", "wants")
+    __slots__ = ("_early", "_family", "_rest", "_socket", "wants")
 
     def __init__(self, address: Address, source: str | None, *, datagrams: bool = False) -> None:
         self._early: Disconnected | None = None
-        self._rest = memoryview(b"")
+        self._family = address.family
+        self._rest: bytes | memoryview = b""
         self.wants = 0
         try:
             kind = socket.SOCK_DGRAM if datagrams else socket.SOCK_STREAM
@@ -98,7 +99,7 @@ class Transport:
 
     def local(self) -> Address:
         """Return the connection's local end."""
-        return Address(self._socket.family, self._socket.getsockname())
+        return Address._make((self._family, self._socket.getsockname()))
 
     def receive(self, size: int = CHUNK) -> bytes | None:
         """Return what has come, ``b""`` at the connection's end, None while nothing has."""
@@ -114,12 +115,14 @@ class Transport:
 
     def send(self, data: bytes | None = None) -> bool:
         """Send ``data``, or without it what was left last time; True once nothing is left."""
-        if data is not None:
-            self._rest = memoryview(data)
-        while self._rest:
+        rest = self._rest if data is None else data
+        while rest:
             try:
-                self._rest = self._rest[self._socket.send(self._rest) :]
+                sent = self._socket.send(rest)
+                rest = b"" if sent == len(rest) else memoryview(rest)[sent:]
+                self._rest = rest
             except BlockingIOError:
+                self._rest = rest
                 self.wants = selectors.EVENT_WRITE
                 return False
             except OSError as error:

@@ -19,8 +19,8 @@ have the times, and sessions the deadlines, that they would have alone.
 
 What nobody foresaw ends the check in which it happens, and no other: all its tasks are dropped.
 
-A check that has ended is reported when no session has anything to do, for whoever hears of it may
-have much to compute.
+Checks that have ended are reported when no session has anything to do, a few at a time, for whoever
+hears of them may have much to compute.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ import collections
 import heapq
 import math
 import select
-import selectors
 import time
 
 from check_smtp_health.errors import Expired, SessionFault
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.driver import BATCH, Deadline, Driver, Task
 from check_smtp_health.net.operations import Connect, Outcome, Pause, Timestamped
+from check_smtp_health.net.poller import Poller
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ ten (smtpd_client_connection_count_limit of Postfix has 50, Exchange 20)."""
 UNREPORTED = 64
 """Checks that have ended and may be kept until nobody has anything to do."""
 
-_EVENTS = {selectors.EVENT_READ: 1, selectors.EVENT_WRITE: 4}
-"""As epoll has them: EPOLLIN, EPOLLOUT."""
+REPORTING = 0.0002
+"""Seconds that reports may take before the next look, beside the one that has begun: as much as a
+``BATCH`` of sessions does."""
 
 IDLE = 3600.0
 """Seconds to wait for whatever comes where nothing is due."""
@@ -174,7 +175,7 @@ class _TurnDriver(Driver):
         self._ended: collections.deque[tuple[int, Ended]] = collections.deque()
 
     def _new_selector(self) -> Any:
-        return _Poller() if hasattr(select, "epoll") else super()._new_selector()
+        return Poller() if hasattr(select, "epoll") else super()._new_selector()
 
     # The line
 
@@ -243,7 +244,7 @@ class _TurnDriver(Driver):
         if not check.is_resting:
             self._at_work -= 1
         seconds = max(0.0, self._clock() - check.began - check.waited)
-        self._ended.append((check.number, Ended(value, time.time(), seconds)))
+        self._ended.append((check.number, Ended._make((value, time.time(), seconds))))
         check.tasks.clear()  # whoever watches a deadline may have the list for long
         for key in check.keys:
             self._keys[key] -= 1
@@ -281,7 +282,11 @@ class _TurnDriver(Driver):
         if self._line:
             self._admit()
         if self._ended and (not self._ready or len(self._ended) > UNREPORTED):
-            self._report(*self._ended.popleft())
+            until = self._clock() + REPORTING
+            while self._ended:
+                self._report(*self._ended.popleft())
+                if self._clock() >= until:
+                    break
 
     def _patience(self) -> float:
         if self._ended:
@@ -318,23 +323,26 @@ class _TurnDriver(Driver):
         except Exception as bug:
             self._drop(task.check, bug)
 
-    def _begin(self, task: Any, operation: Operation) -> bool:
-        if isinstance(operation, Connect):
-            if operation.is_session and not self._is_let_in(task, operation):
-                return False
-        elif isinstance(operation, Pause) and operation.is_idle:
-            group = task.parent or task.check
-            group.idle += 1
-            if group.running > group.idle:
-                return False
-            self._complete(task, None)
-            return True
-        return super()._begin(task, operation)
+    def _connect(self, task: Any, operation: Connect) -> bool:
+        if operation.is_session and not self._is_let_in(task, operation):
+            return False
+        return super()._connect(task, operation)
 
-    def _begin_together(self, task: Any, operation: Together | Within) -> None:
-        super()._begin_together(task, operation)
-        if task.children and task.children[0].deadline is not task.deadline:
-            self._watch_deadline(task.children[0].deadline, task.children)
+    def _pause(self, task: Any, operation: Pause) -> bool:
+        if not operation.is_idle:
+            return False
+        group = task.parent or task.check
+        group.idle += 1
+        if group.running > group.idle:
+            return False
+        self._complete(task, None)
+        return True
+
+    def _begin_children(self, task: Any, operation: Together | Within, deadline: Deadline) -> bool:
+        super()._begin_children(task, operation, deadline)
+        if task.children and deadline is not task.deadline:
+            self._watch_deadline(deadline, task.children)
+        return True
 
     def _wait(self, task: Any, operation: Any) -> None:
         self._waiting.add(task)
@@ -429,7 +437,7 @@ class _TurnDriver(Driver):
             return True
         self._queues.setdefault(host, collections.deque()).append(task)
         task.since = self._clock()
-        self._count_check(task.check, queued=1)
+        self._count_check(task.check, 1, 0)
         if self._connected >= self._at_once and host not in self._full:
             self._full.append(host)
         return False
@@ -441,7 +449,7 @@ class _TurnDriver(Driver):
         task.place = host
         self._connected += 1
         self._sessions[host] = self._sessions.get(host, 0) + 1
-        self._count_check(task.check, connected=1)
+        self._count_check(task.check, 0, 1)
 
     def _close(self, task: Any) -> None:
         if task.transport is None:
@@ -458,7 +466,7 @@ class _TurnDriver(Driver):
             self._sessions[host] = left
         else:
             del self._sessions[host]
-        self._count_check(task.check, connected=-1)
+        self._count_check(task.check, 0, -1)
         if self._queues:
             self._call_next(host)
             while self._full and self._connected < self._at_once:
@@ -480,7 +488,7 @@ class _TurnDriver(Driver):
         waited = self._clock() - task.since
         task.since = None
         self._waiting.discard(task)
-        self._count_check(task.check, queued=-1)
+        self._count_check(task.check, -1, 0)
         task.shift += waited
         task.check.waited = max(task.check.waited, task.shift)
         deadline = Deadline(task.deadline.seconds, self._clock)
@@ -491,7 +499,7 @@ class _TurnDriver(Driver):
         operation: Any = task.operation
         self._take_place(task, host)
         try:
-            is_done = super()._begin(task, operation)
+            is_done = super()._connect(task, operation)
         except SessionFault as fault:
             self._complete(task, fault)
         except Exception as bug:
@@ -504,53 +512,22 @@ class _TurnDriver(Driver):
         """Have a task wait no longer, without having been let in."""
         host = task.operation.address.host  # type: ignore[union-attr]
         task.since = None
-        self._count_check(task.check, queued=-1)
+        self._count_check(task.check, -1, 0)
         queue = self._queues[host]
         queue.remove(task)
         if not queue:
             del self._queues[host]
 
-    def _count_check(self, check: _Check, *, queued: int = 0, connected: int = 0) -> None:
+    def _count_check(self, check: _Check, queued: int, connected: int) -> None:
         """Note what a task of a check does, and whether the check is at work."""
         check.queued += queued
         check.connected += connected
+        if not check.queued and not check.is_resting:
+            return  # as most are
         is_resting = check.queued > 0 and not check.connected
         if is_resting is not check.is_resting and not check.is_over:
             self._at_work += -1 if is_resting else 1
             check.is_resting = is_resting
-
-
-class _Poller:
-    """What the driver uses of ``selectors``, by epoll, in a third of the time: for what is known.
-
-    Each file is registered once, by who owns it, and is no longer once it is unregistered.
-    """
-
-    def __init__(self) -> None:
-        self._epoll = select.epoll()
-        self._keys: dict[int, selectors.SelectorKey] = {}
-
-    def register(self, file: Any, events: int, data: Any = None) -> None:
-        number = file if isinstance(file, int) else file.fileno()
-        self._epoll.register(number, _EVENTS[events])
-        self._keys[number] = selectors.SelectorKey(file, number, events, data)
-
-    def modify(self, file: Any, events: int, data: Any) -> None:
-        self._epoll.modify(file.fileno(), _EVENTS[events])
-
-    def unregister(self, file: Any) -> None:
-        number = file.fileno()
-        del self._keys[number]
-        self._epoll.unregister(number)
-
-    def select(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
-        # Rounded up, so that nobody wakes up before the time, to find nothing to do.
-        patience = math.ceil(seconds * 1e3) * 1e-3
-        ready = self._epoll.poll(patience, len(self._keys))
-        return [(self._keys[number], events) for number, events in ready]
-
-    def close(self) -> None:
-        self._epoll.close()
 
 
 def _is_idle(operation: Operation | None) -> bool:

@@ -17,7 +17,7 @@ from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from check_smtp_health.config.destination import Names
@@ -61,9 +61,11 @@ class Format(NamedTuple):
         text: str = load(f"output.{self.module}:unknown")(problem, trace)
         return text
 
-    def record(self, answer: Answer) -> Any:
+    @property
+    def record(self) -> Callable[[Answer], Any]:
         """Return what the document needs of an answer: little, and nothing of its check."""
-        return load(f"output.{self.module}:record")(answer)
+        function: Callable[[Answer], Any] = load(f"output.{self.module}:record")
+        return function
 
     def document(self, records: Iterable[Any]) -> Iterator[str]:
         """Give all records as one text, in pieces."""

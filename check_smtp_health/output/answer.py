@@ -44,9 +44,11 @@ def judged(
     host: str, service: str, times: tuple[float, float], check: HealthCheck, verbose: int
 ) -> Answer:
     """Return the answer of a check that has been called; it began and finished at the ``times``."""
-    status = f"SMTP {str(check.state).upper()} - {check.summary_str}"
-    code = int(check.exitcode)
-    return Answer(host, service, code, status, check.perfdata, *times, check, verbose)
+    state = check.state
+    status = f"SMTP {state.text.upper()} - {check.summary_str}"
+    return Answer._make(
+        (host, service, state.code, status, check.measured(), *times, check, verbose)
+    )
 
 
 def unknown(host: str, service: str, times: tuple[float, float], problem: str) -> Answer:

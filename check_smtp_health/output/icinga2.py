@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from check_smtp_health.output.answer import Answer
 
 
+SOURCE = os.uname().nodename
+"""Where the checks run, as Icinga shows it."""
+
+
 class Request(NamedTuple):
     """What submits an answer: the name of the service object, and the body, a line of its own."""
 
@@ -34,7 +38,7 @@ def record(answer: Answer) -> Request:
         "exit_status": answer.code,
         "plugin_output": "\n".join((answer.status, *long_output(answer))),
         "performance_data": list(answer.perfdata),
-        "check_source": os.uname().nodename,
+        "check_source": SOURCE,
         "execution_start": answer.began,
         "execution_end": answer.finished,
     }

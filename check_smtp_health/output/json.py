@@ -32,7 +32,13 @@ def record(answer: Answer) -> str:
     """Return the object of an answer, and in it the names that the answer is for."""
     names = (answer.host, answer.service)
     head = _head(answer.status.split(" ", 2)[1], answer.code, answer.status, *names)
-    return _empty(head) if answer.check is None else "".join(_rendered(answer.check, head))
+    check = answer.check
+    if check is None:
+        return _empty(head)
+    head["problems"] = list(_problems(check))
+    head["targets"] = list(_targets(check))
+    head["perfdata"] = answer.perfdata
+    return _safe(head) + "\n"
 
 
 def document(records: Iterable[str]) -> Iterator[str]:
@@ -42,19 +48,21 @@ def document(records: Iterable[str]) -> Iterator[str]:
 
 def render(check: HealthCheck, verbose: int) -> Iterator[str]:
     """Give the object for a check that has been called; it has everything, always."""
-    return _rendered(check, _head_of(check))
+    yield _safe(_head_of(check))[:-1]
+    yield from _list("problems", _problems(check))
+    yield from _list("targets", _targets(check))
+    yield f', "perfdata": {_safe(check.measured())}}}\n'
 
 
-def _rendered(check: HealthCheck, head: dict[str, Any]) -> Iterator[str]:
-    yield _safe(head)[:-1]
-    problems = (
-        {"state": str(result.state).upper(), "text": str(result), "cause": _cause(result)}
-        for result in check.results
-        if str(result)
-    )
-    yield from _list("problems", problems)
-    yield from _list("targets", (_target(one, check.of_target(one)) for one in check.targets))
-    yield f', "perfdata": {_safe(check.perfdata)}}}\n'
+def _problems(check: HealthCheck) -> Iterator[dict[str, Any]]:
+    for result in check.results:
+        if str(result):
+            state = str(result.state).upper()
+            yield {"state": state, "text": str(result), "cause": _cause(result)}
+
+
+def _targets(check: HealthCheck) -> Iterator[dict[str, Any]]:
+    return (_target(one, check.of_target(one)) for one in check.targets)
 
 
 def short(check: HealthCheck) -> str:
@@ -82,12 +90,27 @@ def _list(name: str, values: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _safe(value: Any) -> str:
     """Return a value in JSON, in which no front end finds perfdata, a tag or a mark."""
-    line = _ENCODER.encode(value).replace("|", "\\u007c").replace("<", "\\u003c")
-    for mark in MARKS:
-        for end in ")]" if mark in line else "":
-            line = line.replace(f"[{mark}{end}", f"\\u005b{mark}{end}")
-            line = line.replace(f"({mark}{end}", f"\\u0028{mark}{end}")
+    line = _ENCODER.encode(value)
+    for character in "|<":
+        line = _escaped(line, character)
+    # To look behind each bracket takes a tenth of the time that searching for each mark does.
+    for bracket in "[(":
+        at = line.find(bracket)
+        while at >= 0:
+            if line.startswith(MARKS, at + 1):
+                for mark in MARKS:
+                    for end in ")]":
+                        line = _escaped(line, bracket, mark + end)
+                break
+            at = line.find(bracket, at + 1)
     return line
+
+
+def _escaped(line: str, character: str, rest: str = "") -> str:
+    """Return JSON with an escape in the place of a character that the rest follows."""
+    if character + rest not in line:
+        return line
+    return line.replace(character + rest, f"\\u{ord(character):04x}{rest}")
 
 
 def _head_of(check: HealthCheck, host: str = "", service: str = "") -> dict[str, Any]:
@@ -126,7 +149,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
     report = target.report
     return {
         "label": report.label,
-        "state": str(worst(result.state for result in results)).upper(),
+        "state": _state(results),
         "is_domain": report.is_domain,
         "held": list(map(harmless, report.held)),
         "host": report.host.given,
@@ -138,7 +161,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
         "verdicts": [
             {
                 "name": one.name,
-                "findings": _findings(one.findings),
+                "findings": list(map(_finding, one.findings)),
                 "notes": list(map(harmless, one.notes)),
                 "is_pinned": one.is_pinned,
                 "listings": one.listings,
@@ -159,10 +182,10 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
 
 def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
     failure = seen.failure
-    own = of_stage(results, seen)
+    own = of_stage(results, seen) if results else []
     return {
         "name": seen.stage,
-        "state": str(worst(result.state for result in own)).upper(),
+        "state": _state(own),
         "began": round(seen.began, 6),
         "seconds": round(seen.seconds, 6),
         "failure": None
@@ -175,22 +198,24 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
             "reply": printable(failure.said),
             "raw": _raw(failure.said),
         },
-        "findings": _findings(seen.findings),
-        "notes": _findings(seen.notes),
+        "findings": list(map(_finding, seen.findings)),
+        "notes": list(map(_finding, seen.notes)),
         "problems": [str(result) for result in own if str(result)],
     }
 
 
-def _findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": one.kind,
-            "problem": harmless(one.problem),
-            "reply": printable(one.said),
-            "raw": _raw(one.said),
-        }
-        for one in findings
-    ]
+def _state(results: Sequence[Result]) -> str:
+    state: str = worst([one.state for one in results]).text.upper()
+    return state
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "kind": finding.kind,
+        "problem": harmless(finding.problem),
+        "reply": printable(finding.said),
+        "raw": _raw(finding.said),
+    }
 
 
 def _raw(said: bytes) -> str:

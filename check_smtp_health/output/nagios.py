@@ -45,13 +45,17 @@ def fitted(status: str, perfdata: Iterable[str], more: Iterable[str], limit: int
 
     What does not is left out from the end.
     """
+    items = [f" {item}" for item in perfdata]
+    items[:1] = [f"|{item[1:]}" for item in items[:1]]  # Icinga would keep a space before the bar
+    pieces = [status, *items, *more]
+    whole = "".join(pieces)
+    if len(whole.encode()) <= limit:
+        return whole
     data = status.encode()
     if len(data) > limit:
         return data[: limit - 3].decode("utf-8", "ignore") + "..."
-    items = [f" {item}" for item in perfdata]
-    items[:1] = [f"|{item[1:]}" for item in items[:1]]  # Icinga would keep a space before the bar
     text, left = status, limit - len(data)
-    for piece in (*items, *more):
+    for piece in pieces[1:]:
         left -= len(piece.encode())
         if left < 0:
             break

@@ -36,7 +36,8 @@ def render(check: HealthCheck, verbose: int, status: str = "") -> Iterator[str]:
 
 
 def _lines(check: HealthCheck, verbose: int, status: str) -> Iterator[str]:
-    perfdata = f"| {' '.join(check.perfdata)}" if check.perfdata else ""
+    items = check.measured()
+    perfdata = f"| {' '.join(items)}" if items else ""
     if not verbose:
         yield f"{status} {perfdata}".rstrip() + "\n"
         return

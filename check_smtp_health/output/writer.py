@@ -49,6 +49,7 @@ class Writer:
             UsageFault: the file with authorities cannot be used.
         """
         self._form = form
+        self._record = form.record
         self._destination = destination
         self._limit = limit
         self._records: list[Any] = []
@@ -64,7 +65,7 @@ class Writer:
         if self._form.names == "both" and not answer.host:
             self._unnamed += 1
         else:
-            self._records.append(self._form.record(answer))
+            self._records.append(self._record(answer))
 
     def document(self) -> Iterator[str]:
         """Give all that was taken as one text."""

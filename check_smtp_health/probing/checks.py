@@ -6,6 +6,8 @@ settings but how the outcome is judged.
 
 from __future__ import annotations
 
+import collections
+
 from check_smtp_health.config.settings import Secret
 from check_smtp_health.net import turns
 from check_smtp_health.net.turns import Ticket
@@ -49,16 +51,20 @@ def run(
 
     The value is the list of its reports, or what stopped it. ``report`` must not raise.
     """
+    endpoints = collections.Counter(plan.settings.endpoint for plan in plans)
     groups: dict[object, list[int]] = {}
     for number, plan in enumerate(plans):
-        groups.setdefault(asked(plan.settings), []).append(number)
+        endpoint = plan.settings.endpoint
+        # Most have one of their own, so that there is nothing else to compare.
+        key = endpoint if endpoints[endpoint] == 1 else asked(plan.settings)
+        groups.setdefault(key, []).append(number)
     numbers = list(groups.values())
 
     def report_all(group: int, ended: Ended) -> None:
         for number in numbers[group]:
             report(number, ended)
 
-    tickets = [_ticket([plans[number] for number in group]) for group in numbers]
+    tickets = [_ticket(_united([plans[number] for number in group])) for group in numbers]
     turns.run(tickets, at_once, spread, report_all, signals)
 
 
@@ -84,14 +90,17 @@ def _comparable(value: Any) -> Any:
     return tuple(map(_comparable, value)) if isinstance(value, tuple) else value
 
 
-def _ticket(equal: Sequence[ProbePlan]) -> Ticket:
-    """Return the one ticket of plans that ask the same."""
-    plan = equal[0]
+def _united(equal: Sequence[ProbePlan]) -> ProbePlan:
+    """Return one plan for all that ask the same."""
+    plan, *others = equal
+    if any(one.settings.judging.keeps_transcript for one in others):
+        judging = plan.settings.judging._replace(keeps_transcript=True)
+        plan = plan._replace(settings=plan.settings._replace(judging=judging))
+    return plan
+
+
+def _ticket(plan: ProbePlan) -> Ticket:
     settings = plan.settings
-    keeps_transcript = any(one.settings.judging.keeps_transcript for one in equal[1:])
-    if keeps_transcript and not settings.judging.keeps_transcript:
-        judging = settings.judging._replace(keeps_transcript=True)
-        plan = plan._replace(settings=settings._replace(judging=judging))
     keys: tuple[str, ...] = ()
     if settings.roundtrip is not None:
         # While its session stands a check cannot wait for its mailbox: the message is on its way.

@@ -61,7 +61,6 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.operations import (
-        Operation,
         Procedure,
         TimedProcedure,
     )
@@ -117,8 +116,7 @@ def probe(target: Target, plan: ProbePlan, stages: tuple[Stage, ...]) -> TimedPr
     if delivery is not None and (isinstance(fault, Interrupted) or not delivery.is_due(state)):
         delivery = None
     policies = walk.vouched
-    known = [one.name for one in policies]
-    servers = [one for one in plan.policies if one.scope == "server" and one.name not in known]
+    servers = _unasked(plan, policies) if plan.policies else []
     if servers and not isinstance(fault, Misdirected):
         yield Close()
         asked: list[TimedProcedure[Any]] = [untimed(_of_server(servers, state))]
@@ -163,6 +161,12 @@ def _is_vouched_for(walk: _Walk, plan: ProbePlan, stage: Stage) -> TimedProcedur
     return not any(one.findings for one in walk.vouched)
 
 
+def _unasked(plan: ProbePlan, known: tuple[PolicyResult, ...]) -> list[Policy]:
+    """Return the policies about a server whose results are not known."""
+    names = [one.name for one in known]
+    return [one for one in plan.policies if one.scope == "server" and one.name not in names]
+
+
 def _of_server(policies: list[Policy], state: ProbeState) -> Procedure[tuple[PolicyResult, ...]]:
     """Have the policies checked at the same time."""
     from check_smtp_health.net.operations import together
@@ -201,6 +205,7 @@ class _Walk:
     """The stages run so far, on one time axis that begins with the first operation."""
 
     __slots__ = (
+        "_began",
         "_origin",
         "_transcript",
         "ended",
@@ -219,6 +224,7 @@ class _Walk:
         if plan.settings.judging.keeps_transcript:
             self._transcript = load("probing.transcript:Transcript")(self.state.room)
         self._origin: float | None = None
+        self._began: float | None = None  # the stage under way, once its first outcome is there
         self.ended = 0.0
 
     @property
@@ -246,24 +252,25 @@ class _Walk:
 
         Its time counts from the moment ``since``, where there is one.
         """
-        clock = _Clock(self.ended, since)
         fault: SessionFault | None = None
         state = self.state
         state.findings, state.notes = [], ()
+        self._began = since
         try:
-            yield from self._served(stage.run(state), clock, stage.limit)
+            yield from self._served(stage.run(state), stage.limit)
         except SessionFault as stopped:
             fault = stopped
         except Exception as bug:
             fault = own_fault(bug, state.settings)
-        self.ended = clock.ended
-        seconds = clock.seconds
+        ended = self.ended
+        seconds = 0.0 if self._began is None else ended - self._began
         began = self.seconds - seconds
         failure: Failure | None = None
         if fault is not None:
             if isinstance(fault, Untrusted) and stage.explain is not None:
-                aside = _Clock(self.ended)
-                fault = yield from self._served(stage.explain(state, fault), aside, EXPLAIN_LIMIT)
+                self._began = None
+                fault = yield from self._served(stage.explain(state, fault), EXPLAIN_LIMIT)
+                self.ended = ended  # no time of the session's
             failure = self._failure(fault)
             # It holds the frames that hold it, and with them all that the session had in hand.
             fault.__traceback__ = fault.__cause__ = fault.__context__ = None
@@ -276,58 +283,38 @@ class _Walk:
             state.held = []
         return fault
 
-    def _served(
-        self, procedure: Procedure[_T], clock: _Clock, limit: float | None
-    ) -> TimedProcedure[_T]:
+    def _served(self, procedure: Procedure[_T], limit: float | None) -> TimedProcedure[_T]:
         """Pass the operations on, note their times, and return what the procedure returns."""
         transcript = self._transcript
         try:
             operation = next(procedure)
             while True:
                 if limit is not None and isinstance(operation, (Connect, Read, Write, StartTls)):
-                    operation = operation._replace(limit=max(0.0, limit - clock.seconds))
+                    taken = 0.0 if self._began is None else self.ended - self._began
+                    operation = operation._replace(limit=max(0.0, limit - taken))
                 if transcript is not None and isinstance(operation, Within):
                     outcome = yield from transcript.overheard(operation)
                 else:
                     outcome = yield operation
-                _, began, ended = outcome
-                if self._origin is None:
-                    self._origin = began
-                clock.note(operation, began, ended)
+                value, began, ended = outcome
+                if self._began is None:
+                    # A stage that only listens has been waiting since the one before it ended.
+                    self._began = self.ended if isinstance(operation, Read) else began
+                    if self._origin is None:
+                        self._origin = began
+                self.ended = ended
                 if transcript is not None:
                     transcript.note(operation, outcome)
-                fault = outcome.fault
-                operation = (
-                    procedure.send(outcome.value) if fault is None else procedure.throw(fault)
-                )
+                if isinstance(value, BaseException):
+                    operation = procedure.throw(value)
+                else:
+                    operation = procedure.send(value)
         except StopIteration as stop:
-            value: _T = stop.value
-            return value
+            result: _T = stop.value
+            return result
 
     def _failure(self, fault: SessionFault) -> Failure:
         kind, said, reason = fault.kind, self.state.kept(fault.said), fault.reason
         if isinstance(fault, Rejected):
             return Failure(kind, fault.problem, said, fault.code, reason, fault.subject)
         return Failure(kind, sentence(fault), said, None, reason)
-
-
-class _Clock:
-    """The time one stage takes, from its first operation to the end of its last one."""
-
-    __slots__ = ("began", "ended")
-
-    def __init__(self, now: float, began: float | None = None) -> None:
-        self.began = began
-        self.ended = now
-
-    @property
-    def seconds(self) -> float:
-        """Seconds taken so far; 0.0 before the first outcome."""
-        return 0.0 if self.began is None else self.ended - self.began
-
-    def note(self, operation: Operation, began: float, ended: float) -> None:
-        """Take the moments of an operation's outcome."""
-        if self.began is None:
-            # A stage that only listens has been waiting since the one before it ended.
-            self.began = self.ended if isinstance(operation, Read) else began
-        self.ended = ended

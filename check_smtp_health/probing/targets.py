@@ -99,7 +99,8 @@ def begun(plan: ProbePlan) -> Begun:
     if plan.stages.token is not None:
         whole: TimedProcedure[Any] = load("probing.tokens:session")(plan)
         return [whole], lambda found: found[0]
-    return begun_within(plan, seconds(plan.settings.endpoint))
+    endpoint = plan.settings.endpoint
+    return begun_within(plan, seconds(endpoint)) if endpoint.controls else _begun(plan)
 
 
 def begun_within(plan: ProbePlan, left: float) -> Begun:
@@ -120,7 +121,7 @@ def _begun(plan: ProbePlan, watch: Watch | None = None) -> Begun:
     if (
         endpoint.mx
         or endpoint.all_addresses
-        or any(policy.scope in ("domain", "run") for policy in plan.policies)
+        or (plan.policies and any(one.scope in ("domain", "run") for one in plan.policies))
     ):
         expanded: Begun = load("probing.expansion:begun")(plan, watch)
         return expanded
@@ -223,8 +224,8 @@ class Prober:
             name = host.dns_name.partition("%")[0]
         next_hops = self._next_hops.get(identity(host)) if self._next_hops else None
         self._room.targets += 1
-        return Target(
-            host, name, label, addresses, self._is_doubted, siblings, next_hops, self._room
+        return Target._make(
+            (host, name, label, addresses, self._is_doubted, siblings, next_hops, self._room)
         )
 
 

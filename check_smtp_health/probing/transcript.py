@@ -62,25 +62,26 @@ class Transcript:
 
     def note(self, operation: Operation, outcome: Outcome) -> None:
         """Note what an operation has come to."""
+        value, began, ended = outcome
         if self.origin is None:
-            self.origin = outcome.began
-        moment = outcome.ended - self.origin
-        if outcome.fault is not None:
-            if isinstance(outcome.fault, SessionFault):
-                self._add(moment, "*", sentence(outcome.fault).encode())
+            self.origin = began
+        moment = ended - self.origin
+        if isinstance(value, BaseException):
+            if isinstance(value, SessionFault):
+                self._add(moment, "*", sentence(value).encode())
         elif isinstance(operation, Read):
-            if not outcome.value:
+            if not value:
                 self._add(moment, "*", b"connection closed")
             elif operation.is_private:
-                self._hide(moment, len(outcome.value))
+                self._hide(moment, len(value))
             else:
-                self._note_received(moment, outcome.value)
+                self._note_received(moment, value)
         elif isinstance(operation, Write):
             self._add(moment, "C", operation.shown or operation.data)
         elif isinstance(operation, Connect):
             self._add(moment, "*", f"connected to {operation.address.host}".encode())
         elif isinstance(operation, StartTls):
-            self._add(moment, "*", f"{outcome.value.version} begins".encode())
+            self._add(moment, "*", f"{value.version} begins".encode())
 
     def _add(self, moment: float, sender: str, data: bytes) -> None:
         self._hidden = 0
@@ -89,7 +90,7 @@ class Transcript:
         self.room -= _cost(data)
         if self.room < 0:
             sender, data = "*", b"what follows is not kept: there is no room left"
-        self.exchanges.append(Exchange(moment, sender, data))
+        self.exchanges.append(Exchange._make((moment, sender, data)))
 
     def _take_back(self) -> None:
         """Forget the last exchange."""

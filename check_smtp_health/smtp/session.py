@@ -23,6 +23,9 @@ REPLY_LIMIT = 64 * 1024
 _TLS_CONTENT_TYPES = range(20, 24)
 """First octet of a TLS record; the second is 3, the version (RFC 8446 section 5.1)."""
 
+_SEPARATORS = (b" ", b"-", b"")
+"""What stands between the code and the text of a line."""
+
 LINE_COST = 64
 """Octets of a reply that each of its lines counts for, beside its own, where room is short."""
 
@@ -111,31 +114,32 @@ class ReplyParser:
                     raise Violation(f"a line longer than {LINE_LIMIT} bytes", data[:LINE_LIMIT])
                 return None
             self._buffer = data[end + 1 :]
-            reply = self._take(data[: end - 1 if data[end - 1 : end] == b"\r" else end])
+            reply = self._take(data[:end].removesuffix(b"\r"))
             if reply is not None:
                 return reply
         return None
 
     def _take(self, line: bytes) -> Reply | None:
-        code = line[:3]
+        code, separator, lines = line[:3], line[3:4], self._lines
         # RFC 5321 section 4.2: the first digit is 2 to 5, "-" says that more lines follow, and
         # the space may be missing where there is no text. Second digits above 5 are in use (571).
-        if not (len(code) == 3 and code.isdigit() and line[3:4] in (b"", b" ", b"-")):
+        if not (len(code) == 3 and code.isdigit() and separator in _SEPARATORS):
             raise Violation("not an SMTP reply" if line else "an empty line, not a reply", line)
-        if code[:1] not in b"2345":
+        if not b"200" <= code < b"600":
             raise Violation("not an SMTP reply code", line)
-        first = self._lines[0] if self._lines else line
+        if not lines and separator != b"-":  # as most replies are
+            return Reply._make((int(code), (line,)))
+        first = lines[0] if lines else line
         if code != first[:3]:
-            raise Violation("different codes in one reply", b"\n".join((*self._lines, line)))
-        self._lines.append(line)
+            raise Violation("different codes in one reply", b"\n".join((*lines, line)))
+        lines.append(line)
         self._size += len(line)
-        if line[3:4] != b"-":
-            reply = Reply(int(code), tuple(self._lines))
+        if separator != b"-":
             self._lines = []
             self._size = 0
-            return reply
+            return Reply._make((int(code), tuple(lines)))
         most = min(LINES_LIMIT, self._limit // LINE_COST)
-        if len(self._lines) >= most:
+        if len(lines) >= most:
             raise Violation(f"a reply of more than {most} lines", first)
         if self._size > self._limit:
             raise Violation(f"a reply longer than {self._limit} bytes", first)
@@ -185,11 +189,14 @@ class Session:
         if self._farewell is not None:
             farewell, self._farewell = self._farewell, None
             return farewell
-        reply = self._parser.next_reply()
-        if reply is not None and self.extra_replies_expected:
+        parser = self._parser
+        reply = parser.next_reply()
+        if reply is None:
+            return None
+        if self.extra_replies_expected:
             self.extra_replies_expected -= 1
-        elif reply is not None and self._parser.unread:
-            self._judge_extra(reply, self._parser.unread)
+        elif parser.unread:
+            self._judge_extra(reply, parser.unread)
         return reply
 
     def _judge_extra(self, reply: Reply, data: bytes) -> None:

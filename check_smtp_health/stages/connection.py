@@ -120,7 +120,8 @@ def _shared_reason(decisive: SessionFault, faults: list[SessionFault]) -> Reason
 def _reach(address: Address, source: str | None, share: float) -> Procedure[Address]:
     while True:
         try:
-            local: Address = yield Connect(address, source, share, None, False, True)
+            # All fields in their order: see namedtuple for what that saves.
+            local: Address = yield Connect._make((address, source, share, None, False, True))
             return local
         except Busy:
             yield Pause(BUSY_PAUSE)
@@ -209,18 +210,14 @@ def _first_reply(state: ProbeState) -> Procedure[Reply]:
     ):
         return (yield from listen(state))
     try:
-        data: bytes = yield Read(limit=PATIENCE * endpoint.timeout)
+        data: bytes = yield Read(PATIENCE * endpoint.timeout, False)
     except Expired:
         raise
     except TimedOut:
         if (yield from load("stages.silence:awaits_tls")(state)):
             raise Violation("TLS instead of SMTP", reason="tls spoken") from None
         return (yield from listen(state))
-    session = state.connection.session
-    if not data:
-        raise session.closed()
-    session.receive(data)
-    return (yield from listen(state))
+    return (yield from listen(state, data))
 
 
 def _is_too_early(reply: Reply) -> bool:

@@ -293,8 +293,7 @@ def own_fault(bug: Exception, settings: Settings) -> LocalFault:
 
 def ask(state: ProbeState, verb: str, argument: str = "") -> Procedure[Reply]:
     """Send a command and return the reply to it."""
-    # All fields in their order: see namedtuple for what that saves.
-    return send(state, Write(command(verb, argument), None, None))
+    return send(state, Write._make((command(verb, argument), None, None)))
 
 
 def send(state: ProbeState, line: Write) -> Procedure[Reply]:
@@ -306,10 +305,14 @@ def send(state: ProbeState, line: Write) -> Procedure[Reply]:
     return (yield from listen(state))
 
 
-def listen(state: ProbeState) -> Procedure[Reply]:
-    """Return the next reply."""
+def listen(state: ProbeState, data: bytes | None = None) -> Procedure[Reply]:
+    """Return the next reply, which begins with ``data`` where somebody has read that already."""
     session = state.connection.session
     while True:
+        if data is not None:
+            if not data:
+                raise session.closed()
+            session.receive(data)
         reply = session.next_reply()
         if reply is not None:
             return reply
@@ -322,9 +325,6 @@ def listen(state: ProbeState) -> Procedure[Reply]:
         except Disconnected as fault:
             fault.said = session.unread
             raise
-        if not data:
-            raise session.closed()
-        session.receive(data)
 
 
 def first_word(state: ProbeState, reply: Reply) -> bytes:
