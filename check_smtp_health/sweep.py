@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import checks_file, defaults, getopt, parsers
+from check_smtp_health.config import checks_file, defaults, getopt, hosts
 from check_smtp_health.config.settings import Endpoint, Settings
+from check_smtp_health.config.thresholds import SECONDS, TIMEOUT_LIMIT
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import STATUS_LIMIT, harmless, quoted, shortened
 from check_smtp_health.judge.check import HealthCheck, scale
@@ -342,7 +343,7 @@ def _replaceable(arguments: tuple[str, ...]) -> tuple[object, Host | None]:
     if len(arguments) < 2 or arguments[0] != "-H":
         return None, None
     try:
-        host = parsers.host(arguments[1])
+        host = hosts.host(arguments[1])
     except UsageFault:
         return None, None  # whoever knows the options will say so
     return (host.kind, ":" in host.ascii, arguments[2:]), host
@@ -355,7 +356,6 @@ def _is_template(settings: Settings) -> bool:
         endpoint.has_several
         or endpoint.controls
         or settings.policies.given
-        or settings.tls.all_certificates
         or settings.roundtrip
         or (settings.login and settings.login.oauth)
     )
@@ -395,8 +395,8 @@ def _make_room(count: int) -> None:
 def _spread(given: str | None) -> float:
     if given is None:
         return 0.0
-    if not re.fullmatch(parsers.SECONDS, given) or float(given) > parsers.TIMEOUT_LIMIT:
-        most = f"{parsers.TIMEOUT_LIMIT:.0f}"
+    if not re.fullmatch(SECONDS, given) or float(given) > TIMEOUT_LIMIT:
+        most = f"{TIMEOUT_LIMIT:.0f}"
         raise UsageFault("spread", f"{quoted(given)} is not a number of seconds up to {most}")
     return float(given)
 

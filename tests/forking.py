@@ -197,9 +197,12 @@ def _telling(data: CoverageData, tells: socket.socket) -> Callable[[Mapping[str,
     keep = data.add_arcs
 
     def add_arcs(arcs: Mapping[str, Any]) -> None:
+        said = pickle.dumps(dict(arcs))
         try:
-            tells.send(pickle.dumps(dict(arcs)))
+            is_told = len(said) <= LARGEST and tells.send(said) == len(said)
         except OSError:  # the plugin has closed it, in a process of its own that needs no files
+            is_told = False
+        if not is_told:
             keep(arcs)
 
     return add_arcs

@@ -77,7 +77,6 @@ def test_defaults() -> None:
         "tls.keyfile": None,
         "tls.minimum": "1.2",
         "tls.judge_expiry": True,
-        "tls.all_certificates": False,
         "transaction.reverse_path": None,
         "transaction.size": None,
         "transaction.recipients": (),

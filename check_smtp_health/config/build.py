@@ -279,7 +279,6 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         keyfile=options.last("key"),
         minimum=_tls_min(options.last("tls-min") or "1.2"),
         judge_expiry=not options.count("ignore-certificate-expiration"),
-        all_certificates=bool(options.count("all-certificates")),
     )
 
 

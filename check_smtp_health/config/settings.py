@@ -120,7 +120,6 @@ class Tls(NamedTuple):
     keyfile: str | None = None
     minimum: str = "1.2"
     judge_expiry: bool = True
-    all_certificates: bool = False
 
 
 class OAuth(NamedTuple):

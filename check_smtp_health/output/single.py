@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health.config import destination, parsers
+from check_smtp_health.config import destination, hosts
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import STATUS_LIMIT, shortened
 from check_smtp_health.net import clock
@@ -78,6 +78,6 @@ def unknown(options: Options, form: Format, problem: str) -> str | None:
 def _name(given: str) -> str:
     """Return a host's name as a run without fault has it, such as an address without brackets."""
     try:
-        return parsers.host(given).given
+        return hosts.host(given).given
     except UsageFault:
         return given
