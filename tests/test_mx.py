@@ -214,11 +214,10 @@ def test_every_address_of_every_host(port: int) -> None:
     )
 
 
-@pytest.mark.usefixtures("uncovered")
-def test_a_domain_that_names_ten_thousand_addresses(port: int) -> None:
-    """Those of a few hosts are as many as a run can have; what is not asked is not healthy."""
+def test_a_domain_that_names_more_addresses_than_a_run_can_have(port: int) -> None:
+    """Those of 40 of its hosts are as many; what is not asked is not healthy."""
     hosts = [f"mx{number}.example.org" for number in range(50)]
-    many = records(*(f"A 127.9.{number // 250}.{1 + number % 250}" for number in range(200)))
+    many = records(*(f"A 127.9.0.{1 + number}" for number in range(25)))
     answers = {
         (DOMAIN, "MX"): records(*(f"MX 10 {host}." for host in hosts)),
         **{(host, "A"): many for host in hosts},
@@ -226,7 +225,7 @@ def test_a_domain_that_names_ten_thousand_addresses(port: int) -> None:
     done = asked(port, answers, "--all-addresses", "-4", "-t25", "-v")
     assert done.code == 2
     assert "1000 addresses are too many for one run" in done.stdout
-    assert re.search(r", \d+ of 1045 healthy$", done.line)
+    assert re.search(r", \d+ of 1010 healthy$", done.line)
 
 
 def test_a_host_of_two_domains_is_probed_once(port: int) -> None:
