@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import re
 
-from check_smtp_health.config import checks_file, defaults, getopt, hosts
-from check_smtp_health.config.settings import Endpoint, Settings
+from check_smtp_health.config import checks_file
 from check_smtp_health.config.thresholds import SECONDS, TIMEOUT_LIMIT
 from check_smtp_health.errors import UsageFault
-from check_smtp_health.escaping import STATUS_LIMIT, harmless, quoted, shortened
-from check_smtp_health.judge.check import HealthCheck, scale
-from check_smtp_health.judge.text import NAME_LIMIT, HealthSummary, where
+from check_smtp_health.escaping import quoted
+from check_smtp_health.judge.check import HealthCheck
+from check_smtp_health.judge.text import HealthSummary
 from check_smtp_health.loading import remember
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import clock
 from check_smtp_health.output import answer
 from check_smtp_health.probing import checks, targets
-from check_smtp_health.probing.probe import ProbePlan
+from check_smtp_health.sweep.preparing import WHERE_TO, Asked, Preparer
+from check_smtp_health.sweep.whole import CRITICAL, UNKNOWN, Whole, of_service
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,42 +29,16 @@ if TYPE_CHECKING:
 
     from check_smtp_health.config.checks_file import Line
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.judge.check import Scale
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.turns import Ended
     from check_smtp_health.output import Format
     from check_smtp_health.output.answer import Answer
     from check_smtp_health.output.writer import Writer
-    from check_smtp_health.report import Host
-
-OPTIONS = ("checks", "at-once", "spread")
-"""The options of this module."""
-
-WHERE_TO = ("output-to", "output-pass-file", "output-ca-file")
-
-OF_THE_RUN = (
-    *(*OPTIONS, "output-format", *WHERE_TO, "output-host", "output-service"),
-    *("print-definition", "explain", "version", "help"),
-)
-"""The options that are for the run, and for no line."""
 
 NAMED_BY_LINES = ("output-host", "output-service")
 
 AT_ONCE = 100
 """Sessions at a time where nobody says how many."""
-
-STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
-"""By exit code."""
-
-WORST_FIRST = (2, 1, 3, 0)
-"""Exit codes, as Monitoring Plugins rank them."""
-
-CRITICAL, UNKNOWN = 2, 3
-
-SEPARATOR, MORE = "; ", "; and {} more"
-"""What stands between two problems, and for those for which there is no room."""
-
-PROBLEM_LIMIT = 240
-"""Characters of one service's problem in the line about the whole, which is to name several."""
 
 
 class Means(NamedTuple):
@@ -76,23 +50,6 @@ class Means(NamedTuple):
 
     settings: Callable[[Options], Settings]
     alarm: Callable[[float], object]
-
-
-class _Asked(NamedTuple):
-    """A line that can be carried out: its plan, what it is judged by, the options behind that."""
-
-    line: Line
-    plan: ProbePlan
-    scale: Scale
-    options: Options
-
-
-class _Problem(NamedTuple):
-    """A check that is not OK: its number in the file, its exit code, what is to be said of it."""
-
-    code: int
-    number: int
-    text: str
 
 
 class Sweep:
@@ -115,7 +72,7 @@ class Sweep:
         _make_room(self._at_once)
         self._spread = _spread(options.last("spread"))
         self._path = options.last("checks") or ""
-        self._verbose = options.count("verbose")
+        self._is_verbose = bool(options.count("verbose"))
         self._means = means
         to = None
         self._writer: Writer | None = None
@@ -128,18 +85,17 @@ class Sweep:
         self._needs_host = form.names == "both"
         self._takes_unnamed = form.names == "optional"
         self._tells_whole = to is not None or self._writer is None
-        self._counts = dict.fromkeys(WORST_FIRST, 0)
-        self._problems: list[_Problem] = []
         self._lines = checks_file.read(self._path)
-        self._asked: list[_Asked] = []
+        self._whole = Whole(len(self._lines))
+        self._asked: list[Asked] = []
         self._wrong: list[tuple[Line, str]] = []
         remember()
-        self._prepare(defaults.without(options, OF_THE_RUN), limit)
+        self._prepare(options, limit)
         longest = max((one.plan.settings.longest for one in self._asked), default=0.0)
         self._patience = longest + self._spread
 
-    def _prepare(self, beside: Options, limit: float) -> None:
-        preparer = _Preparer(beside, self._means.settings)
+    def _prepare(self, options: Options, limit: float) -> None:
+        preparer = Preparer(options, self._means.settings)
         for at, line in enumerate(self._lines):
             if at % 100 == 0:
                 self._means.alarm(limit)
@@ -178,15 +134,13 @@ class Sweep:
         checks.run(plans, self._at_once, self._spread, report, signals)
         seconds = clock.monotonic() - began
         loss = self._loss(signals, grace)
-        code = self._code(loss)
+        code = self._whole.code(loss)
         if self._writer is not None and not self._tells_whole:
             # Nothing but the exit code is there to say that the format has no place for a result.
             is_whole = self._takes_unnamed or all(self._has_place(line) for line in self._lines)
             return self._writer.document(), "", code if is_whole else CRITICAL
-        status = self._status(code, loss)
-        return self._pieces(status, seconds), f"{status}\n", code
-
-    # What comes of each
+        status = self._whole.status(code, loss)
+        return self._whole.pieces(status, seconds, is_verbose=self._is_verbose), f"{status}\n", code
 
     def _take_wrong(self, line: Line, problem: str) -> None:
         at = f"line {line.number} of {checks_file.name(self._path)}"
@@ -194,9 +148,9 @@ class Sweep:
         now = clock.now()
         said = f"{at}{space}{problem}"
         self._pass_on(answer.unknown(line.host, line.service, (now, now), said))
-        self._note(line, UNKNOWN, said)
+        self._whole.note(line, UNKNOWN, said)
 
-    def _take(self, asked: _Asked, ended: Ended) -> None:
+    def _take(self, asked: Asked, ended: Ended) -> None:
         """Judge what came of a check; whatever goes wrong with that is its UNKNOWN, too."""
         line, times = asked.line, (ended.moment - ended.seconds, ended.moment)
         try:
@@ -210,14 +164,14 @@ class Sweep:
             if self._writer is not None:
                 verbose = settings.judging.verbose
                 self._pass_on(answer.judged(line.host, line.service, times, check, verbose))
-            self._note(line, code, of_service(check) if code else "")
+            self._whole.note(line, code, of_service(check) if code else "")
             check.summary = None  # which holds the check: nobody collects what holds itself
         except Exception as error:
             from check_smtp_health.config import remedies
 
             said = remedies.explained(error, asked.options.told)
             self._pass_on(answer.unknown(line.host, line.service, times, said))
-            self._note(line, UNKNOWN, said)
+            self._whole.note(line, UNKNOWN, said)
 
     def _has_place(self, line: Line) -> bool:
         """Whether a line has the names that the format needs."""
@@ -227,16 +181,6 @@ class Sweep:
         """Have an answer written, if it is known whose it is, or nobody needs to know."""
         if self._writer is not None and (made.service or self._takes_unnamed):
             self._writer.take(made)
-
-    def _note(self, line: Line, code: int, said: str) -> None:
-        """Keep of an answer what the line about the whole needs."""
-        self._counts[code] += 1
-        if code:
-            named = " ".join(filter(None, (line.host, line.service)))
-            shown = f"{harmless(named)} {said}" if named else said
-            self._problems.append(_Problem(code, line.number, shown))
-
-    # What is said of the whole
 
     def _loss(self, signals: Sequence[Signals], grace: float) -> str:
         """Write the answers to where they go, and return what is to be said of those lost."""
@@ -249,116 +193,6 @@ class Sweep:
         if not lost:
             return ""
         return f"output: {lost} result{'' if lost == 1 else 's'} lost, {problem}"
-
-    def _code(self, loss: str) -> int:
-        if loss:
-            return CRITICAL
-        return next(code for code in WORST_FIRST if self._counts[code] or not code)
-
-    def _status(self, code: int, loss: str) -> str:
-        others = [(self._counts[one], STATES[one]) for one in WORST_FIRST if one]
-        counted = [f"{count} {state}" for count, state in others if count]
-        head = ", ".join((f"{self._counts[0]} of {len(self._lines)} checks OK", *counted))
-        texts = [loss] if loss else []
-        texts += [shortened(one.text, PROBLEM_LIMIT) for one in self._worst_first()]
-        said = f"{head}: {_joined(texts, STATUS_LIMIT - len(head) - 2)}" if texts else head
-        return f"SMTP {STATES[code]} - {said}"
-
-    def _worst_first(self) -> list[_Problem]:
-        return sorted(self._problems, key=lambda one: (WORST_FIRST.index(one.code), one.number))
-
-    def _pieces(self, status: str, seconds: float) -> Iterator[str]:
-        counts = [(STATES[code].lower(), self._counts[code]) for code in range(len(STATES))]
-        items = " ".join(f"{name}={count}" for name, count in counts)
-        perfdata = f"| checks={len(self._lines)} {items} time={seconds:.6f}s"
-        if not self._verbose:
-            yield f"{status} {perfdata}\n"
-            return
-        yield f"{status}\n"
-        for one in self._worst_first():
-            yield f"[{STATES[one.code]}] {one.text}\n"
-        yield f"{perfdata}\n"
-
-
-class _Template(NamedTuple):
-    """What lines have in common that differ in their host only."""
-
-    plan: ProbePlan
-    scale: Scale
-    options: Options
-
-
-class _Preparer:
-    """Turns lines into what is to be done; ``options`` are those of the last one.
-
-    Most lines of a file ask the same of different hosts. Where such a host is of the same kind, it
-    takes the place of the other's in what that line came to.
-    """
-
-    def __init__(self, beside: Options, settings: Callable[[Options], Settings]) -> None:
-        self.options = self._defaults = beside
-        self._settings = settings
-        self._templates: dict[object, _Template] = {}
-        self._room = checks.EqualRoom()
-
-    def prepared(self, line: Line) -> _Asked:
-        """Return what is to be done for a line.
-
-        Raises:
-            UsageFault: something is wrong with it.
-        """
-        key, host = _replaceable(line.arguments)
-        template = self._templates.get(key)
-        if template is not None and host is not None:
-            plan, by, options = template
-            # In a third of the time that ``_replace`` takes: it is most of what a line costs.
-            of_plan, of_settings = list(plan), list(plan.settings)
-            of_settings[0] = Endpoint._make(((host,), *plan.settings.endpoint[1:]))
-            of_plan[0] = Settings._make(of_settings)
-            return _Asked._make((line, ProbePlan._make(of_plan), by, options))
-        settings = self._settings(self._read(line.arguments))
-        plan = targets.prepare(settings)._replace(room=self._room)
-        by = scale(settings)
-        if host is not None and _is_template(settings):
-            self._templates[key] = _Template(plan, by, self.options)
-        return _Asked(line, plan, by, self.options)
-
-    def _read(self, arguments: Sequence[str]) -> Options:
-        options = self.options = getopt.read(list(arguments))
-        if options.fault is None and options.count("extra-opts"):
-            from check_smtp_health.config import ini
-
-            options = self.options = ini.expanded(options)
-        if options.fault is not None:
-            raise options.fault
-        for name in OF_THE_RUN:
-            if options.count(name):
-                raise UsageFault(name, "is for the whole run, not for one of its checks")
-        self.options = defaults.beside(options, self._defaults)
-        return self.options
-
-
-def _replaceable(arguments: tuple[str, ...]) -> tuple[object, Host | None]:
-    """Return what a line asks whatever its host, and its host, where that is the first word."""
-    if len(arguments) < 2 or arguments[0] != "-H":
-        return None, None
-    try:
-        host = hosts.host(arguments[1])
-    except UsageFault:
-        return None, None  # whoever knows the options will say so
-    return (host.kind, ":" in host.ascii, arguments[2:]), host
-
-
-def _is_template(settings: Settings) -> bool:
-    """Whether nothing that was made for these settings depends on who their host is."""
-    endpoint = settings.endpoint
-    return not (
-        endpoint.has_several
-        or endpoint.controls
-        or settings.policies.given
-        or settings.roundtrip
-        or (settings.login and settings.login.oauth)
-    )
 
 
 def _at_once(given: str | None) -> int:
@@ -399,25 +233,3 @@ def _spread(given: str | None) -> float:
         most = f"{TIMEOUT_LIMIT:.0f}"
         raise UsageFault("spread", f"{quoted(given)} is not a number of seconds up to {most}")
     return float(given)
-
-
-def of_service(check: HealthCheck) -> str:
-    """Return what is to be said of a check that has been called, behind its service's name.
-
-    A single target is left out there.
-    """
-    said: str = check.summary_str
-    if check.count is None:
-        said = said.removeprefix(f"{where(check.targets[0].report, NAME_LIMIT)} ")
-    return said
-
-
-def _joined(texts: Sequence[str], room: int) -> str:
-    """Return as many texts as there is room for, at least one, and how many there is none for."""
-    line, left = texts[0], len(texts) - 1
-    for one in texts[1:]:
-        longer = f"{line}{SEPARATOR}{one}"
-        if len(longer) + len(MORE.format(left)) > room:
-            break
-        line, left = longer, left - 1
-    return line + (MORE.format(left) if left else "")
