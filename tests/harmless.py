@@ -73,7 +73,7 @@ def check_json(stdout: str, code: int) -> dict[str, Any]:
     assert (document["exit_code"], CODES[document["state"]]) == (code, code)
     assert "<" not in stdout
     assert not _MARK.search(stdout)
-    texts = list(strings(document))
+    texts = strings(document)
     assert [text for text in texts if not text.isprintable() or _MARK.search(text)] == []
     assert [text for text in texts if len(text) > LINE_LIMIT] == []
     check_calm(stdout)
@@ -87,11 +87,17 @@ def check_calm(stdout: str) -> None:
     assert "removed illegal characters" not in stdout
 
 
-def strings(value: Any) -> list[str]:
+def strings(value: Any) -> set[str]:
     """Return all texts within a JSON value but the raw ones, names of members included."""
-    if isinstance(value, dict):
-        members = (member for name, member in value.items() if name != "raw")
-        return [*value, *(text for member in members for text in strings(member))]
-    if isinstance(value, list):
-        return [text for member in value for text in strings(member)]
-    return [value] if isinstance(value, str) else []
+    found: set[str] = set()
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            found.add(one)
+        elif isinstance(one, dict):
+            found.update(one)
+            left += [member for name, member in one.items() if name != "raw"]
+        elif isinstance(one, list):
+            left += one
+    return found

@@ -1,20 +1,28 @@
 """A mail server at every address of the loopback interface that says as much as it may.
 
-Only at ``HEALTHY`` it is well. In a process of its own, as ``crowd``.
+Only at ``HEALTHY`` it is well. In a process of its own, as ``crowd``. What a client costs here is
+taken from the processor that the plugin is to serve thousands with, so there is one loop, and no
+more than that; nor is its process covered.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import resource
+import selectors
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 BACKLOG = 4096
+
+PIECE = 128
+"""Octets of what is sent at once where it drips."""
+
+PAUSE = 0.1
+"""Seconds between two of them."""
 
 HEALTHY = "127.0.0.1"
 
@@ -50,7 +58,7 @@ ENDS: dict[str, Callable[[int], bytes]] = {
 """What comes in place of a banner, and nothing after it."""
 
 DRIPS = "drips"
-"""What comes line by line, so that each is read on its own."""
+"""What comes in small pieces, wherever they cut a line, so that each is read on its own."""
 
 NAMES = (*MOODS, *ENDS, DRIPS)
 
@@ -59,10 +67,8 @@ NAMES = (*MOODS, *ENDS, DRIPS)
 def running(mood: str, size: int) -> Iterator[int]:
     """Have it run until the block ends; yield its port. A reply has ``size`` bytes at most."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.servers.hostile_crowd", mood, str(size)],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-I", "-S", __file__, mood, str(size)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # asyncio tells of each client that leaves
     )
     with process:
         assert process.stdout is not None
@@ -72,10 +78,20 @@ def running(mood: str, size: int) -> Iterator[int]:
             process.terminate()
 
 
+class _Client:
+    """A connection, what it is to be sent next, and what has come of its command."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.is_hostile = connection.getsockname()[0] != HEALTHY
+        self.left = b""
+        self.line = b""
+        self.is_ended = False
+
+
 class _Server:
     def __init__(self, mood: str, size: int) -> None:
         self._mood = mood
-        self._size = size
         said = MOODS.get(mood, {})
         codes = {b"": b"220", b"QUIT": b"221"}
         self._replies = {verb: _reply(codes.get(verb, b"250"), size, said[verb]) for verb in said}
@@ -83,52 +99,109 @@ class _Server:
             verb: codes.get(verb, b"250") + b" mx.example\r\n"
             for verb in (b"", b"HELO", b"EHLO", b"NOOP", b"QUIT")
         }
+        self._end = ENDS[mood](size) if mood in ENDS else b""
+        if mood == DRIPS:
+            self._end = _reply(b"220", size, b"x" * 50)
+        self._selector = selectors.DefaultSelector()
+        self._dripping: set[_Client] = set()
+        self._drips = 0.0
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client."""
-        is_hostile = writer.get_extra_info("sockname")[0] != HEALTHY
-        with contextlib.suppress(ConnectionError):
-            if is_hostile and self._mood in ENDS:
-                writer.write(ENDS[self._mood](self._size))
-                await reader.read()
-            elif is_hostile and self._mood == DRIPS:
-                for line in _reply(b"220", self._size, b"x" * 50).splitlines(keepends=True):
-                    writer.write(line)
-                    await asyncio.sleep(0.1)
-                await reader.read()
-            else:
-                await self._talk(reader, writer, self._replies if is_hostile else {})
-        writer.close()
-
-    async def _talk(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        replies: dict[bytes, bytes],
-    ) -> None:
-        verb = b""
+    def serve(self, listener: socket.socket) -> None:
+        """Serve clients until the process is ended."""
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ)
         while True:
-            writer.write(replies.get(verb, self._usual.get(verb, b"250 mx.example\r\n")))
-            if verb == b"QUIT":
-                return
-            line = await reader.readline()
-            if not line:
-                return
-            verb = line[:4].upper()
+            for key, events in self._selector.select(PAUSE / 2 if self._dripping else None):
+                if key.data is None:
+                    self._accept(listener)
+                    continue
+                try:
+                    self._go_on(key.data, events)
+                except ConnectionError:
+                    self._leave(key.data)
+            if time.monotonic() > self._drips:
+                self._drip()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setblocking(False)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                client = _Client(connection)
+                self._selector.register(connection, selectors.EVENT_READ, client)
+                try:
+                    self._begin(client)
+                except ConnectionError:
+                    self._leave(client)
+
+    def _begin(self, client: _Client) -> None:
+        if not (client.is_hostile and self._end):
+            self._send(client, self._reply_to(client, b""))
+        elif self._mood == DRIPS:
+            client.left, client.is_ended = self._end, True
+            self._dripping.add(client)
+        else:
+            client.is_ended = True
+            self._send(client, self._end)
+
+    def _go_on(self, client: _Client, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._send(client, client.left)
+        if not events & selectors.EVENT_READ:
+            return
+        data = client.connection.recv(4096)
+        if not data:
+            self._leave(client)
+            return
+        client.line += data
+        if client.is_ended or not client.line.endswith(b"\n"):
+            return
+        verb, client.line = client.line[:4].upper(), b""
+        self._send(client, self._reply_to(client, verb))
+        if verb == b"QUIT" and not client.left:
+            self._leave(client)
+
+    def _reply_to(self, client: _Client, verb: bytes) -> bytes:
+        replies = self._replies if client.is_hostile else {}
+        return replies.get(verb, self._usual.get(verb, b"250 mx.example\r\n"))
+
+    def _send(self, client: _Client, data: bytes) -> None:
+        """Send what can be sent at once, and the rest later."""
+        is_waiting = bool(client.left)
+        try:
+            client.left = data[client.connection.send(data) :]
+        except BlockingIOError:
+            client.left = data
+        if bool(client.left) != is_waiting:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.left else 0)
+            self._selector.modify(client.connection, events, client)
+
+    def _drip(self) -> None:
+        self._drips = time.monotonic() + PAUSE
+        for client in tuple(self._dripping):
+            piece, client.left = client.left[:PIECE], client.left[PIECE:]
+            if not client.left:
+                self._dripping.discard(client)
+            with contextlib.suppress(ConnectionError):
+                client.connection.send(piece)
+
+    def _leave(self, client: _Client) -> None:
+        self._dripping.discard(client)
+        self._selector.unregister(client.connection)
+        client.connection.close()
 
 
-async def _main(mood: str, size: int) -> None:
+def _main(mood: str, size: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
     listener.bind(("", 0))
-    server = await asyncio.start_server(
-        _Server(mood, size).converse, sock=listener, backlog=BACKLOG
-    )
+    listener.listen(BACKLOG)
     print(listener.getsockname()[1], flush=True)
-    await server.serve_forever()
+    _Server(mood, size).serve(listener)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], int(sys.argv[2])))
+    _main(sys.argv[1], int(sys.argv[2]))
