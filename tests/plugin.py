@@ -148,4 +148,4 @@ def measuring(peak: Path) -> tuple[str, ...]:
         "peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss; "
         "open(sys.argv[1], 'w').write(str(peak)); sys.exit(code)"
     )
-    return (sys.executable, "-c", measure, str(peak))
+    return (sys.executable, "-I", "-S", "-c", measure, str(peak))

@@ -1031,6 +1031,7 @@ SEARCH = b"UID SEARCH"
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
+@pytest.mark.usefixtures("uncovered")
 def test_a_flood(scheme: str, script: Script, said: str, tmp_path: Path) -> None:
     """It ends at a limit, and is never held in memory whole."""
     peak = tmp_path / "peak"
@@ -1053,6 +1054,7 @@ def measured(script: Script, scheme: str, peak: Path, later: Script | None = Non
     return run
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_a_large_mailbox_by_imap(tmp_path: Path) -> None:
     """A server may find all there is: the newest are looked at, in little memory."""
     found = Tagged(SEARCH, b"* SEARCH %s\r\nTAG OK x\r\n" % b" ".join(b"%d" % n for n in MANY))
@@ -1070,6 +1072,7 @@ def test_a_large_mailbox_by_imap(tmp_path: Path) -> None:
     assert int((tmp_path / "peak").read_text()) < 48 * 1024
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_a_large_mailbox_by_pop3(tmp_path: Path) -> None:
     sizes = b"".join(b"%d %d\r\n" % (number, 900_000) for number in MANY)
     ids = b"".join(b"%d %s\r\n" % (number, b"x" * 70) for number in MANY)
