@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from check_smtp_health.roundtrip.mailbox import Access, Reader
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN
 from check_smtp_health.roundtrip.pop3 import HEADERS_LIMIT, Pop3
+from tests import memory
 from tests.servers.roundtrip import CAPABLE, HI, SELECT
 from tests.servers.scripted import Expect, Hang, ScriptedServer, Step, Tagged
 
@@ -248,26 +248,20 @@ def test_no_status(said: bytes) -> None:
 )
 def test_limits(first: bytes, data: bytes, said: str) -> None:
     """Each is noticed, and none takes memory until it is."""
-
-    problem = ""
     parser = LineParser()
-    tracemalloc.start()
-    try:
-        parser.feed(first)
-        parser.status()
-        for _ in range(3000):
-            parser.feed(data)
-            if first:
-                parser.lines()
-            else:
-                parser.status()
-    except Violation as violation:
-        problem = violation.problem
-    finally:
-        _, peak = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert problem == said
-    assert peak < 1_500_000
+    parser.feed(first)
+    parser.status()
+
+    def step() -> None:
+        parser.feed(data)
+        if first:
+            parser.lines()
+        else:
+            parser.status()
+
+    violation = memory.flooded(step, len(data))
+    assert violation is not None
+    assert violation.problem == said
 
 
 @pytest.mark.parametrize(

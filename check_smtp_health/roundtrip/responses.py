@@ -58,6 +58,8 @@ STATUS = (b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH")
 _LITERAL = re.compile(rb"\{(\d+)\+?\}\Z")
 _CODE = re.compile(rb"\[([A-Za-z0-9/-]+)(?: ([^\]]*))?\]")
 _NUMBERS = re.compile(rb"\* E?SEARCH(?= |\r?\n)", re.IGNORECASE)
+_COUNT = re.compile(rb"\d{1,10}")
+_NAME = re.compile(rb"[A-Z][A-Z0-9.-]*")
 _RANGE = re.compile(rb"(\d{1,10}):(\d{1,10})")
 _TOKEN = re.compile(
     rb'(?P<space> +)|(?P<open>\()|(?P<close>\))|"(?P<quoted>(?:[^"\\]|\\.)*)"'
@@ -317,12 +319,12 @@ class ResponseParser:
             return Response(tag, b"", 0, (rest, *others), line)
         number = 0
         name, _, text = rest.partition(b" ")
-        if tag == b"*" and re.fullmatch(rb"\d{1,10}", name):
+        if tag == b"*" and _COUNT.fullmatch(name):
             number = int(name)
             name, _, text = text.partition(b" ")
         name = name.upper()
         response = Response(tag, name, number, (text, *others), line, numbers)
-        is_known = re.fullmatch(rb"[A-Z][A-Z0-9.-]*", name) if tag == b"*" else name in STATUS[:3]
+        is_known = _NAME.fullmatch(name) if tag == b"*" else name in STATUS[:3]
         if not (tag and is_known):
             raise response.nonsense()
         return response
