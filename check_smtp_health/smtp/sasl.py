@@ -108,16 +108,16 @@ def scram_sha_1(user: str, password: str) -> Exchange:
 
 
 def _scram(name: str, user: str, password: str) -> Exchange:
-    from scramp import ScramClient, ScramException, ScramMechanism
+    from scramp import ScramClient, ScramException
+    from scramp.core import saslprep
 
     # The exceptions' own texts may quote what was exchanged, or the password.
     try:
         client = ScramClient([name], user, password)
         first = client.get_client_first()
-        # Nothing else tells before the server's turn that a character of the password is forbidden.
-        ScramMechanism(name).make_auth_info(
-            password, iteration_count=ITERATIONS_LEAST, salt=bytes(16)
-        )
+        # What else tells before the server's turn that a character of the password is forbidden
+        # computes for as long as the answer will.
+        saslprep(password)
     except (ScramException, ValueError, AssertionError):
         raise LocalFault(
             f"{name} forbids a character of the user name or password (RFC 4013)"
