@@ -54,7 +54,7 @@ With Python 3.11 it is 0.865; in processor time, which ``make bench`` measures, 
 FURTHER = 0.20
 """Instructions of each further target of a run, in those of a run of check_smtp.
 
-It is 0.18. callgrind does not see the kernel, where most of a run of check_smtp takes place.
+It is 0.18. cachegrind does not see the kernel, where most of a run of check_smtp takes place.
 """
 
 TELLING = """\
