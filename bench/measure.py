@@ -22,7 +22,10 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """What every command finds, and nothing else: the order of sets would blur the instructions."""
 
 PERF = ("perf", "stat", "-x", ",", "-e", "instructions:u")
-CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
+CACHEGRIND = (
+    *("valgrind", "--tool=cachegrind", "--cache-sim=no"),
+    "--cachegrind-out-file=/dev/null",
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def instructions(command: Sequence[str], code: int) -> int | None:
 @functools.lru_cache(maxsize=1)
 def _counter() -> tuple[str, ...] | None:
     """Return the command that counts instructions here: a virtual machine seldom lets perf."""
-    for counter in (PERF, CALLGRIND):
+    for counter in (PERF, CACHEGRIND):
         if shutil.which(counter[0]) and _counted(counter, ("/bin/true",), 0):
             return counter
     return None
@@ -103,7 +106,7 @@ def _counted(counter: tuple[str, ...], command: Sequence[str], code: int) -> int
         env=ENVIRONMENT,
         check=False,
     )
-    found = re.search(r"^(\d+),|Collected : (\d+)", done.stderr, re.MULTILINE)
+    found = re.search(r"^(\d+),|I +refs: +([\d,]+)$", done.stderr, re.MULTILINE)
     if found is None or done.returncode != code:
         return None
-    return int(found[1] or found[2])
+    return int((found[1] or found[2]).replace(",", ""))

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+    from check_smtp_health.config.accounts import OAuth
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.config.settings import OAuth, Settings
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.operations import TimedProcedure
 
 _NO_MEMORY = "out of memory"
@@ -33,7 +34,7 @@ _ENDING = (
     *("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR1", "SIGUSR2", "SIGVTALRM"),
     *("SIGPROF", "SIGIO", "SIGPWR"),
 )
-SIGNALS = tuple(signal.Signals[name] for name in _ENDING if name in signal.Signals.__members__)
+SIGNALS = tuple(getattr(signal, name) for name in _ENDING if hasattr(signal, name))
 """What would end the process without a line; so would SIGALRM, which is our own last resort."""
 
 PREPARATION_LIMIT = 5.0

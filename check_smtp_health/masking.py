@@ -11,6 +11,7 @@ import re
 
 from check_smtp_health import report
 from check_smtp_health.escaping import octets, printable
+from check_smtp_health.report import delivery, tls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ _WORDS: dict[type, tuple[str, ...]] = {
     report.Finding: ("problem", "said"),
     report.PolicyResult: ("findings", "notes", "held", "certificates"),
     report.Exchange: ("data",),
-    report.TlsFacts: ("certificate", "issuers"),
-    report.Certificate: ("subject", "issuer", "names"),
-    report.Delivery: ("hops", "authentication", "spam", "notes", "certificates"),
-    report.Hop: ("host",),
+    tls.TlsFacts: ("certificate", "issuers"),
+    tls.Certificate: ("subject", "issuer", "names"),
+    delivery.Delivery: ("hops", "authentication", "spam", "notes", "certificates"),
+    delivery.Hop: ("host",),
 }
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import dns.message
 
 from check_smtp_health.config import mailbox_url
-from check_smtp_health.config.settings import Secret
+from check_smtp_health.config.accounts import Secret
 from check_smtp_health.errors import Disconnected, SessionFault
 from check_smtp_health.escaping import harmless, printable
 from check_smtp_health.faults import DnsUnanswered

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +22,9 @@ settings.load_profile("suite")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin what covered runs are forked from, in each process that has tests run."""
+    # As that of an installed plugin is, bytecode is kept: else each run compiles all that it loads.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
         forking.begin()
 

@@ -14,10 +14,9 @@ import functools
 import gc
 import importlib
 import json
+import marshal
 import os
-import pickle
 import pkgutil
-import runpy
 import selectors
 import signal
 import socket
@@ -25,23 +24,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+import types
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from tests.servers import namespace
+from tests.servers import setns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from coverage import Coverage, CoverageData
+    from coverage import Coverage
 
-    Arc = tuple[int, int]
+    Traced = dict[str, set[Any]]
+    """What was executed of each file, in whatever form coverage's tracer notes it."""
+
+_EXIT = os._exit
 
 LARGEST = 1 << 17
 """Octets of a request, arguments and environment, and of what is told of a run."""
 
 MOST_FILES = 1024
 """Files that the process may have open, some for each run that has not ended."""
+
+FILES_OF_RUN = 8
+"""Files that come with a request: for status, output, errors, and each namespace to enter."""
 
 
 def is_possible(environment: Mapping[str, str]) -> bool:
@@ -78,14 +83,12 @@ def run(
     """
     nice = os.getpriority(os.PRIO_PROCESS, 0)  # on Linux that of this thread
     with contextlib.ExitStack() as stack:
-        inside = stack.enter_context(_standing(prefix)) if prefix else 0
-        request = Request(nice, script, list(arguments), dict(environment), os.getcwd(), inside)
+        request = Request(nice, script, list(arguments), dict(environment), os.getcwd())
+        namespaces = stack.enter_context(setns.opened(prefix)) if prefix else ()
         ours, theirs = zip(*(_pipe(stack) for _ in range(3)))
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        stack.callback(os.close, nothing)
         with _LOCK:
             socket.send_fds(
-                _channel(os.getpid()), [json.dumps(request).encode()], [nothing, *theirs]
+                _channel(os.getpid()), [json.dumps(request).encode()], [*theirs, *namespaces]
             )
         for end in theirs:
             os.close(end)
@@ -119,18 +122,6 @@ def _channel(_process: int) -> socket.socket:
     return ours
 
 
-@contextlib.contextmanager
-def _standing(prefix: Sequence[str]) -> Iterator[int]:
-    """Have a process stand where a command leads; return its number."""
-    with subprocess.Popen([*prefix, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as there:
-        assert there.stdin
-        assert there.stdout
-        there.stdin.write(b"\n")
-        there.stdin.flush()
-        assert there.stdout.readline() == b"\n"
-        yield there.pid
-
-
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
     reading, writing = os.pipe()
     stack.callback(os.close, reading)
@@ -155,11 +146,13 @@ def _read(files: Sequence[int], until: float) -> list[bytes]:
 def main() -> None:
     """Fork for each request that comes, until no more can come."""
     coverage = _warm_up()
-    data = coverage.get_data()
-    executed: defaultdict[str, set[Arc]] = defaultdict(set)
+    executed: Traced = {}
     told, tells = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     gc.freeze()  # a collection in a fork would have the kernel copy each page that it looks at
     channel = socket.socket(fileno=os.dup(0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # what all runs have on their standard input
+    os.close(nothing)
     with selectors.DefaultSelector() as waiting:
         waiting.register(channel, selectors.EVENT_READ)
         waiting.register(told, selectors.EVENT_READ)
@@ -173,47 +166,61 @@ def main() -> None:
                     waiting.unregister(key.fd)
                     os.close(key.fd)
                     continue
-                request, files, _, _ = socket.recv_fds(channel, LARGEST, 4)
-                if not request:
+                said, files, _, _ = socket.recv_fds(channel, LARGEST, FILES_OF_RUN)
+                if not said:
                     _take(told, executed)
-                    data.add_arcs(executed)
+                    _keep(coverage, executed)
                     return
+                request = Request(*json.loads(said))
+                code = _code(request.script)
+                status, *others = files
                 process = os.fork()
                 if process == 0:
-                    _run(coverage, Request(*json.loads(request)), [*files, tells.fileno()])
+                    _run(coverage, code, request, [tells.fileno(), *others])
                     return
-                stdin, status, stdout, stderr = files
                 os.write(status, b"%d " % process)
-                for file in (stdin, stdout, stderr):
+                for file in others:
                     os.close(file)
                 waiting.register(os.pidfd_open(process), selectors.EVENT_READ, (process, status))
 
 
-def _telling(data: CoverageData, tells: socket.socket) -> Callable[[Mapping[str, Any]], None]:
+def _telling(coverage: Coverage, tells: socket.socket) -> Callable[[], None]:
     """Return what has this process, and not a file for each run, keep what was executed.
 
-    To make such files, and to combine them, costs as much as the runs.
+    To make such files, and to combine them, costs as much as the runs. So does reading what a
+    tracer has noted: it is told as it is, and read once.
     """
-    keep = data.add_arcs
+    collector: Any = coverage._collector
 
-    def add_arcs(arcs: Mapping[str, Any]) -> None:
-        said = pickle.dumps(dict(arcs))
+    def tell() -> None:
+        coverage.stop()
+        said = marshal.dumps({name: noted for name, noted in collector.data.items() if noted})
         try:
             is_told = len(said) <= LARGEST and tells.send(said) == len(said)
         except OSError:  # the plugin has closed it, in a process of its own that needs no files
             is_told = False
         if not is_told:
-            keep(arcs)
+            coverage.save()
 
-    return add_arcs
+    return tell
 
 
-def _take(told: socket.socket, executed: defaultdict[str, set[Arc]]) -> None:
+def _take(told: socket.socket, executed: Traced) -> None:
     """Keep what runs have told."""
     with contextlib.suppress(BlockingIOError):
         while True:
-            for name, arcs in pickle.loads(told.recv(LARGEST, socket.MSG_DONTWAIT)).items():
-                executed[name].update(arcs)
+            for name, noted in marshal.loads(told.recv(LARGEST, socket.MSG_DONTWAIT)).items():
+                executed.setdefault(name, set()).update(noted)
+
+
+def _keep(coverage: Coverage, executed: Traced) -> None:
+    """Save what was executed, as if this process had."""
+    coverage.start()
+    collector: Any = coverage._collector
+    for name, noted in executed.items():
+        collector.data.setdefault(name, set()).update(noted)
+    coverage.stop()
+    coverage.save()
 
 
 def _tell_end(process: int, status: int) -> None:
@@ -240,46 +247,49 @@ def _warm_up() -> Coverage:
 
 
 class Request(NamedTuple):
-    """A run: how much it gives way to others, and what ``subprocess.run`` would get.
-
-    ``inside`` is a process in the namespaces for it, or 0.
-    """
+    """A run: how much it gives way to others, and what ``subprocess.run`` would get."""
 
     nice: int
     script: str
     arguments: Sequence[str]
     environment: Mapping[str, str]
     folder: str
-    inside: int
 
 
-def _run(coverage: Coverage, request: Request, files: Sequence[int]) -> None:
+def _run(coverage: Coverage, code: types.CodeType, request: Request, files: Sequence[int]) -> None:
     """Be the run, to its end."""
-    stdin, _, stdout, stderr, tells = files
-    for number, file in enumerate((stdin, stdout, stderr, tells)):
+    tells, stdout, stderr, *namespaces = files
+    for number, file in enumerate((stdout, stderr, tells), 1):
         os.dup2(file, number)
-    data = coverage.get_data()
-    data.add_arcs = _telling(data, socket.socket(fileno=3))  # type: ignore[method-assign]
+    for file in namespaces:
+        setns.enter(file)
     os.closerange(4, MOST_FILES)  # other runs' too, that have to come to their ends
     os.setpriority(os.PRIO_PROCESS, 0, request.nice)
-    if request.inside:
-        _enter(request.inside)
     os.chdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
     sys.argv = [request.script, *request.arguments]
     sys.path[0] = os.path.dirname(request.script)
-    atexit.register(coverage.save)
-    coverage.start()
-    runpy.run_path(request.script, run_name="__main__")
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    coverage.start()  # replaces os._exit, with what saves a file
+    tell = _telling(coverage, socket.socket(fileno=3))
+
+    def end(status: int) -> NoReturn:
+        try:
+            tell()
+        finally:
+            _EXIT(status)
+
+    os._exit = end
+    atexit.register(tell)
+    exec(code, vars(main))
 
 
-def _enter(process: int) -> None:
-    """Enter the namespaces of a process."""
-    files = [os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY) for name in ("net", "uts", "mnt")]
-    for file in files:
-        namespace.enter(file)
-        os.close(file)
+@functools.cache
+def _code(script: str) -> types.CodeType:
+    """Compile a script, once for all runs."""
+    with open(script, "rb") as file:
+        return compile(file.read(), script, "exec")
 
 
 if __name__ == "__main__":

@@ -76,9 +76,17 @@ def shown(diagnosis: Diagnosis | None) -> tuple[str, str]:
     return ("none", "") if diagnosis is None else (diagnosis.cause.name, diagnosis.listing)
 
 
+@pytest.fixture(scope="module")
+def judged() -> dict[Said, Diagnosis | None]:
+    """What each reply of the corpus has as its cause."""
+    return {said: of_reply(said.stage, said.code, said.text) for said in REPLIES + HELD_OUT}
+
+
 @pytest.mark.parametrize("replies", [REPLIES, HELD_OUT], ids=["replies", "held out"])
-def test_no_wrong_cause_and_most_are_named(replies: list[Said]) -> None:
-    results = [(said, shown(of_reply(said.stage, said.code, said.text))) for said in replies]
+def test_no_wrong_cause_and_most_are_named(
+    replies: list[Said], judged: dict[Said, Diagnosis | None]
+) -> None:
+    results = [(said, shown(judged[said])) for said in replies]
     missed = [said for said, (cause, _) in results if cause == "none" != said.cause]
     wrong = [
         (said, result)
@@ -164,10 +172,11 @@ def test_each_exception_is_needed() -> None:
     needed = {
         phrase
         for row in ROWS
+        if row.unless
+        for one in said
+        if reply_words.has_any(one, row.says)
         for phrase in row.unless.split(", ")
-        if any(
-            reply_words.has_any(one, row.says) and reply_words.has_any(one, phrase) for one in said
-        )
+        if reply_words.has_any(one, phrase)
     }
     assert exceptions - needed == set()
 
@@ -296,11 +305,13 @@ def test_code_may_be_left_out() -> None:
     ],
     ids=["upper case", "CRLF", "joined", "long"],
 )
-def test_form_makes_no_difference(change: Callable[[str], str]) -> None:
-    for said in REPLIES + HELD_OUT:
-        diagnosis = of_reply(said.stage, said.code, change(said.text))
-        due = of_reply(said.stage, said.code, said.text)
-        assert diagnosis == due, said
+def test_form_makes_no_difference(
+    change: Callable[[str], str], judged: dict[Said, Diagnosis | None]
+) -> None:
+    for said, due in judged.items():
+        changed = change(said.text)
+        if changed != said.text:
+            assert of_reply(said.stage, said.code, changed) == due, said
 
 
 PHRASES = [phrase for row in ROWS for phrase in row.says.split(", ") if ".." not in phrase]

@@ -20,7 +20,7 @@ import pytest
 from cryptography import x509
 
 from tests import needs, plugin
-from tests.servers import dns, network
+from tests.servers import dns, network, setns
 from tests.servers.authority import Authority, self_signed
 from tests.servers.dns import BOGUS, LAME, SIGNED, Zone, tlsa
 from tests.servers.namespace import Namespace
@@ -264,6 +264,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             stack.enter_context(dns.running(*zones, port=53))
         (folder / "main.cf").write_text("compatibility_level = 3.6\n")
         prefix = (*namespace.prefix, *network.private(folder, resolver="127.0.0.1"))
+        prefix = stack.enter_context(setns.standing(prefix))
         yield World(prefix, {"MAIL_CONFIG": str(folder)})
 
 

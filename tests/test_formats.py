@@ -14,14 +14,8 @@ from check_smtp_health import output
 from check_smtp_health.judge.check import HealthCheck
 from check_smtp_health.judge.text import HealthSummary
 from check_smtp_health.output.answer import Answer, judged
-from check_smtp_health.report import (
-    Certificate,
-    Host,
-    Observation,
-    PolicyResult,
-    Report,
-    TlsFacts,
-)
+from check_smtp_health.report import Host, Observation, PolicyResult, Report
+from check_smtp_health.report.tls import Certificate, TlsFacts
 from tests import command_line, hostile, json_answer, needs, plugin
 from tests.masking import masked
 from tests.servers.scripted import Expect, ScriptedServer

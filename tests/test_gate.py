@@ -9,6 +9,8 @@ import pytest
 from check_smtp_health import masking, output, report
 from check_smtp_health.judge.check import HealthCheck
 from check_smtp_health.judge.text import HealthSummary
+from check_smtp_health.report.delivery import Delivery, Hop
+from check_smtp_health.report.tls import Certificate, TlsFacts
 from tests import command_line, harmless, plugin
 from tests.servers.name_server import NXDOMAIN, Answer, NameServer, fails, records
 
@@ -20,18 +22,16 @@ EVIL = (
     "x|time=9 <svg/onload=a> [CRITICAL] (OK] [UP) [DOWN](WARNING)\0\x1b[31m\x85\u202e\u2028\ud800 "
 )
 
-CERTIFICATE = report.Certificate(
-    "", "", (), "2026-01-01", "2027-01-01", False, False, 59, -9, 59.5, 90.0
-)
+CERTIFICATE = Certificate("", "", (), "2026-01-01", "2027-01-01", False, False, 59, -9, 59.5, 90.0)
 
 OURS: dict[type, dict[str, Any]] = {
     report.Finding: {"kind": "misconfigured"},
     report.Failure: {"kind": "violation"},
     report.PolicyResult: {"name": "reverse"},
     report.Exchange: {"moment": 0.1, "sender": "S"},
-    report.Hop: {"seconds": 1.0},
-    report.TlsFacts: {"version": "TLS 1.3", "cipher": "X"},
-    report.Delivery: {"places": ()},
+    Hop: {"seconds": 1.0},
+    TlsFacts: {"version": "TLS 1.3", "cipher": "X"},
+    Delivery: {"places": ()},
 }
 """What a report needs beside other people's words."""
 
@@ -47,10 +47,10 @@ def evil(kind: Any, /, **others: Any) -> Any:
         elif name in ("spam", "authentication"):
             words[name] = ((EVIL, EVIL),)
         elif name == "certificate":
-            words[name] = evil(report.Certificate)
+            words[name] = evil(Certificate)
         elif name in ("certificates", "issuers"):
-            words[name] = (evil(report.Certificate)._replace(role="intermediate"),)
-    if kind is report.Certificate:
+            words[name] = (evil(Certificate)._replace(role="intermediate"),)
+    if kind is Certificate:
         return CERTIFICATE._replace(**words)
     return kind(**{**words, **OURS[kind], **others})
 
@@ -68,8 +68,8 @@ def reported(failure: Any = None, *findings: Any) -> Report:
         seconds=0.3,
         observations=seen,
         transcript=(evil(report.Exchange), evil(report.Exchange, sender="*")),
-        tls=evil(report.TlsFacts),
-        delivery=evil(report.Delivery, hops=(evil(report.Hop),)),
+        tls=evil(TlsFacts),
+        delivery=evil(Delivery, hops=(evil(Hop),)),
         policies=(evil(report.PolicyResult, findings=findings),),
         held=(EVIL, EVIL),
     )

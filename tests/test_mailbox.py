@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from check_smtp_health.config.accounts import Secret
 from check_smtp_health.config.mailbox_url import folder_of, imap_name, parse
-from check_smtp_health.config.settings import Secret
 from check_smtp_health.errors import LocalFault, SessionFault, Violation
 from check_smtp_health.net import driver
 from check_smtp_health.net.driver import Deadline

@@ -10,6 +10,7 @@ import pytest
 
 from check_smtp_health import masking, report
 from check_smtp_health.masking import Mask
+from check_smtp_health.report import tls
 
 USER, PASSWORD = "monitor@x", 's3 "cr\u00e9t\\.<d>'
 SECRET = PASSWORD.encode()
@@ -75,7 +76,7 @@ def test_what_was_learned_later_counts_too() -> None:
 def filled(kind: Any, said: str) -> Any:
     """Return a value of this kind that has ``said`` in each of its fields of words."""
     values = dict.fromkeys(kind._fields, "ours")
-    certificate = report.Certificate(said, said, (said,), *("ours",) * 6)  # type: ignore[arg-type]
+    certificate = tls.Certificate(said, said, (said,), *("ours",) * 6)  # type: ignore[arg-type]
     return kind(**values)._replace(
         **{
             name: {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from check_smtp_health.report import Hop
+from check_smtp_health.report.delivery import Hop
 from check_smtp_health.roundtrip import header
 from check_smtp_health.roundtrip.matching import STALE_AFTER, FoundMessage, MessageQuery
 from check_smtp_health.roundtrip.message import RECIPIENTS, TOKEN, compose, mark

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from check_smtp_health import output
+from check_smtp_health.config.accounts import Secret
 from check_smtp_health.config.destination import Api, Destination
-from check_smtp_health.config.settings import Secret
 from check_smtp_health.output.answer import Answer, Loss
 from check_smtp_health.output.submission import AT_ONCE
 from check_smtp_health.output.writer import Writer

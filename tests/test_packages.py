@@ -51,6 +51,10 @@ LEFT = shutil.ignore_patterns(
 
 EPOCH = {"SOURCE_DATE_EPOCH": "1764000000"}
 
+# Nobody downloads these packages, and what is not compiled is so when it runs.
+QUICK = {"DPKG_DEB_COMPRESSOR_LEVEL": "0", "PIP_NO_COMPILE": "1"}
+RPM_MACROS = "%_binary_payload w1.gzdio\n"
+
 HEALTHY = (BANNER, *HELO, *QUIT)
 
 
@@ -69,14 +73,16 @@ def documented(title: str) -> list[str]:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with what ``make package`` builds, as far as this machine has the tools."""
-    source = tmp_path_factory.mktemp("copy") / "source"
+    home = tmp_path_factory.mktemp("copy")
+    (home / ".rpmmacros").write_text(RPM_MACROS)
+    source = home / "source"
     shutil.copytree(ROOT, source, symlinks=True, ignore=LEFT)
     done = subprocess.run(
         ["make", "--silent", "package", "READY=", f"BIN={Path(sys.executable).parent}"],
         cwd=source,
         capture_output=True,
         text=True,
-        env={**environment(), **EPOCH},
+        env={**environment(), **EPOCH, **QUICK, "HOME": str(home)},
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -106,14 +112,6 @@ def deb(built: Path) -> Path:
 def page(built: Path) -> Path:
     """Return the man page."""
     return built.parent / "packaging/share/man/man1/check_smtp_health.1"
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FreshRoot]:
-    """Return a root that has Python and nothing else that we need; each test leaves it so."""
-    with fresh_root(tmp_path_factory.mktemp("bare")) as root:
-        root.run("apt-get", "install", "-qq", "python3")
-        yield root
 
 
 @pytest.fixture(scope="module")
@@ -175,17 +173,31 @@ def test_checksums(built: Path) -> None:
     assert {line.split()[1] for line in lines} == {path.name for path in built.iterdir()} - {SUMS}
 
 
+STAND_IN = """\
+#!/bin/sh
+case $* in
+    "-m build "*) for folder; do :; done; exec cp {built}/*.whl {built}/*.tar.gz "$folder" ;;
+    packaging/single_file.py*) exec cp {built}/{single_file} "$3" ;;
+    *) exec {python} "$@" ;;
+esac
+"""
+"""Python, with what it takes longest to build once more taken from where it was built."""
+
+
 def test_what_cannot_be_built_is_left_out_and_said(built: Path, tmp_path: Path) -> None:
     """On a machine that has neither Debian's tools nor rpmbuild."""
     bare = tmp_path / "bin"
     bare.mkdir()
-    needed = "sh dirname basename mktemp rm mkdir cat date ls sed sha256sum git env tar"
+    needed = "sh dirname basename mktemp rm mkdir cat cp date ls sed sha256sum git env tar"
     for program in needed.split():
         found = shutil.which(program)
         if found:
             (bare / program).symlink_to(found)
+    python = tmp_path / "python"
+    python.write_text(STAND_IN.format(built=built, single_file=SINGLE_FILE, python=sys.executable))
+    python.chmod(0o755)
     done = subprocess.run(
-        [built.parent / "packaging" / "build", sys.executable, tmp_path / "dist"],
+        [built.parent / "packaging" / "build", python, tmp_path / "dist"],
         capture_output=True,
         text=True,
         env={**environment(), **EPOCH, "PATH": str(bare)},
@@ -247,16 +259,33 @@ def wheel_of(name: str, folder: Path) -> None:
                 archive.write(str(path.locate()), str(path))
 
 
+PIP = """\
+#!{folder}/bin/python
+import sys
+sys.path.append({alone!r})
+from pip._internal.cli.main import main
+sys.exit(main())
+"""
+"""Ours, for another environment: one of its own takes longer to install than all the rest."""
+
+
 def test_virtual_environment(built: Path, tmp_path: Path) -> None:
     """As documented, but with the wheel for the checkout, and nothing from elsewhere."""
     plugins, wheels = tmp_path / "plugins", tmp_path / "wheels"
     plugins.mkdir()
     wheels.mkdir()
+    folder = tmp_path / "check_smtp_health"
+    (folder / "bin").mkdir(parents=True)
+    pip = folder / "bin/pip"
+    pip.write_text(PIP.format(folder=folder, alone=str(tmp_path / "alone")))
+    pip.chmod(0o755)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone/pip").symlink_to(str(distribution("pip").locate_file("pip")))
     for name in NEEDED:
         wheel_of(name, wheels)
     script = "\n".join(["set -e", *documented("Virtual environment")])
     for there, here in (
-        ("python3 ", f"{sys.executable} "),
+        ("python3 -m venv ", f"{sys.executable} -m venv --without-pip "),
         ("/opt", str(tmp_path)),
         ("/usr/lib/nagios/plugins", str(plugins)),
         ("'.[dns,tls,scram]'", f"'check-smtp-health[dns,tls,scram] @ file://{built / WHEEL}'"),
@@ -265,11 +294,14 @@ def test_virtual_environment(built: Path, tmp_path: Path) -> None:
         script = script.replace(there, here)
     offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
     done = subprocess.run(
-        ["sh", "-c", script], capture_output=True, env={**environment(), **offline}, check=False
+        ["sh", "-c", script],
+        capture_output=True,
+        env={**environment(), **offline, **QUICK},
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     check_here(plugins / "check_smtp_health")
-    assert (tmp_path / "check_smtp_health/share/man/man1/check_smtp_health.1").exists()
+    assert (folder / "share/man/man1/check_smtp_health.1").exists()
 
 
 # The single file.
@@ -283,17 +315,6 @@ def single_file_after(script: str, file: Path) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [*ISOLATED, "-c", script, file], capture_output=True, text=True, env={}, check=False
     )
-
-
-def test_single_file_needs_python_alone(built: Path, bare: FreshRoot) -> None:
-    (line,) = documented("Single file")
-    assert bare.attempt("python3", "-c", "import nagiosplugin").returncode == 1
-    shutil.copy(built / SINGLE_FILE, bare.path / "tmp")
-    bare.run("sh", "-c", f"cd /tmp && {line} && rm {SINGLE_FILE}")
-    check_in(bare, PLUGIN)
-    printed = bare.attempt(PLUGIN, "--print-definition", "nagios").stdout
-    assert printed == (CONTRIB / "nagios-commands.cfg").read_text()
-    bare.run("rm", PLUGIN)
 
 
 def test_single_file_is_reproducible(built: Path, tmp_path: Path) -> None:
@@ -402,16 +423,6 @@ def test_deb_has_icinga_include_the_commands(deb: Path, tmp_path: Path) -> None:
     assert icinga.validate()[0] == 1
     subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], check=True)
     assert icinga.validate()[0] == 0
-
-
-def test_deb_is_removed_whole(deb: Path, bare: FreshRoot) -> None:
-    search = ("find", "/", "-xdev", "-iname", "*smtp?health*", "-not", "-path", "/tmp/*")
-    shutil.copy(deb, bare.path / "tmp")
-    bare.run("apt-get", "install", "-qq", f"/tmp/{DEB}")
-    check_in(bare, PLUGIN)
-    assert "/etc/nagios-plugins/config/check_smtp_health.cfg" in bare.run(*search).splitlines()
-    bare.run("dpkg", "--purge", "check-smtp-health", "python3-nagiosplugin")
-    assert bare.run(*search) == ""
 
 
 def test_definitions_go_where_the_documentation_says(installed: FreshRoot) -> None:
@@ -616,3 +627,32 @@ def test_man_page_has_all(page: Path) -> None:
     listed = text.partition("\n.SH ENVIRONMENT\n")[2].partition("\n.SH ")[0]
     assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", listed)) == variables
     assert variables >= {"CHECK_SMTP_HEALTH_AUTHPASS", "MP_CONFIG_FILE"}
+
+
+# Last of all, the package is removed from the root in which the others want it.
+
+
+def remove(root: FreshRoot) -> None:
+    """Remove the package, and all that we need but Python, if they are still there."""
+    root.run("dpkg", "--purge", "check-smtp-health", "python3-nagiosplugin")
+
+
+def test_deb_is_removed_whole(installed: FreshRoot) -> None:
+    """But for what man keeps by itself of a page that it showed."""
+    elsewhere = ("-not", "-path", "/tmp/*", "-not", "-path", "/var/cache/man/*")
+    search = ("find", "/", "-xdev", "-iname", "*smtp?health*", *elsewhere)
+    assert "/etc/nagios-plugins/config/check_smtp_health.cfg" in installed.run(*search).splitlines()
+    remove(installed)
+    assert installed.run(*search) == ""
+
+
+def test_single_file_needs_python_alone(built: Path, installed: FreshRoot) -> None:
+    remove(installed)
+    (line,) = documented("Single file")
+    assert installed.attempt("python3", "-c", "import nagiosplugin").returncode == 1
+    shutil.copy(built / SINGLE_FILE, installed.path / "tmp")
+    installed.run("sh", "-c", f"cd /tmp && {line} && rm {SINGLE_FILE}")
+    check_in(installed, PLUGIN)
+    printed = installed.attempt(PLUGIN, "--print-definition", "nagios").stdout
+    assert printed == (CONTRIB / "nagios-commands.cfg").read_text()
+    installed.run("rm", PLUGIN)

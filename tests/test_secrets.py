@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from check_smtp_health import masking
-from check_smtp_health.config.settings import Secret
+from check_smtp_health.config.accounts import Secret
 from check_smtp_health.errors import Disconnected, Interrupted, LocalFault, TimedOut
 from check_smtp_health.net.operations import Call, Read, Write
 from check_smtp_health.net.trust import TlsOptions, Trust

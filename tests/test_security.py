@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from check_smtp_health.config import getopt, option_table
@@ -273,7 +272,6 @@ def test_tlsa_records_vouch_for_no_certificate_that_cannot_be_read(
 
 
 @given(st.data())
-@hypothesis_settings(max_examples=300)
 def test_a_malformed_certificate_is_read_as_far_as_it_goes(data: st.DataObject) -> None:
     der = certificate()
     for _ in range(data.draw(st.integers(1, 3))):

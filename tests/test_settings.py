@@ -12,8 +12,9 @@ from nagiosplugin import Range
 from check_smtp_health import policy
 from check_smtp_health.config import build, getopt
 from check_smtp_health.config.hosts import Control
+from check_smtp_health.config.keywords import Keyword
 from check_smtp_health.config.option_table import OPTIONS, POLICIES
-from check_smtp_health.config.settings import Expect, Keyword
+from check_smtp_health.config.settings import Expect
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.report import Host
 from tests import command_line

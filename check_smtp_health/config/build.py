@@ -32,9 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Literal
 
+    from check_smtp_health.config.accounts import OAuth
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.hosts import Control
-    from check_smtp_health.config.settings import Keyword, OAuth, State
+    from check_smtp_health.config.keywords import Keyword
+    from check_smtp_health.config.settings import State
     from check_smtp_health.report import Host
 
 # Which connections the options about TLS are about: that of the session, those to the mailboxes as

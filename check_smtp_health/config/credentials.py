@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 from check_smtp_health.config import files, hosts
-from check_smtp_health.config.settings import Secret
+from check_smtp_health.config.accounts import Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
 

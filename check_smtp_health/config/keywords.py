@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 
-from check_smtp_health.config.settings import Keyword
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
+from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 # RFC 5321 section 4.1.1.1: ehlo-keyword and ehlo-param.
 _KEYWORD = r"(?P<name>[A-Za-z0-9][A-Za-z0-9-]*)(?:=(?P<parameter>[\x21-\x7b\x7d\x7e]+))?"
+
+
+class Keyword(NamedTuple):
+    """An EHLO keyword, with a parameter or without."""
+
+    name: str
+    parameter: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.parameter is None else f"{self.name}={self.parameter}"
 
 
 def build(options: Options) -> tuple[tuple[Keyword, ...], tuple[Keyword, ...]]:

@@ -6,14 +6,15 @@ Loaded where one of these options is given.
 from __future__ import annotations
 
 from check_smtp_health.config import credentials
-from check_smtp_health.config.settings import Login, Secret
+from check_smtp_health.config.accounts import Login, Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from check_smtp_health.config.accounts import OAuth
     from check_smtp_health.config.getopt import Options
-    from check_smtp_health.config.settings import OAuth, Tls
+    from check_smtp_health.config.settings import Tls
 
 CERTIFICATE_MECHANISM = "EXTERNAL"
 """The SASL mechanism by which the client's certificate says who we are."""

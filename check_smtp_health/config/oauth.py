@@ -10,7 +10,7 @@ import os
 import re
 
 from check_smtp_health.config import credentials, files, hosts, ini
-from check_smtp_health.config.settings import OAuth, Secret
+from check_smtp_health.config.accounts import OAuth, Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import has_controls, quoted
 

@@ -6,18 +6,19 @@ Loaded where one of these options is given.
 from __future__ import annotations
 
 from check_smtp_health.config import credentials, mailbox_url, thresholds
+from check_smtp_health.config.accounts import RoundTrip, Secret
 from check_smtp_health.config.hosts import ip_version, unique
 from check_smtp_health.config.mailbox_url import SCHEMES, TOKEN_MECHANISMS
 from check_smtp_health.config.option_table import ROUND_TRIP
-from check_smtp_health.config.settings import RoundTrip, Secret
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from check_smtp_health.config.accounts import OAuth
     from check_smtp_health.config.getopt import Options
     from check_smtp_health.config.mailbox_url import Mailbox
-    from check_smtp_health.config.settings import Endpoint, OAuth
+    from check_smtp_health.config.settings import Endpoint
 
 AUTH_METHODS = ("spf", "dkim", "dmarc")
 

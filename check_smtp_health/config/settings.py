@@ -1,6 +1,7 @@
 """What a run is to do: the user's words, checked, as values in groups. ``build`` makes them.
 
 Each group is one concern, built by one function of ``build`` and read by the modules that need it.
+Those that few runs have are in ``accounts``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from check_smtp_health.namedtuple import NamedTuple
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Literal, NoReturn
+    from typing import Literal
 
+    from check_smtp_health.config.accounts import Login, RoundTrip, Secret
     from check_smtp_health.config.hosts import Control
-    from check_smtp_health.config.mailbox_url import Mailbox
+    from check_smtp_health.config.keywords import Keyword
     from check_smtp_health.config.thresholds import Limits
     from check_smtp_health.report import Host
 
@@ -27,25 +29,6 @@ SUBMISSIONS_PORT = 465
 
 SIZE_DIGITS = 20
 """Digits of a message size (RFC 1870 section 3)."""
-
-
-class Secret:
-    """A password that cannot be printed by accident."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the password itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a Secret is not to be copied or stored")
 
 
 class Endpoint(NamedTuple):
@@ -83,16 +66,6 @@ class Expect(NamedTuple):
     text: str
 
 
-class Keyword(NamedTuple):
-    """An EHLO keyword, with a parameter or without."""
-
-    name: str
-    parameter: str | None
-
-    def __str__(self) -> str:
-        return self.name if self.parameter is None else f"{self.name}={self.parameter}"
-
-
 class Greeting(NamedTuple):
     """What is said first, and what the server must say and offer.
 
@@ -120,33 +93,6 @@ class Tls(NamedTuple):
     keyfile: str | None = None
     minimum: str = "1.2"
     judge_expiry: bool = True
-
-
-class OAuth(NamedTuple):
-    """How to get an access token (RFC 6749): from ``path`` on ``host``, by HTTPS.
-
-    ``fields`` are the form that is sent, without its secrets; those are in ``secrets``.
-    """
-
-    host: Host
-    port: int
-    path: str
-    fields: tuple[tuple[str, str], ...]
-    secrets: tuple[tuple[str, Secret], ...]
-
-
-class Login(NamedTuple):
-    """``mechanism`` is None where the best is to be chosen.
-
-    ``oauth`` is how to get an access token, which is then the password.
-    """
-
-    user: str
-    password: Secret
-    mechanism: str | None = None
-    may_show_password: bool = False
-    """Whether a mechanism may be used that sends the password in plain text: in TLS, for one."""
-    oauth: OAuth | None = None
 
 
 class Transaction(NamedTuple):
@@ -186,25 +132,6 @@ class Transaction(NamedTuple):
             address.isascii()
             for address in (self.reverse_path or "", *self.recipients, *self.tests)
         )
-
-
-class RoundTrip(NamedTuple):
-    """A message to send, and where to look for it within ``timeout`` seconds.
-
-    ``clean`` are further folders to delete copies from; with ``takes_replies`` an answer to the
-    message is as good as the message. ``oauth`` is how to get an access token, which is then the
-    password.
-    """
-
-    mailboxes: tuple[Mailbox, ...] = ()
-    password: Secret | None = None
-    timeout: float = 60.0
-    require_auth_results: tuple[str, ...] = ()
-    may_show_password: bool = False
-    """Whether the password may be sent without TLS."""
-    clean: tuple[Mailbox, ...] = ()
-    takes_replies: bool = False
-    oauth: OAuth | None = None
 
 
 class Policies(NamedTuple):

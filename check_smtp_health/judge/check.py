@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.config.thresholds import Range
     from check_smtp_health.judge.nagios import Result
-    from check_smtp_health.report import Certificate, Observation, Report
+    from check_smtp_health.report import Observation, Report
+    from check_smtp_health.report.tls import Certificate
 
     Scale = tuple[Contexts, "_Perfdata"]
     State = Any  # nagiosplugin has no types

@@ -1,7 +1,8 @@
 """What a check uses of nagiosplugin, and nothing else: the rest would take a fifth of its time.
 
 nagiosplugin itself would load its cookies and log files too, and with them json and tempfile;
-traceback is for logging's worst case. Either is executed as soon as someone does use it.
+traceback is for logging's worst case, numbers for metrics that nagiosplugin formats. Each is
+executed as soon as someone does use it.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class _Unused(ModuleType):
         return getattr(self, name)
 
 
-with deferred_imports("nagiosplugin", "traceback"):
+with deferred_imports("nagiosplugin", "numbers", "traceback"):
     from nagiosplugin.check import Check
     from nagiosplugin.context import Context, Contexts
     from nagiosplugin.metric import Metric

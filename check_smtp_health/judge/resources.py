@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from check_smtp_health.config.settings import Settings
     from check_smtp_health.judge.causes import Diagnosis
     from check_smtp_health.judge.nagios import Results
-    from check_smtp_health.report import Certificate, Failure, Finding, Observation, Report
+    from check_smtp_health.report import Failure, Finding, Observation, Report
+    from check_smtp_health.report.tls import Certificate
 
 
 class MailServer(Resource):  # type: ignore[misc]

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from check_smtp_health.judge.nagios import Result
     from check_smtp_health.judge.resources import MailServer
     from check_smtp_health.judge.text import HealthSummary
-    from check_smtp_health.report import Certificate, Observation, PolicyResult, Report
+    from check_smtp_health.report import Observation, PolicyResult, Report
+    from check_smtp_health.report.tls import Certificate
 
     State = Any  # nagiosplugin has no types
 

@@ -13,14 +13,15 @@ import time
 from check_smtp_health.loading import shared
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
-from check_smtp_health.report import Certificate, Finding, TlsFacts
+from check_smtp_health.report import Finding
+from check_smtp_health.report.tls import Certificate, TlsFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Literal, TypeVar
 
-    from check_smtp_health.report import Key
+    from check_smtp_health.report.tls import Key
 
     _T = TypeVar("_T")
 

@@ -30,7 +30,8 @@ from check_smtp_health.report import Host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.config.settings import Endpoint, Secret
+    from check_smtp_health.config.accounts import Secret
+    from check_smtp_health.config.settings import Endpoint
     from check_smtp_health.config.web_proxy import Proxy
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.dns import Servers

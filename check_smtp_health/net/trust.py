@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.errors import Why
     from check_smtp_health.net.transport import Transport
-    from check_smtp_health.report import Key
+    from check_smtp_health.report.tls import Key
 
 VERSIONS = {
     "1.0": ssl.TLSVersion.TLSv1,

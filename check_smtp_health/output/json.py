@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from check_smtp_health.judge.check import HealthCheck
     from check_smtp_health.judge.nagios import Result
     from check_smtp_health.output.answer import Answer
-    from check_smtp_health.report import Certificate, Delivery, Finding, Observation, TlsFacts
+    from check_smtp_health.report import Finding, Observation
+    from check_smtp_health.report.delivery import Delivery
+    from check_smtp_health.report.tls import Certificate, TlsFacts
 
 
 _ENCODER = json.JSONEncoder(allow_nan=False)

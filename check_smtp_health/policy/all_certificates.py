@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.policy import Policy
-    from check_smtp_health.report import Certificate, Key
+    from check_smtp_health.report.tls import Certificate, Key
 
 NAME = "all-certificates"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 
-from check_smtp_health.config.settings import Secret
+from check_smtp_health.config.accounts import Secret
 from check_smtp_health.net import turns
 from check_smtp_health.net.turns import Ticket
 from check_smtp_health.probing import targets

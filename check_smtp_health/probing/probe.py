@@ -45,13 +45,7 @@ from check_smtp_health.net.operations import (
     Write,
     untimed,
 )
-from check_smtp_health.report import (
-    Failure,
-    Finding,
-    Observation,
-    PolicyResult,
-    Report,
-)
+from check_smtp_health.report import Failure, Finding, Observation, PolicyResult, Report
 from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
 from check_smtp_health.stages.state import ProbeState, own_fault, sentence
 

@@ -6,7 +6,7 @@ shows in TLS, is known whatever becomes of the login.
 
 from __future__ import annotations
 
-from check_smtp_health.config.settings import Secret
+from check_smtp_health.config.accounts import Secret
 from check_smtp_health.errors import SessionFault
 from check_smtp_health.masking import token_forms
 from check_smtp_health.net.operations import Together

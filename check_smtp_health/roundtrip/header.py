@@ -20,7 +20,7 @@ import re
 from email.utils import mktime_tz, parsedate_tz
 
 from check_smtp_health.namedtuple import NamedTuple
-from check_smtp_health.report import Hop
+from check_smtp_health.report.delivery import Hop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
+    from check_smtp_health.config.accounts import Secret
     from check_smtp_health.config.mailbox_url import Mailbox
-    from check_smtp_health.config.settings import Secret
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust

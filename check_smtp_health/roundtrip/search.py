@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from check_smtp_health.config.accounts import Secret
     from check_smtp_health.config.mailbox_url import Mailbox
-    from check_smtp_health.config.settings import Secret
     from check_smtp_health.errors import Why
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure, TimedProcedure
     from check_smtp_health.net.trust import Trust
-    from check_smtp_health.report import Certificate
+    from check_smtp_health.report.tls import Certificate
     from check_smtp_health.roundtrip.mailbox import Reader
     from check_smtp_health.roundtrip.matching import MessageQuery
 

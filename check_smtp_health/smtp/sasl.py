@@ -109,14 +109,15 @@ def scram_sha_1(user: str, password: str) -> Exchange:
 
 def _scram(name: str, user: str, password: str) -> Exchange:
     from scramp import ScramClient, ScramException
+    from scramp.core import saslprep
 
     # The exceptions' own texts may quote what was exchanged, or the password.
     try:
         client = ScramClient([name], user, password)
         first = client.get_client_first()
-        # What is forbidden in a password is so in a user name, which the library looks at before
-        # the server's turn, and without all the rounds of a hash that the password is for.
-        ScramClient([name], password, password).get_client_first()
+        # What else tells before the server's turn that a character of the password is forbidden
+        # computes for as long as the answer will.
+        saslprep(password)
     except (ScramException, ValueError, AssertionError):
         raise LocalFault(
             f"{name} forbids a character of the user name or password (RFC 4013)"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from check_smtp_health.faults import Undelivered
 from check_smtp_health.net.operations import Write
-from check_smtp_health.report import Delivery, Finding
+from check_smtp_health.report import Finding
+from check_smtp_health.report.delivery import Delivery
 from check_smtp_health.roundtrip import header, message
 from check_smtp_health.roundtrip.matching import MessageQuery
 from check_smtp_health.smtp.session import dotted
@@ -17,7 +18,8 @@ from check_smtp_health.stages.transaction import begin_again, refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.config.settings import RoundTrip, Settings
+    from check_smtp_health.config.accounts import RoundTrip
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.roundtrip.search import Arrival
     from check_smtp_health.smtp.session import Reply

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from check_smtp_health.errors import Why
     from check_smtp_health.net.certificate import Handshake
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.report import Certificate, Key, TlsFacts
+    from check_smtp_health.report.tls import Certificate, Key, TlsFacts
     from check_smtp_health.stages.state import StageRun
 
 NAMES_SHOWN = 3

@@ -23,7 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from check_smtp_health.config.settings import Login, Settings
+    from check_smtp_health.config.accounts import Login
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.errors import SessionFault
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.smtp.sasl import Exchange, Mechanism

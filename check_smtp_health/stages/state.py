@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.net.trust import Trust
-    from check_smtp_health.report import Delivery, Finding, Host, Report
+    from check_smtp_health.report import Finding, Host, Report
+    from check_smtp_health.report.delivery import Delivery
     from check_smtp_health.roundtrip.mailbox import Whole
     from check_smtp_health.roundtrip.matching import MessageQuery
     from check_smtp_health.roundtrip.search import Search

@@ -19,7 +19,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from check_smtp_health.config.settings import OAuth, Settings
+    from check_smtp_health.config.accounts import OAuth
+    from check_smtp_health.config.settings import Settings
     from check_smtp_health.masking import Mask
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.https import Client, Page

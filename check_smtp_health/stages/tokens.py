@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from check_smtp_health.config.settings import OAuth
+    from check_smtp_health.config.accounts import OAuth
     from check_smtp_health.net.https import Client
 
 

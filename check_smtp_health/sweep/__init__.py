@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from check_smtp_health.config import checks_file
-from check_smtp_health.config.thresholds import SECONDS, TIMEOUT_LIMIT
+from check_smtp_health.config.thresholds import TIMEOUT_LIMIT, is_number
 from check_smtp_health.errors import UsageFault
 from check_smtp_health.escaping import quoted
 from check_smtp_health.judge.check import HealthCheck
@@ -229,7 +229,7 @@ def _make_room(count: int) -> None:
 def _spread(given: str | None) -> float:
     if given is None:
         return 0.0
-    if not re.fullmatch(SECONDS, given) or float(given) > TIMEOUT_LIMIT:
+    if not is_number(given) or float(given) > TIMEOUT_LIMIT:
         most = f"{TIMEOUT_LIMIT:.0f}"
         raise UsageFault("spread", f"{quoted(given)} is not a number of seconds up to {most}")
     return float(given)

@@ -6,9 +6,8 @@ import base64
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from contrib.generate import CONTRIB
 from tests import needs
@@ -31,41 +30,40 @@ class Chart(NamedTuple):
         return {name: graphite.last(curve) for name, curve in self.curves.items()}
 
 
-Metrics = Mapping[str, Sequence[Optional[float]]]
-"""What Graphite has: values by name, a minute apart."""
-
-
 def charts(
-    folder: Path, metrics: Metrics, service: str = "smtp", command: str = "smtp_health"
+    behind: graphite.Graphite,
+    metrics: graphite.Metrics,
+    service: str = "smtp",
+    command: str = "smtp_health",
 ) -> list[Chart]:
     """Return all graphs of a service, in their order."""
     return [
         Chart(name, title, graphite.curves(answer))
-        for name, title, answer in _answers(folder, metrics, service, command, "json")
+        for name, title, answer in _answers(behind, metrics, service, command, "json")
     ]
 
 
-def pictures(folder: Path, metrics: Metrics) -> list[bytes]:
+def pictures(behind: graphite.Graphite, metrics: graphite.Metrics) -> list[bytes]:
     """Return all graphs of a service as pictures."""
-    return [picture for *_, picture in _answers(folder, metrics, "smtp", "smtp_health", "png")]
+    return [picture for *_, picture in _answers(behind, metrics, "smtp", "smtp_health", "png")]
 
 
 def _answers(
-    folder: Path, metrics: Metrics, service: str, command: str, form: str
+    behind: graphite.Graphite, metrics: graphite.Metrics, service: str, command: str, form: str
 ) -> list[tuple[str, str, bytes]]:
     """Return what Graphite made of each graph; what PHP complains about is an error."""
     php = needs.program("php")
     if not MODULE.exists():
         needs.leave_out("needs icingaweb2-module-graphite")
     template = CONTRIB / "graphite" / "smtp_health.ini"
-    with graphite.running(folder, metrics) as address:
-        done = subprocess.run(
-            [php, CHARTS, MODULE, template, address, "mx_example", service, command, form],
-            capture_output=True,
-            text=True,
-            env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": os.devnull},
-            check=False,
-        )
+    behind.keep(metrics)
+    done = subprocess.run(
+        [php, CHARTS, MODULE, template, behind.address, "mx_example", service, command, form],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.defpath, "ICINGAWEB_CONFIGDIR": os.devnull},
+        check=False,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return [
         (name, title, base64.b64decode(answer)) for name, title, answer in json.loads(done.stdout)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from contrib.generate.colours import STACKED
 from tests.engines.graphite_module import charts, pictures
+from tests.servers import graphite
+from tests.servers.graphite import Graphite
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -16,26 +18,33 @@ SERVICE = "icinga2.mx_example.services.smtp.smtp_health.perfdata"
 Curves = dict[str, float]
 
 
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Graphite]:
+    """Return the Graphite behind the module."""
+    with graphite.running(tmp_path_factory.mktemp("graphite")) as behind:
+        yield behind
+
+
 def seconds(target: str = "", /, **labels: float) -> dict[str, float]:
     """Return the values of a target's labels, by their names below the service."""
     where = f"{target}." if target else ""
     return {f"{where}{label}.value": value for label, value in labels.items()}
 
 
-def drawn(folder: Path, *metrics: dict[str, float]) -> dict[str, Curves]:
+def drawn(behind: Graphite, *metrics: dict[str, float]) -> dict[str, Curves]:
     """Return the last value of each curve by the graph's title, in the order of the page."""
     known = {f"{SERVICE}.{name}": [value] * 5 for some in metrics for name, value in some.items()}
-    found = charts(folder, known)
+    found = charts(behind, known)
     page = {chart.title: chart.last for chart in found}
     assert len(page) == len(found), "two graphs have the same title"
     return page
 
 
-def test_a_round_trip_shows_the_delivery_second(tmp_path: Path) -> None:
+def test_a_round_trip_shows_the_delivery_second(behind: Graphite) -> None:
     """Icinga Web shows two graphs until it is asked for more."""
     labels = dict.fromkeys(STACKED, 0.01)
     page = drawn(
-        tmp_path,
+        behind,
         seconds(**labels, time=0.15, quit=0.02, delivery=4.5, certificate_days=80),
     )
     stack: Curves = {f"{stage} (ms)": 10 * place for place, stage in enumerate(STACKED, 1)}
@@ -49,25 +58,25 @@ def test_a_round_trip_shows_the_delivery_second(tmp_path: Path) -> None:
     }
 
 
-def test_each_graph_is_a_picture(tmp_path: Path) -> None:
+def test_each_graph_is_a_picture(behind: Graphite) -> None:
     labels = ("connect", "time", "delivery", "certificate_days", "healthy", "mx.example.time")
-    drawn = pictures(tmp_path, {f"{SERVICE}.{label}.value": [0.1] * 5 for label in labels})
+    drawn = pictures(behind, {f"{SERVICE}.{label}.value": [0.1] * 5 for label in labels})
     assert [picture[:8] for picture in drawn] == [PNG] * 6
 
 
-def test_a_stage_that_failed_leaves_a_gap_below_the_response_time(tmp_path: Path) -> None:
-    page = drawn(tmp_path, seconds(connect=0.01, time=10))
+def test_a_stage_that_failed_leaves_a_gap_below_the_response_time(behind: Graphite) -> None:
+    page = drawn(behind, seconds(connect=0.01, time=10))
     assert page == {
         "Stages": {"connect (ms)": 10, "time (ms)": 10_000},
         "Response time": {"time (ms)": 10_000},
     }
 
 
-def test_a_check_every_five_minutes_makes_an_area_and_a_failure_a_gap(tmp_path: Path) -> None:
+def test_a_check_every_five_minutes_makes_an_area_and_a_failure_a_gap(behind: Graphite) -> None:
     """Graphite keeps a value a minute, and fills no area beside one that is missing."""
     ok, failed = [None, None, None, None, 0.01], [None] * 5
     (stages, _) = charts(
-        tmp_path,
+        behind,
         {
             f"{SERVICE}.connect.value": [*ok, *ok, *ok, *ok],
             f"{SERVICE}.banner.value": [*ok, *ok, *failed, *ok],
@@ -89,17 +98,17 @@ def test_a_check_every_five_minutes_makes_an_area_and_a_failure_a_gap(tmp_path: 
     ],
 )
 def test_a_limit_is_drawn_once_the_response_time_comes_near(
-    tmp_path: Path, time: float, limits: Curves
+    behind: Graphite, time: float, limits: Curves
 ) -> None:
     """One that is far above would flatten the curve."""
-    page = drawn(tmp_path, seconds(time=time), {"time.warn": 1, "time.crit": 5})
+    page = drawn(behind, seconds(time=time), {"time.warn": 1, "time.crit": 5})
     assert page["Response time"] == {"time (ms)": time * 1000, **limits}
 
 
-def test_each_target_has_its_curves(tmp_path: Path) -> None:
+def test_each_target_has_its_curves(behind: Graphite) -> None:
     """Whatever the others have: another stage, a login alone, nothing but a domain's look-up."""
     page = drawn(
-        tmp_path,
+        behind,
         {"healthy.value": 3},
         seconds("example.org", resolve=0.01),
         seconds("mx.example", resolve=0.01, connect=0.02, time=0.05, certificate_days=9),
@@ -117,7 +126,7 @@ def test_each_target_has_its_curves(tmp_path: Path) -> None:
     }
 
 
-def test_a_target_may_have_one_to_six_labels(tmp_path: Path) -> None:
+def test_a_target_may_have_one_to_six_labels(behind: Graphite) -> None:
     names = [
         "localhost",
         "mx.example",
@@ -127,7 +136,7 @@ def test_a_target_may_have_one_to_six_labels(tmp_path: Path) -> None:
         "a.b.c.d.e.f",
     ]
     page = drawn(
-        tmp_path,
+        behind,
         *(seconds(name, connect=0.02, time=0.03) for name in names),
         seconds("d.org", resolve=0.01),
     )

@@ -9,7 +9,6 @@ import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -25,6 +24,7 @@ from tests.servers.scripted import Expect, Handshake, ScriptedServer
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Iterator
 
 SERVICES = """
 include <itl>
@@ -253,7 +253,16 @@ def test_influxdb_gets_each_point(written: Sink) -> None:
     assert written.points == POINTS
 
 
-def drawn_by_icinga_web(folder: Path, written: Sink, service: str) -> dict[str, dict[str, float]]:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[graphite.Graphite]:
+    """Return a Graphite that keeps what a test gives it."""
+    with graphite.running(tmp_path_factory.mktemp("graphite")) as kept:
+        yield kept
+
+
+def drawn_by_icinga_web(
+    kept: graphite.Graphite, written: Sink, service: str
+) -> dict[str, dict[str, float]]:
     """Return what Icinga Web draws of a service's metrics, whose values are all 0.1.
 
     By title, the curves with their last values.
@@ -263,7 +272,7 @@ def drawn_by_icinga_web(folder: Path, written: Sink, service: str) -> dict[str, 
         for name in written.metrics & metrics(service)
     }
     command = COMMANDS[service].replace("_several", "")
-    drawn = charts(folder, known, service=service, command=command)
+    drawn = charts(kept, known, service=service, command=command)
     return {chart.title: chart.last for chart in drawn}
 
 
@@ -272,11 +281,11 @@ def drawn_by_icinga_web(folder: Path, written: Sink, service: str) -> dict[str, 
     [("smtp", {"warning (ms)": 100, "critical (ms)": 100}), ("submission", {})],
 )
 def test_icinga_web_draws_a_target(
-    tmp_path: Path, written: Sink, service: str, limits: dict[str, float]
+    kept: graphite.Graphite, written: Sink, service: str, limits: dict[str, float]
 ) -> None:
     stages = [stage for stage in STACKED if stage in STAGES]
     stack = {f"{stage} (ms)": 100 * place for place, stage in enumerate(stages, 1)}
-    assert drawn_by_icinga_web(tmp_path, written, service) == {
+    assert drawn_by_icinga_web(kept, written, service) == {
         "Stages": {**stack, "time (ms)": 100},
         "Response time": {"time (ms)": 100, **limits},
         "Certificate": {"days left": 0.1},
@@ -284,8 +293,8 @@ def test_icinga_web_draws_a_target(
     }
 
 
-def test_icinga_web_draws_several_targets(tmp_path: Path, written: Sink) -> None:
-    assert drawn_by_icinga_web(tmp_path, written, "several") == {
+def test_icinga_web_draws_several_targets(kept: graphite.Graphite, written: Sink) -> None:
+    assert drawn_by_icinga_web(kept, written, "several") == {
         "Healthy targets": {"healthy": 0.1},
         "Stages, [2001:db8.1]": {"time (ms)": 100},
         "Stages, a.example": {"connect (ms)": 100, "time (ms)": 100},
@@ -299,21 +308,21 @@ def dashboard(backend: str) -> dict[str, list[dict[str, str]]]:
     return {panel["title"]: panel["targets"] for panel in json.loads(text)["panels"]}
 
 
-def test_grafana_draws_what_graphite_has(tmp_path: Path, written: Sink) -> None:
+def test_grafana_draws_what_graphite_has(kept: graphite.Graphite, written: Sink) -> None:
     """Graphite itself answers; all values are 0.1, so that every limit is near."""
     drawn: dict[str, dict[str, list[str]]] = {}
-    with graphite.running(tmp_path, dict.fromkeys(written.metrics, [0.1] * 5)) as address:
-        for service in FIELDS:
-            for title, targets in dashboard("graphite").items():
-                asked = [
-                    ("target", one["target"].replace("$host", "*").replace("$service", service))
-                    for one in targets
-                ]
-                query = urlencode([("format", "json"), ("from", "-9min"), *asked])
-                with urllib.request.urlopen(f"{address}/render?{query}") as answer:
-                    found = graphite.curves(answer.read())
-                assert {graphite.last(curve) for curve in found.values()} <= {0.1}
-                drawn.setdefault(service, {})[title] = list(found)
+    kept.keep(dict.fromkeys(written.metrics, [0.1] * 5))
+    for service in FIELDS:
+        for title, targets in dashboard("graphite").items():
+            asked = [
+                ("target", one["target"].replace("$host", "*").replace("$service", service))
+                for one in targets
+            ]
+            query = urlencode([("format", "json"), ("from", "-9min"), *asked])
+            with urllib.request.urlopen(f"{kept.address}/render?{query}") as answer:
+                found = graphite.curves(answer.read())
+            assert {graphite.last(curve) for curve in found.values()} <= {0.1}
+            drawn.setdefault(service, {})[title] = list(found)
     stages = [stage for stage in STACKED if stage in STAGES]
     nothing: dict[str, list[str]] = {title: [] for title in dashboard("graphite")}
     single = {**nothing, "Stages": [*stages, "time"], "Certificate": ["days"]}

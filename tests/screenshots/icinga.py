@@ -159,12 +159,13 @@ def running(world: World, metrics: dict[str, list[float | None]]) -> Iterator[We
         enter = stack.enter_context
         database = enter(postgresql.running())
         (folder / "graphite").mkdir()
-        address = enter(graphite.running(folder / "graphite", metrics))
+        behind = enter(graphite.running(folder / "graphite"))
+        behind.keep(metrics)
         command = ["redis-server", "--bind", "127.0.0.1", "--port", str(redis), "--save", ""]
         enter(started(command, folder / "redis.txt", lambda: is_listening(redis)))
         enter(_synchronising(folder, database, redis))
         _check(folder, world, redis, database, stack)
-        enter(_serving(folder, database, redis, address, web))
+        enter(_serving(folder, database, redis, behind.address, web))
         yield Web(f"http://127.0.0.1:{web}", folder / "beside")
 
 

@@ -1,4 +1,4 @@
-"""Graphite Web, with the metrics that a test gives it."""
+"""Graphite Web, with the metrics that each test gives it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
+from urllib.request import Request, urlopen
 
 from tests import needs
 from tests.servers import process
@@ -17,16 +18,31 @@ PYTHON = "/usr/bin/python3"
 INSTALLED = Path("/usr/lib/python3/dist-packages/graphite/wsgi.py")
 
 
+Metrics = Mapping[str, Sequence[Optional[float]]]
+"""Values by name, a minute apart, the last of them of now."""
+
+
+class Graphite(NamedTuple):
+    """A running one."""
+
+    address: str
+
+    def keep(self, metrics: Metrics) -> None:
+        """Have it keep these, and no others any more."""
+        body = json.dumps(metrics).encode()
+        with urlopen(Request(self.address, body, method="PUT")):
+            pass
+
+
 @contextlib.contextmanager
-def running(folder: Path, metrics: Mapping[str, Sequence[float | None]]) -> Iterator[str]:
-    """Serve the metrics, whose values are a minute apart; the block gets the server's address."""
+def running(folder: Path) -> Iterator[Graphite]:
+    """Run one, without any metrics at first, until the block ends."""
     if not INSTALLED.exists():
         needs.leave_out("needs graphite-web")
-    (folder / "metrics.json").write_text(json.dumps(metrics))
     port = folder / "port"
     script = Path(__file__).with_name("graphite_web.py")
     with process.started([PYTHON, "-I", str(script), str(folder)], folder / "output", port.exists):
-        yield f"http://127.0.0.1:{port.read_text()}"
+        yield Graphite(f"http://127.0.0.1:{port.read_text()}")
 
 
 Curve = list[Optional[float]]

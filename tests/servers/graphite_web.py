@@ -1,14 +1,19 @@
 """Graphite Web on a port of 127.0.0.1: ``graphite_web.py FOLDER``, with Debian's own Python.
 
-``FOLDER/metrics.json`` has the values of each metric, one a minute, the last of them of now. The
-port is written into ``FOLDER/port``.
+The port is written into ``FOLDER/port``. What is PUT there takes the place of all metrics: it has
+the values of each, one a minute, the last of them of now.
 """
+
+from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from wsgiref.simple_server import make_server
 
 folder = Path(sys.argv[1])
@@ -23,7 +28,7 @@ CONF_DIR = STORAGE_DIR = LOG_DIR = {str(folder)!r}
 INDEX_FILE = {str(folder / "index")!r}
 WHISPER_DIR = {str(stored)!r}
 STORAGE_FINDERS = ("graphite.finders.standard.StandardFinder",)
-DEFAULT_CACHE_DURATION = 0
+DEFAULT_CACHE_DURATION = FIND_CACHE_DURATION = 0
 DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}}
 """
 )
@@ -35,16 +40,30 @@ from graphite.wsgi import application  # type: ignore[import-not-found]  # noqa:
 
 MINUTE = 60
 
-now = int(time.time())
-for name, values in json.loads((folder / "metrics.json").read_text()).items():
-    path = stored.joinpath(*name.split(".")).with_suffix(".wsp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whisper.create(str(path), [(MINUTE, len(values) + 1)])
-    moments = [now - MINUTE * age for age in range(len(values))]
-    points = [one for one in zip(moments, reversed(values)) if one[1] is not None]
-    whisper.update_many(str(path), points)
 
-server = make_server("127.0.0.1", 0, application)
+def keep(metrics: dict[str, list[float | None]]) -> None:
+    shutil.rmtree(stored)
+    stored.mkdir()
+    now = int(time.time())
+    for name, values in metrics.items():
+        path = stored.joinpath(*name.split(".")).with_suffix(".wsp")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whisper.create(str(path), [(MINUTE, len(values) + 1)])
+        moments = [now - MINUTE * age for age in range(len(values))]
+        points = [one for one in zip(moments, reversed(values)) if one[1] is not None]
+        whisper.update_many(str(path), points)
+
+
+def answer(request: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    if request["REQUEST_METHOD"] != "PUT":
+        drawn: Iterable[bytes] = application(request, start_response)
+        return drawn
+    keep(json.loads(request["wsgi.input"].read(int(request["CONTENT_LENGTH"]))))
+    start_response("204 No Content", [])
+    return []
+
+
+server = make_server("127.0.0.1", 0, answer)
 (folder / "port.new").write_text(str(server.server_port))
 (folder / "port.new").rename(folder / "port")
 server.serve_forever()
