@@ -607,6 +607,7 @@ HOSTILE: dict[str, tuple[Change, int, str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.usefixtures("uncovered")
 def test_hostile_messages(name: str, tmp_path: Path) -> None:
     change, code, said = HOSTILE[name]
     peak = tmp_path / "peak"
