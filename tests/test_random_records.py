@@ -23,7 +23,8 @@ from tests.servers.scripted import Expect, ScriptedServer
 
 TRIES = int(os.environ.get("RANDOM_SERVERS", "0"))
 
-AS_USUAL = 30
+AS_USUAL = 16
+"""As many end well and badly, and meet each kind of record; ``make fuzz`` tries new ones."""
 
 MEMORY_LIMIT = 64 * 1024
 """KiB of the peak of any run."""
