@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from check_smtp_health.report.tls import Certificate, TlsFacts
 
 
-_ENCODER = json.JSONEncoder(allow_nan=False)
+_ENCODER = json.JSONEncoder(allow_nan=False, check_circular=False)
+"""To look for circles would take a fifth of its time, and what is made here has none."""
 
 
 def record(answer: Answer) -> str:
@@ -157,7 +158,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
         "host": report.host.given,
         "port": report.port,
         "address": report.address,
-        "seconds": None if report.seconds is None else round(report.seconds, 6),
+        "seconds": None if report.seconds is None else _rounded(report.seconds),
         "stages": [_stage(seen, results) for seen in report.observations],
         "tls": _tls(report.tls) if report.tls is not None else None,
         "verdicts": [
@@ -176,7 +177,7 @@ def _target(target: MailServer, results: Sequence[Result]) -> dict[str, Any]:
         "elsewhere": list(map(harmless, report.elsewhere)),
         "delivery": _delivery(report.delivery) if report.delivery is not None else None,
         "transcript": [
-            {"seconds": round(moment, 6), "sender": sender, "text": text}
+            {"seconds": _rounded(moment), "sender": sender, "text": text}
             for moment, sender, text in transcript(report)
         ],
     }
@@ -188,8 +189,8 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
     return {
         "name": seen.stage,
         "state": _state(own),
-        "began": round(seen.began, 6),
-        "seconds": round(seen.seconds, 6),
+        "began": _rounded(seen.began),
+        "seconds": _rounded(seen.seconds),
         "failure": None
         if failure is None
         else {
@@ -207,6 +208,8 @@ def _stage(seen: Observation, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _state(results: Sequence[Result]) -> str:
+    if not results:
+        return "OK"
     state: str = worst([one.state for one in results]).text.upper()
     return state
 
@@ -218,6 +221,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "reply": printable(finding.said),
         "raw": _raw(finding.said),
     }
+
+
+def _rounded(seconds: float) -> float:
+    """Return the seconds with six decimals, in half of the time that ``round`` takes for them."""
+    return round(seconds * 1e6) / 1e6
 
 
 def _raw(said: bytes) -> str:
