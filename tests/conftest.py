@@ -33,9 +33,12 @@ ID_LIMIT = 60
 """Characters of a parameter in the name of a test."""
 
 LONGEST = (
-    *("test_packages.py", "test_catalogue.py", "test_delivery.py", "test_docs.py"),
-    *("test_zones.py", "test_outage.py", "test_startup.py", "test_random_server.py"),
-    "test_dane_as_postfix.py",
+    *("test_packages.py", "test_not_now.py", "test_delivery.py", "test_crowd.py"),
+    *("test_verify_message.py", "test_catalogue.py", "test_cleaning.py", "test_random_mailbox.py"),
+    *("test_process.py", "test_real_oauth.py", "test_real_mailboxes.py", "test_director.py"),
+    *("test_checks_catalogue.py", "test_docs.py", "test_real_tls.py", "test_random_server.py"),
+    *("test_real_delivery.py", "test_replies.py", "test_fuzz.py", "test_terminal.py"),
+    *("test_startup.py", "test_control.py", "test_checks_all_kinds.py", "test_zones.py"),
 )
 """Files that take longest, in this order: begun last, they would leave a worker without work."""
 
