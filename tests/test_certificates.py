@@ -377,6 +377,7 @@ def test_the_ciphers_are_ours(tmp_path: Path, root: Pair, ciphers: str) -> None:
     assert done[:2] == (0, f"{OK.replace('1.3', '1.2')} expires in 90 days, #")
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize(
     ("version", "minimum", "code"),
     [

@@ -143,6 +143,7 @@ thread.join()
 SCRIPTS = {"cookie": COOKIE, "traceback": TRACEBACK, "thread": THREAD}
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
 def test_nobody_sees_a_difference(tmp_path: Path, script: str) -> None:
     told = {}

@@ -52,6 +52,7 @@ def test_the_whole_help(flag: str) -> None:
     assert commands_of(done.stdout) == [given for _, given in manual.EXAMPLES]
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 @pytest.mark.parametrize(
     ("columns", "most"), [(60, 80), (80, 80), (90, 90), (100, 100), (200, 100)]

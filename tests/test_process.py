@@ -113,6 +113,8 @@ def test_a_partial_line_is_in_the_transcript() -> None:
     ]
 
 
+@pytest.mark.usefixtures("uncovered")
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize(
     "encoding", ["ascii", "utf-8", "latin-1", "idna", "iso2022_jp", "punycode", "utf-7", "cp037"]
 )
@@ -145,6 +147,7 @@ def test_no_encoding_makes_a_bar_of_a_letter() -> None:
         assert b" banner: 554 \\u30dd\\u529f (after" in done.stdout
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize(
     "redirection", [">&-", ">/dev/full", ">&- 2>&-", "2>&-", "2>/dev/full", "</dev/full", "<&-"]
 )
@@ -330,6 +333,7 @@ def with_a_bug(tmp_path: Path, *arguments: str) -> plugin.Outcome:
     return plugin.run("-H", "127.0.0.1", *arguments, environment={"PYTHONPATH": str(tmp_path)})
 
 
+@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("words", ["", "-v", "-vv", "-v -v", "-Sv", "-vS -v"])
 def test_a_bug_is_one_line(tmp_path: Path, words: str) -> None:
     done = with_a_bug(tmp_path, *words.split())
