@@ -281,9 +281,9 @@ def test_the_times_are_those_of_the_perfdata() -> None:
     assert [item.partition(";")[0] for item in seen["perfdata"]] == [
         f"{label}={seconds:.6f}s" for label, seconds in times.items()
     ]
-    assert target["stages"][1]["seconds"] >= SLOWLY.seconds * 0.9
     ends = [one["began"] + one["seconds"] for one in target["stages"]]
     assert ends == sorted(ends)
+    assert ends[1] >= SLOWLY.seconds  # of the two stages, for the first may be seen to end late
 
 
 def test_a_refusal() -> None:
