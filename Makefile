@@ -38,7 +38,7 @@ test: $(READY)
 	@tests/servers/install
 	@$(BIN)/coverage erase
 	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/.coverage \
-		$(BIN)/python -m pytest -n 4
+		$(BIN)/python -m pytest -n 6
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
