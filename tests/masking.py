@@ -24,7 +24,7 @@ def undated(text: str) -> str:
 
 def unraced(text: str) -> str:
     """Return an answer without the name of the slowest stage, where any may be it."""
-    return re.sub(r"slowest: \w+ (?=# s)", "slowest: # ", text)
+    return re.sub(r"(slowest: (?:[^ ,]+ (?:\[[^ ]+\] )?# s \()?)[a-z]+ (?=# s)", r"\1# ", text)
 
 
 def masked(text: str) -> str:

@@ -562,8 +562,9 @@ def test_a_domain_beside_several_servers(server: ScriptedServer) -> None:
     with ScriptedServer(SCRIPT, address="127.0.0.2", port=server.port).running():
         well = run(server, GOOD, "-H", "127.0.0.2", "--sender", "a.test")
         ill = run(server, SPF, "-H", "127.0.0.2", "--sender", "a.test")
-    assert re.sub(r"127\.0\.0\.[12]|\w+ # s\)", "#", well.line) == (
-        f"SMTP OK - 2 of 2 healthy, slowest: #:{server.port} # s (#, SPF published, DMARC reject"
+    assert re.sub(r"127\.0\.0\.[12]", "#", well.line) == (
+        f"SMTP OK - 2 of 2 healthy, slowest: #:{server.port} # s (# # s), "
+        "SPF published, DMARC reject"
     )
     assert "'a.test::spf_lookups'=0;;;0" in well.perfdata.split()
     assert (ill.code, ill.line) == (
@@ -587,8 +588,8 @@ def test_the_domain_whose_mx_set_is_probed(server: ScriptedServer) -> None:
             *("-H", "a.test", "--mx", "-p", str(mx.port), "-F", "me.example", "-t", "3", "-4"),
             *("--nameserver", names.nameserver, "--sender", "a.test"),
         )
-    assert re.sub(r"\w+ # s\)", "#)", done.line) == (
-        f"SMTP OK - a.test: 1 of 1 healthy, slowest: mx.test:{mx.port} [127.0.0.2] # s (#), "
+    assert done.line == (
+        f"SMTP OK - a.test: 1 of 1 healthy, slowest: mx.test:{mx.port} [127.0.0.2] # s (# # s), "
         "SPF published, DMARC reject"
     )
     assert "'a.test::spf_lookups'=0;;;0" in done.perfdata.split()
