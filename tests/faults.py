@@ -281,7 +281,16 @@ def _section(group: Group, results: Results) -> str:
         ("---",) * 5,
         *(_cells(row, *results[row]) for row in group.rows),
     ]
-    return "\n".join((f"## {group.title}\n", *(f"| {' | '.join(row)} |" for row in rows), ""))
+    return "\n".join((f"## {group.title}\n", *map(_row, rows), ""))
+
+
+def is_written(row: Behaviour, ours: Result, theirs: Answer | None) -> bool:
+    """Whether docs/faults.md says this of a row."""
+    return _row(_cells(row, ours, theirs)) in DOCUMENT.read_text().splitlines()
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _cells(row: Behaviour, ours: Result, theirs: Answer | None) -> tuple[str, ...]:

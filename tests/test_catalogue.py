@@ -18,9 +18,12 @@ NETWORKS = "needs root and a TUN device"
 
 
 @pytest.fixture(scope="module")
-def results(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> faults.Results:
+def arena(tmp_path_factory: pytest.TempPathFactory) -> faults.Arena:
+    return faults.Arena(tmp_path_factory.mktemp("arena"))
+
+
+@pytest.fixture(scope="module")
+def results(request: pytest.FixtureRequest, arena: faults.Arena) -> faults.Results:
     """What came of the rows that this run asks for."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function)]
     chosen = [item.callspec.params["row"] for item in items if item.function is test_behaviour]
@@ -31,7 +34,7 @@ def results(
         for row in CATALOGUE
         if (is_whole or row in chosen) and (row.network is None or has_networks)
     ]
-    return faults.Arena(tmp_path_factory.mktemp("arena")).both(rows, faults.check_smtp())
+    return arena.both(rows, faults.check_smtp())
 
 
 @pytest.mark.parametrize("row", CATALOGUE, ids=lambda row: row.name)
@@ -52,11 +55,18 @@ def test_behaviour(row: Behaviour, results: faults.Results) -> None:
     assert faults.in_time(row, ours)
 
 
-def test_document(results: faults.Results) -> None:
+def test_document(arena: faults.Arena, results: faults.Results) -> None:
+    """What check_smtp is said to do, it does, if need be alone: a busy machine has it be late."""
     if len(results) < len(CATALOGUE):
         needs.leave_out(NETWORKS)
-    if faults.check_smtp() is None:
+    check_smtp = faults.check_smtp()
+    if check_smtp is None:
         needs.leave_out("needs check_smtp 2.3")
+    again = {
+        row: (ours, arena.theirs(row, check_smtp))
+        for row, (ours, theirs) in results.items()
+        if theirs is not None and not faults.is_written(row, ours, theirs)
+    }
     written = faults.DOCUMENT.read_text().splitlines()
-    made = faults.document(results).splitlines()
+    made = faults.document({**results, **again}).splitlines()
     assert [pair for pair in zip_longest(written, made) if pair[0] != pair[1]] == []

@@ -195,6 +195,17 @@ def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:
     return result._replace(findings=(first, *others))
 
 
+def _let_go(fault: BaseException | None) -> None:
+    """Forget where a fault and what led to it were raised.
+
+    They hold the frames that hold them, and with them all that the session had in hand.
+    """
+    while fault is not None:
+        earlier = fault.__cause__ or fault.__context__
+        fault.__traceback__ = fault.__cause__ = fault.__context__ = None
+        fault = earlier
+
+
 class _Walk:
     """The stages run so far, on one time axis that begins with the first operation."""
 
@@ -263,11 +274,12 @@ class _Walk:
         if fault is not None:
             if isinstance(fault, Untrusted) and stage.explain is not None:
                 self._began = None
+                unexplained = fault
                 fault = yield from self._served(stage.explain(state, fault), EXPLAIN_LIMIT)
+                _let_go(unexplained)
                 self.ended = ended  # no time of the session's
             failure = self._failure(fault)
-            # It holds the frames that hold it, and with them all that the session had in hand.
-            fault.__traceback__ = fault.__cause__ = fault.__context__ = None
+            _let_go(fault)
         if stage.name:
             findings = tuple(state.findings) if state.findings else ()
             seen = (stage.name, began, seconds, failure, findings, state.notes)
