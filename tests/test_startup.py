@@ -118,7 +118,7 @@ def test_our_modules(plain: set[str]) -> None:
 
 def test_modules_of_others(environment: Environment, plain: set[str]) -> None:
     """Each costs every check its time; argparse, typing and ssl are not among them."""
-    usual = loaded(environment, "import gc, nagiosplugin, socket; os._exit(0)")
+    usual = loaded(environment, "import gc, nagiosplugin, selectors, socket; os._exit(0)")
     assert {name.partition(".")[0] for name in plain - usual} == {"check_smtp_health"}
     assert usual - plain >= {"json", "random", "shutil", "tempfile", "traceback"}
 
