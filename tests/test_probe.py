@@ -70,12 +70,24 @@ def serve(chosen: Settings, script: Sequence[tuple[Operation, Any, float]]) -> R
     return report
 
 
-@pytest.mark.parametrize("begun_with", [b"220-a\r\n22", b""], ids=["half a reply", "nothing"])
+GREETED = (LOCAL, b"220 mx\r\n", None, b"250 mx\r\n")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param((), id="no connection"),
+        pytest.param((LOCAL,), id="no banner"),
+        pytest.param((LOCAL, b"220-a\r\n22"), id="half a banner"),
+        pytest.param(GREETED, id="not to be left"),
+        pytest.param((*GREETED, None), id="no farewell"),
+    ],
+)
 @pytest.mark.parametrize(
     ("kind", "about"), [(TimedOut, 1.0), (Disconnected, "gone"), (Interrupted, "SIGTERM")]
 )
 def test_what_ends_a_session_is_let_go(
-    kind: Callable[[Any], SessionFault], about: object, begun_with: bytes
+    kind: Callable[[Any], SessionFault], about: object, before: tuple[object, ...]
 ) -> None:
     """Nothing collects circles in a run, and of thousands of sessions each would leave one."""
     fault = kind(about)
@@ -87,11 +99,11 @@ def test_what_ends_a_session_is_let_go(
     is_enabled = gc.isenabled()
     gc.disable()
     try:
-        values: list[Any] = [LOCAL, *([begun_with] if begun_with else []), fault]
+        values: list[Any] = [*before, fault]
         del fault
         with contextlib.suppress(StopIteration):
             while True:  # until it has taken its leave, where it does
-                session.send(Outcome(values.pop(0) if values else None, 10.0, 10.0))
+                session.send(Outcome(values.pop(0) if values else b"", 10.0, 10.0))
         del session
         assert left() is None
     finally:

@@ -17,7 +17,7 @@ from tests import needs, plugin
 from tests.servers.authority import Authority, after
 from tests.servers.catalogue import BANNER, EHLO, HELO, QUIT
 from tests.servers.loopback import free_port
-from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
+from tests.servers.scripted import Expect, Handshake, Hang, Reset, ScriptedServer, Sleep, Step
 
 HEALTHY = (Sleep(0.05), BANNER, *HELO, *QUIT)
 
@@ -356,3 +356,33 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
     assert (done.code, done.stderr) == (0, "")
     kinds = sorted(re.sub(r":.*", "", name) for name in listing.read_text().split("\n"))
     assert kinds == ["/dev/null", "pipe", "pipe", "pipe"]
+
+
+@pytest.mark.usefixtures("uncovered")
+def test_nothing_is_left_to_be_collected(tmp_path: Path) -> None:
+    """No run collects garbage: whatever a circle keeps, one of thousands of sessions would keep."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import gc, os, types\n"
+        "leave = os._exit\n"
+        "def counting(code):\n"
+        "    gc.set_debug(gc.DEBUG_SAVEALL)\n"
+        "    gc.collect()\n"
+        "    frames = [one for one in gc.garbage if isinstance(one, types.FrameType)]\n"
+        "    open(os.environ['LISTING'], 'w').write(f'{frames}')\n"
+        "    leave(code)\n"
+        "os._exit = counting\n"
+    )
+    context = Authority.made(tmp_path, "good").serving()
+    listing = tmp_path / "listing"
+    for script, more, code in (
+        ((b"220-a\r\n22", Hang()), ("-t", "0.3"), 2),
+        ((BANNER, *HELO, QUIT[0], Reset()), (), 0),
+        ((Handshake(context), Hang()), ("--ssl", "--sni", "mx.example"), 2),  # which is not trusted
+        ((b"554 no TLS\r\n", Hang()), ("--ssl",), 2),
+    ):
+        with ScriptedServer(script).running() as server:
+            done = plugin.run(
+                *arguments(server, *more),
+                environment={"PYTHONPATH": str(tmp_path), "LISTING": str(listing)},
+            )
+        assert (done.code, done.stderr, listing.read_text()) == (code, "", "[]")

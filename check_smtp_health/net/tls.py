@@ -139,8 +139,9 @@ class TlsTransport:
         self.wants = selectors.EVENT_READ
         if self._error is not None:
             self._flush_if_possible()
-            fault = _failed(self._error, shows_certificate=self._shows_certificate, name=self._name)
-            raise fault from self._error
+            raise _failed(
+                self._error, shows_certificate=self._shows_certificate, name=self._name
+            ) from self._error
         return self._flush() and self._is_up
 
     def _take_piece_of_handshake(self) -> bool:
@@ -167,7 +168,7 @@ class TlsTransport:
         except ssl.SSLWantReadError:
             return
         except ssl.SSLError as error:
-            self._error = error
+            self._error = error.with_traceback(None)  # which holds a frame that holds us
             return
         self._without_data = 0
         self._is_up = True

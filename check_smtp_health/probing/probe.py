@@ -195,15 +195,12 @@ def _ended(result: PolicyResult, stage: Stage) -> PolicyResult:
     return result._replace(findings=(first, *others))
 
 
-def _let_go(fault: BaseException | None) -> None:
-    """Forget where a fault and what led to it were raised.
+def _let_go(fault: BaseException) -> None:
+    """Forget where a fault was raised, and what led to it.
 
-    They hold the frames that hold them, and with them all that the session had in hand.
+    It holds the frames that hold it, and with them all that the session had in hand.
     """
-    while fault is not None:
-        earlier = fault.__cause__ or fault.__context__
-        fault.__traceback__ = fault.__cause__ = fault.__context__ = None
-        fault = earlier
+    fault.__traceback__ = fault.__cause__ = fault.__context__ = None
 
 
 class _Walk:
@@ -274,9 +271,8 @@ class _Walk:
         if fault is not None:
             if isinstance(fault, Untrusted) and stage.explain is not None:
                 self._began = None
-                unexplained = fault
+                _let_go(fault)
                 fault = yield from self._served(stage.explain(state, fault), EXPLAIN_LIMIT)
-                _let_go(unexplained)
                 self.ended = ended  # no time of the session's
             failure = self._failure(fault)
             _let_go(fault)
@@ -312,7 +308,10 @@ class _Walk:
                 if transcript is not None:
                     transcript.note(operation, outcome)
                 if isinstance(value, BaseException):
-                    operation = procedure.throw(value)
+                    try:
+                        operation = procedure.throw(value)
+                    finally:
+                        _let_go(value)
                 else:
                     operation = procedure.send(value)
         except StopIteration as stop:
