@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from check_smtp_health.net.certificate import issuers, seconds
+from check_smtp_health.net import certificate
+from check_smtp_health.net.certificate import host_names, issuers, key_bits, seconds
 from tests import masking, plugin
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.loopback import free_port
@@ -626,6 +627,26 @@ def test_a_malformed_issuer_hides_no_other() -> None:
         ("Good CA", 2),
         None,
     ]
+
+
+def test_a_certificate_that_openssl_cannot_parse_has_its_names_all_the_same() -> None:
+    one = issued("leaf", name="abcde.example").certificate
+    der = one.public_bytes(serialization.Encoding.DER)
+    assert host_names(certificate.Handshake("TLSv1.3", None, der)) == ("abcde.example",)
+    assert host_names(certificate.Handshake("TLSv1.3", None, b"nothing")) == ()
+
+
+def test_without_the_package_what_only_it_can_read_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    leaf, authority = (
+        one.certificate.public_bytes(serialization.Encoding.DER)
+        for one in (issued("leaf", name=NAME), issued("Good CA", left=2))
+    )
+    assert (key_bits(leaf), key_bits(b"nothing")) == (256, None)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    assert key_bits(leaf) is None
+    assert [one and one.subject for one in issuers([leaf, authority])] == [None, "Good CA"]
 
 
 @pytest.mark.parametrize(

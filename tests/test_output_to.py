@@ -524,7 +524,7 @@ def test_a_signal_ends_the_submission(
             *plugin.at(server.port),
             *("--output-format", "icinga2", "--output-to", f"https://u@127.0.0.1:{there.port}"),
             *("--output-pass-file", str(password), "--output-ca-file", authority.path),
-            prefix=("timeout", "--preserve-status", "--signal=TERM", "1"),
+            prefix=("timeout", "--preserve-status", "--signal=TERM", "2"),
         )
     lost = f"1 result lost, 127.0.0.1:{there.port}: interrupted by SIGTERM"
     assert outcome.code == 2

@@ -148,7 +148,6 @@ def test_no_encoding_makes_a_bar_of_a_letter() -> None:
         assert b" banner: 554 \\u30dd\\u529f (after" in done.stdout
 
 
-@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize(
     "redirection", [">&-", ">/dev/full", ">&- 2>&-", "2>&-", "2>/dev/full", "</dev/full", "<&-"]
 )
