@@ -8,6 +8,7 @@ import gc
 import socket
 import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,6 +69,19 @@ def serve(chosen: Settings, script: Sequence[tuple[Operation, Any, float]]) -> R
     report = stop.value.value
     assert isinstance(report, Report)
     return report
+
+
+def test_a_bug_elsewhere_is_told_with_its_place() -> None:
+    """In a thread that was asked for addresses, say."""
+    session = begun(settings("mx.example"))
+    next(session)
+    try:
+        raise KeyError("x")
+    except KeyError as error:
+        bug = error
+    with pytest.raises(KeyError) as raised:
+        session.send(Outcome(bug, 10.0, 10.0))
+    assert Path(raised.traceback[-1].path) == Path(__file__)
 
 
 GREETED = (LOCAL, b"220 mx\r\n", None, b"250 mx\r\n")

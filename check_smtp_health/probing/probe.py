@@ -311,7 +311,8 @@ class _Walk:
                     try:
                         operation = procedure.throw(value)
                     finally:
-                        _let_go(value)
+                        if isinstance(value, SessionFault):  # of a bug it is said where it arose
+                            _let_go(value)
                 else:
                     operation = procedure.send(value)
         except StopIteration as stop:
