@@ -52,8 +52,8 @@ INSTRUCTIONS = {(3, 9): 0.93, (3, 10): 0.91, (3, 11): 0.86, (3, 12): 0.86}.get(
 )
 """Of a plain check, in those of the imports with which any check with nagiosplugin begins.
 
-With Python 3.11 it is 0.849, from 3.9 to 3.13 0.911, 0.893, 0.849, 0.839 and 0.866; processor time
-is for ``make bench``.
+It is 0.911 with Python 3.9, then 0.893, 0.849, 0.839, and 0.866 with 3.13; processor time is for
+``make bench``.
 """
 
 FURTHER = 0.20 if sys.version_info >= (3, 11) else 0.24

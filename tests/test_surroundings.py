@@ -332,48 +332,53 @@ def test_too_little_memory(tmp_path: Path) -> None:
     assert len(codes) > 1
 
 
-@pytest.mark.usefixtures("uncovered")
-def test_nothing_stays_open(tmp_path: Path) -> None:
-    """When a run ends, of all that it opened there is the end of a pipe that wakes its driver."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os\n"
-        "leave = os._exit\n"
-        "def listing(code):\n"
-        "    paths = [f'/proc/self/fd/{number}' for number in os.listdir('/proc/self/fd')]\n"
-        "    names = [os.readlink(path) for path in paths if os.path.lexists(path)]\n"
-        "    open(os.environ['LISTING'], 'w').write('\\n'.join(names))\n"
+OPEN = """\
+paths = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+found = [os.readlink(path) for path in paths if os.path.lexists(path)]
+"""
+"""Finds what files are open."""
+
+CIRCLES = """\
+import gc, types
+gc.set_debug(gc.DEBUG_SAVEALL)
+gc.collect()
+found = [repr(one) for one in gc.garbage if isinstance(one, types.FrameType)]
+"""
+"""Finds the frames that nothing but circles keeps."""
+
+
+def left_by(
+    folder: Path, finding: str, server: ScriptedServer, *more: str
+) -> tuple[int, str, list[str]]:
+    """Check a server; return exit code, standard error, and what is found when the run ends."""
+    listing = folder / "listing"
+    function = "".join(f"    {line}\n" for line in finding.splitlines())
+    (folder / "sitecustomize.py").write_text(
+        f"import os\nleave = os._exit\ndef listing(code):\n{function}"
+        f"    open({str(listing)!r}, 'w').write('\\n'.join(found))\n"
         "    leave(code)\n"
         "os._exit = listing\n"
     )
+    done = plugin.run(*arguments(server, *more), environment={"PYTHONPATH": str(folder)})
+    return done.code, done.stderr, listing.read_text().splitlines()
+
+
+@pytest.mark.usefixtures("uncovered")
+def test_nothing_stays_open(tmp_path: Path) -> None:
+    """When a run ends, of all that it opened there is the end of a pipe that wakes its driver."""
     authority = Authority.made(tmp_path, "good")
-    listing = tmp_path / "listing"
     script = (Handshake(authority.serving()), *HEALTHY)
+    trust = ("--ssl", "--sni", "mx.example", "--ca-file", authority.path)
     with ScriptedServer(script).running() as server:
-        done = plugin.run(
-            *arguments(server, "--ssl", "--sni", "mx.example", "--ca-file", authority.path),
-            environment={"PYTHONPATH": str(tmp_path), "LISTING": str(listing)},
-        )
-    assert (done.code, done.stderr) == (0, "")
-    kinds = sorted(re.sub(r":.*", "", name) for name in listing.read_text().split("\n"))
-    assert kinds == ["/dev/null", "pipe", "pipe", "pipe"]
+        code, stderr, names = left_by(tmp_path, OPEN, server, *trust)
+    kinds = sorted(re.sub(r":.*", "", name) for name in names)
+    assert (code, stderr, kinds) == (0, "", ["/dev/null", "pipe", "pipe", "pipe"])
 
 
 @pytest.mark.usefixtures("uncovered")
 def test_nothing_is_left_to_be_collected(tmp_path: Path) -> None:
     """No run collects garbage: whatever a circle keeps, one of thousands of sessions would keep."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import gc, os, types\n"
-        "leave = os._exit\n"
-        "def counting(code):\n"
-        "    gc.set_debug(gc.DEBUG_SAVEALL)\n"
-        "    gc.collect()\n"
-        "    frames = [one for one in gc.garbage if isinstance(one, types.FrameType)]\n"
-        "    open(os.environ['LISTING'], 'w').write(f'{frames}')\n"
-        "    leave(code)\n"
-        "os._exit = counting\n"
-    )
     context = Authority.made(tmp_path, "good").serving()
-    listing = tmp_path / "listing"
     for script, more, code in (
         ((b"220-a\r\n22", Hang()), ("-t", "0.3"), 2),
         ((BANNER, *HELO, QUIT[0], Reset()), (), 0),
@@ -381,8 +386,4 @@ def test_nothing_is_left_to_be_collected(tmp_path: Path) -> None:
         ((b"554 no TLS\r\n", Hang()), ("--ssl",), 2),
     ):
         with ScriptedServer(script).running() as server:
-            done = plugin.run(
-                *arguments(server, *more),
-                environment={"PYTHONPATH": str(tmp_path), "LISTING": str(listing)},
-            )
-        assert (done.code, done.stderr, listing.read_text()) == (code, "", "[]")
+            assert left_by(tmp_path, CIRCLES, server, *more) == (code, "", [])
