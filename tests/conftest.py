@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -22,6 +23,7 @@ settings.load_profile("suite")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin what covered runs are forked from, in each process that has tests run."""
+    gc.disable()  # until all is collected that stays until the end
     # As that of an installed plugin is, bytecode is kept: else each run compiles all that it loads.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
@@ -30,6 +32,12 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
     if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
         forking.begin()
+
+
+def pytest_collection_finish() -> None:
+    """Look for what is left over among what tests make, not among thousands of tests."""
+    gc.freeze()
+    gc.enable()
 
 
 ID_LIMIT = 60

@@ -115,7 +115,6 @@ def test_a_partial_line_is_in_the_transcript() -> None:
 
 
 @pytest.mark.usefixtures("uncovered")
-@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize(
     "encoding", ["ascii", "utf-8", "latin-1", "idna", "iso2022_jp", "punycode", "utf-7", "cp037"]
 )
@@ -134,6 +133,7 @@ def test_a_stdout_that_cannot_say_it_gets_an_escape(encoding: str) -> None:
     assert said.encode("utf-8" if encoding == "utf-8" else "ascii") in done.stdout
 
 
+@pytest.mark.usefixtures("uncovered")
 def test_no_encoding_makes_a_bar_of_a_letter() -> None:
     """In Shift JIS the second byte of this one is a bar, and in ISO 2022 all of it is ASCII."""
     for encoding in ("shift_jis", "iso2022_jp", "utf-16", "big5"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 from check_smtp_health.errors import Violation
 
@@ -80,14 +81,15 @@ class LineParser:
         Raises:
             Violation: there are too many.
         """
-        found: list[bytes] = []
-        *whole, rest = self._buffer.split(b"\n")
-        for index, line in enumerate(whole):
-            text = line[:-1] if line.endswith(b"\r") else line
-            if text == b".":
-                self._buffer = b"\n".join((*whole[index + 1 :], rest))
-                return found, True
-            found.append(text[1 if text.startswith(b".") else 0 :][:LINE_LIMIT])
+        lines = self._buffer.split(b"\n")
+        rest = lines.pop()
+        end = min((lines.index(dot) for dot in (b".", b".\r") if dot in lines), default=len(lines))
+        found = [
+            line.removesuffix(b"\r").removeprefix(b".")[:LINE_LIMIT] for line in islice(lines, end)
+        ]
+        if end < len(lines):
+            self._buffer = b"\n".join((*lines[end + 1 :], rest))
+            return found, True
         self._buffer = rest[: LINE_LIMIT + 1]
         self._count += len(found)
         if self._count > LINES_LIMIT:

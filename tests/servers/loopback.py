@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import random
 import socket
 
 FIRST_PORT = 12000
-PORTS_EACH = 5000
-WORKERS = 4
+PORTS_EACH = 2500
+WORKERS = 8
 """Below the ports that the kernel hands out by itself, a range for each worker of a test run."""
+
+_NUMBERS = itertools.count()
 
 
 def free_port() -> int:
     """Return a TCP port that nobody listens on, and that nobody else is going to take.
 
-    For a server that cannot choose one itself, or to be refused at.
+    For a server that cannot choose one itself, or to be refused at. No two calls return the same.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % WORKERS
     while True:
-        port = FIRST_PORT + worker * PORTS_EACH + random.randrange(PORTS_EACH)
+        port = FIRST_PORT + worker * PORTS_EACH + next(_NUMBERS) % PORTS_EACH
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
