@@ -5,13 +5,18 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests import forking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # A suite that fails has found a change, not luck; luck is for ``make fuzz``. How long an example
 # takes depends on what else the machine does. Being the same ones each time, 50 examples reach all
@@ -32,6 +37,27 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop(name, None)
     if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
         forking.begin()
+    if MEASURING is not None:
+        threading.settrace(None)  # type: ignore[arg-type]  # what Python 3.9 has no other way for
+        sys.settrace(None)
+
+
+MEASURING = sys.gettrace() if os.environ.get("COVERAGE_PROCESS_START") else None
+"""What notes the lines that are executed, where the tests are run for that."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Note which lines a test executes in this thread: nothing else of this process is looked at.
+
+    To be asked about each line makes Python twice as slow, be it pytest or the servers of a test.
+    """
+    if MEASURING is None:
+        yield
+        return
+    sys.settrace(MEASURING)
+    yield
+    sys.settrace(None)
 
 
 def pytest_collection_finish() -> None:
