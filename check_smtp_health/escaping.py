@@ -19,6 +19,9 @@ STATUS_LIMIT = 1000 - len("SMTP CRITICAL - ")
 _UNTAGGED = {"<": "(", ">": ")"}
 _HARMLESS = {**_UNTAGGED, "[": "(", "]": ")"}
 
+_PLAIN = bytes(range(0x20, 0x7F)).translate(None, b"|<>[](\\")
+"""Characters that nobody takes for anything else, alone or together."""
+
 
 def keep_tags() -> None:
     """Let angle brackets be: at a terminal they are no tags, and are searched for in the log."""
@@ -38,7 +41,10 @@ def printable(said: bytes | str, limit: int = REPLY_LIMIT) -> str:
     """
     # No character shrinks below one, nor has more than four bytes: a longer prefix could not show.
     if isinstance(said, bytes):
-        said = said.strip(b"\r\n")[: 8 * limit].decode("utf-8", "replace")
+        said = said.strip(b"\r\n")
+        if len(said) <= limit and not said.translate(None, _PLAIN):
+            return said.decode("ascii")  # most of what servers say
+        said = said[: 8 * limit].decode("utf-8", "replace")
     line = said.strip("\r\n")[: 2 * limit].replace("\r\n", "\n").replace("\n", " / ")
     line = line[: limit + 1]
     return shortened(escaped(_unmarked(_replaced(line, _HARMLESS))), limit)
