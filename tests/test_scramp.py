@@ -14,7 +14,7 @@ from tests import needs
 
 ROOT = Path(__file__).parents[1]
 
-VERSIONS = ("1.4.0",) if sys.version_info < (3, 10) else ("1.4.0", "1.5.0")
+VERSIONS = ("1.4.0",) if sys.version_info < (3, 11) else ("1.4.0", "1.5.0")
 """Those that tests/install-scramp installs."""
 
 
