@@ -98,7 +98,11 @@ def from_daemon(message: bytes) -> bytes:
     return answered(message).replace(b"<echo@", b"Mail Delivery System <MAILER-DAEMON@")
 
 
-NO_ANSWERS = (quoted, other, report, from_exim, from_daemon)
+def enclosing_another(message: bytes) -> bytes:
+    return wrapped(LETTER + BODY)
+
+
+NO_ANSWERS = (quoted, other, report, from_exim, from_daemon, enclosing_another)
 
 
 class Site:
@@ -244,7 +248,18 @@ def split(message: bytes) -> tuple[bytes, bytes]:
         (wrapped(OURS, b"text/plain"), False),
         (wrapped(OURS).replace(b"boundary=", b"border="), False),
         (wrapped(OURS).replace(b"t0ken", b"t0kens"), False),
-        (b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n!=\r\n", False),
+        *(
+            (
+                b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n" + text,
+                yes,
+            )
+            for text, yes in (
+                (b"!=\r\n", False),
+                (b"QQ*Q\r\n", False),
+                # Cut off in the middle of a line, wherever that is.
+                *((base64.encodebytes(OURS * 9)[:size], True) for size in range(100, 108)),
+            )
+        ),
         (b"Content-Type: message/rfc822\r\n\r\n", False),
         (b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\nno header\r\n--x--", False),
         # Deeper than anybody answers.

@@ -86,8 +86,9 @@ def _decoded(read: Fields, body: bytes) -> bytes:
     encodings = header.values(read, "Content-Transfer-Encoding")
     if [one.lower() for one in encodings] != ["base64"]:
         return body
+    data = b"".join(body.split())
     try:
         # Cut off at a limit, it may end in the middle of a group of four.
-        return binascii.a2b_base64(b"".join(body.split())[: len(body) // 4 * 4])
+        return binascii.a2b_base64(data[: len(data) // 4 * 4])
     except binascii.Error:
         return b""
