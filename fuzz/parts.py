@@ -240,8 +240,8 @@ def _mailbox(kind: type[Reader], scheme: str, data: bytes) -> Iterator[str]:
         one.copies = yield from one.look(SOUGHT)
         yield from one.bounce(SOUGHT)
         if one.copies:
-            yield from one.clean_up(SOUGHT, 0)
             assert len((yield from one.whole(SOUGHT)).data) <= 2 * WHOLE_LIMIT
+            yield from one.clean_up(SOUGHT, 0)
 
     server = _Server(data)
     try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,11 +42,13 @@ from tests.servers.roundtrip import (
     named,
 )
 from tests.servers.scripted import (
+    Act,
     Expect,
     Forever,
     Handshake,
     Hang,
     Message,
+    Reset,
     ScriptedServer,
     Sleep,
     Slowly,
@@ -312,7 +316,8 @@ def trip(
                 prefix=prefix,
             )
             assert time.monotonic() - began < 2 + seconds + plugin.SLACK
-        assert (smtp.faults, done.code != 3 or "local" in done.stdout) == ([], True)
+        is_sent = done.code != 3 or "local" in done.stdout or "not verified" in done.stdout
+        assert (smtp.faults, is_sent) == ([], True)
     if not prefix:
         assert done.stderr == ""
     return Trip(done, smtp, box)
@@ -321,8 +326,18 @@ def trip(
 DELIVERED = "answered in # s (slowest: # # s), 1 recipient accepted, delivered to {} after # s"
 
 
-def test_found_and_deleted() -> None:
-    run = trip(WHOLE, *INSECURE)
+@pytest.mark.parametrize(
+    "script",
+    [
+        WHOLE,
+        (b"* PREAUTH welcome\r\n", CAPABLE, *WHOLE[len(IN) - 1 :]),
+        (*WHOLE[:-1], Expect(b"")),
+        (*WHOLE[:-1], Tagged(b"LOGOUT", b"TAG BAD not yet\r\n")),
+    ],
+    ids=["polite", "begins logged in", "ends without a reply", "will not log out"],
+)
+def test_found_and_deleted(script: Script) -> None:
+    run = trip(script, *INSECURE)
     assert (run.code, run.box.faults) == (0, [])
     assert run.line == DELIVERED.format("INBOX")
     assert run.done.times()["delivery"] < 0.5
@@ -602,6 +617,32 @@ ONLY_FLAGGED = (
 )
 
 
+def test_without_uidplus_leftovers_are_only_flagged_either() -> None:
+    """What there is to say of that is said once."""
+    poor = tuple(POOR if step is CAPABLE else step for step in SEEN)
+    all_of_it = Tagged(b"UID SEARCH ALL\r\n", b"* SEARCH 3 5 7\r\nTAG OK x\r\n")
+    other = b"* 1 FETCH (UID %d BODY[HEADER]<0> {5}\r\nA: b\n)\r\nTAG OK x\r\n"
+    foreign = (
+        Tagged(b"UID FETCH 5 ", other % 5),
+        Tagged(b"UID SEARCH DELETED HEADER", b"* SEARCH 7\r\nTAG OK x\r\n"),
+    )
+    header = HEADER.replace(PLACE, b"u" * 32).replace(b"2001 00", b"1999 00")
+    stale = Tagged(
+        b"UID FETCH 3 ",
+        b'* 1 FETCH (UID 3 INTERNALDATE " 1-Jan-1999 00:00:00 +0000" BODY[HEADER]<0> {%d}\r\n'
+        b"%s)\r\nTAG OK x\r\n" % (len(header), header),
+    )
+    script = (
+        *(*poor, FLAGGED, all_of_it, *foreign),
+        *(Tagged(b"UID SEARCH UNDELETED", b"* SEARCH 3\r\nTAG OK x\r\n"), stale),
+        *(Tagged(b"UID STORE 3 ", b"TAG OK x\r\n"), all_of_it),
+        *(Tagged(b"UID FETCH 7 ", other % 7), foreign[1], LOGOUT),
+    )
+    run = trip(script, *INSECURE, "-v")
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
+    assert run.done.stdout.count(ONLY_FLAGGED) == 1
+
+
 def test_without_uidplus() -> None:
     """EXPUNGE takes all that is flagged, be it since a moment ago: never where others have mail."""
     script = (*(POOR if step is CAPABLE else step for step in SEEN), FLAGGED)
@@ -662,6 +703,42 @@ def test_seen_but_not_deleted(tail: Script, said: str) -> None:
     assert run.done.times()["delivery"] < 0.3
 
 
+def test_a_server_that_has_left_before_it_is_asked() -> None:
+    """That nothing can be sent is less telling than what it said before."""
+    run = trip((*IN, FOUND, FETCHED, Reset()), *INSECURE, later=(Reset(),))
+    assert (run.code, run.line) == (
+        1,
+        "delivery: not deleted from BOX/INBOX: connection closed by the server: 'a6 OK x'",
+    )
+
+
+def test_a_server_that_is_gone_for_now() -> None:
+    """It was there a moment ago, so that it is being restarted."""
+    begun, over = threading.Event(), threading.Event()
+    leave = Act(lambda connection, _: over.set())
+    box = ScriptedServer((HI, CAPABLE, leave))
+
+    def serve() -> None:
+        with box.running():
+            begun.set()
+            over.wait(5)
+
+    with ScriptedServer(QUEUED).running() as smtp, ThreadPoolExecutor() as pool:
+        pool.submit(serve)
+        begun.wait(5)
+        done = plugin.run(
+            *(*plugin.at(smtp.port), "--rcpt", "a@x", "--deliver", "--delivery-timeout", "0.6"),
+            *("--mailbox", f"imap://me@127.0.0.1:{box.port}", *INSECURE),
+            environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+        )
+    said = "delivery: me@127.0.0.1/INBOX: connection refused (after # s)"
+    assert (done.code, done.line, done.stderr) == (
+        1,
+        f"SMTP WARNING - 127.0.0.1:{smtp.port} {said}",
+        "",
+    )
+
+
 def test_read_only_folder() -> None:
     select = Tagged(b"SELECT", b"* OK [READ-ONLY] x\r\nTAG OK [READ-ONLY] done\r\n")
     script = tuple(select if step is SELECT else step for step in SEEN)
@@ -703,6 +780,162 @@ def test_a_large_folder_is_not_searched_whole() -> None:
     steps[steps.index(FOUND)] = found
     run = trip(tuple(steps), *INSECURE)
     assert (run.code, run.box.faults) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        # Somebody has just deleted one of them.
+        ((NOTHING, Tagged(b"FETCH 1:3 ", b"TAG NO some of these have gone\r\n")), (NOOP, FOUND)),
+        # There is more to say than what was asked for.
+        (
+            (
+                Tagged(b"UID SEARCH", b"* 3 EXISTS\r\n* OK still there\r\nTAG OK x\r\n"),
+                Tagged(
+                    b"FETCH 1:3 ",
+                    b"* 3 EXISTS\r\n* OK still there\r\n* 1 FETCH (FLAGS (\\Seen))\r\n"
+                    b"* 2 FETCH (UID x FLAGS (\\Seen))\r\n* 3 FETCH (UID 5)\r\nTAG OK x\r\n",
+                ),
+            ),
+            (NOOP, FOUND),
+        ),
+    ],
+    ids=["refused", "amid other things"],
+)
+def test_the_next_look_finds_it(first: Script, then: Script) -> None:
+    """What a look at the newest headers has not shown is looked for again."""
+    run = trip((*IN, *first, *then, *WHOLE[len(IN) + 1 :]), *INSECURE)
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
+
+
+def selecting(name: bytes, validity: int = 1) -> Tagged:
+    """Return what a server does that has this folder."""
+    reply = b"* 3 EXISTS\r\n* OK [UIDVALIDITY %d] x\r\n* OK [UIDNEXT 10] x\r\nTAG OK x\r\n"
+    return Tagged(b'SELECT "%s"\r\n' % name, reply % validity)
+
+
+USES = offering(b"AUTH=PLAIN UIDPLUS SPECIAL-USE")
+WITH_JUNK = (HI, POOR, LOGIN, USES, SELECT, NOTHING, UNREAD)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        b"",
+        b"* OK there are none\r\n* 3 EXISTS\r\n",
+        b'* LIST\r\n* LIST x\r\n* LIST (\\Junk)\r\n* LIST \\Junk "/" Spam\r\n',
+        b'* LIST (\\Junk) "/" NIL\r\n* LIST (\\Junk) "/" &AAo-\r\n',
+    ],
+    ids=["nothing", "other things", "too little", "no name"],
+)
+def test_a_list_without_a_folder_for_junk(listed: bytes) -> None:
+    """It is looked into what is known, as if nobody had asked."""
+    listing = Tagged(b'LIST "" "*"\r\n', listed + b"TAG OK x\r\n")
+    run = trip((*WITH_JUNK, listing, NOOP, FOUND, *WHOLE[len(IN) + 1 :]), *INSECURE)
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
+
+
+SPAM = Tagged(b'LIST "" "*"\r\n', b'* LIST (\\Junk) "/" Spam\r\nTAG OK x\r\n')
+
+
+def test_a_folder_for_junk_that_cannot_be_opened() -> None:
+    """It is not tried again."""
+    refused = Tagged(b'SELECT "Spam"\r\n', b"TAG NO not you\r\n")
+    script = (*WITH_JUNK, SPAM, refused, SELECT, FOUND, *WHOLE[len(IN) + 1 :])
+    run = trip(script, *INSECURE)
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
+
+
+def test_a_folder_for_junk_that_spoils_the_session() -> None:
+    """Another one is begun without it."""
+    nonsense = Tagged(b'SELECT "Spam"\r\n', b"what?\r\n")
+    again = tuple(USES if step is CAPABLE else step for step in WHOLE)
+    run = trip((*WITH_JUNK, SPAM, nonsense), *INSECURE, later=again, seconds=2)
+    assert (run.code, run.line, run.box.faults, run.box.connections) == (
+        0,
+        DELIVERED.format("INBOX"),
+        [],
+        2,
+    )
+
+
+def test_a_notification_of_something_else() -> None:
+    """It is somebody else's message that has not arrived."""
+    kind = b"Content-Type: multipart/report; report-type=delivery-status\r\n\r\n"
+    found = Tagged(b"UID SEARCH", b"* SEARCH 6\r\nTAG OK x\r\n")
+    header = Tagged(
+        b"UID FETCH 6 (UID INTERNALDATE BODY.PEEK[HEADER]<0.65536>)\r\n",
+        b"* 2 FETCH (UID 6 BODY[HEADER]<0> {%d}\r\n%s)\r\nTAG OK x\r\n" % (len(kind), kind),
+    )
+    body = Tagged(
+        b"UID FETCH 6 (UID BODY.PEEK[2]<0.4096> BODY.PEEK[TEXT]<0.65536>)\r\n",
+        b'* 2 FETCH (UID 6 BODY[2]<0> "Action: failed" BODY[TEXT]<0> "x")\r\nTAG OK x\r\n',
+    )
+    look = (NOOP, FOUND, *WHOLE[len(IN) + 1 :])
+    run = trip((*IN, found, header, UNREAD, NOOP, body, *look), *INSECURE)
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
+
+
+def test_a_folder_by_imap4rev2() -> None:
+    """Its name goes as it is, not in the encoding that IMAP had before."""
+    rev2 = Tagged(b"CAPABILITY", b"* CAPABILITY IMAP4rev2 AUTH=PLAIN\r\nTAG OK x\r\n")
+    begun = (HI, rev2, Tagged(b"AUTHENTICATE PLAIN AG1lAHMzY3JldA==\r\n", b"TAG OK in\r\n"))
+    select = selecting('M\u00fcll \\"x\\"'.encode())
+    listing = Tagged(b'LIST (SPECIAL-USE) "" "*"\r\n', b"TAG OK x\r\n")
+    script = (*begun, rev2, select, *WHOLE[len(IN) : len(SEEN)], listing, *WHOLE[len(SEEN) :])
+    run = trip(script, *INSECURE, folder="/M%C3%BCll%20%22x%22")
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format('M\u00fcll "x"'), [])
+
+
+RENUMBERED = Tagged(
+    b"UID FETCH 8 (UID INTERNALDATE BODY.PEEK[HEADER]<0.65536>)\r\n",
+    b"* 3 FETCH (UID 8 BODY[HEADER]<0> {%d}\r\n%s)\r\nTAG OK x\r\n" % (len(HEADER), HEADER),
+)
+
+
+@pytest.mark.parametrize(
+    ("now", "deleted", "said"),
+    [
+        (
+            (
+                Tagged(b"UID SEARCH", b"* SEARCH 8\r\nTAG OK x\r\n"),
+                RENUMBERED,
+                Tagged(
+                    b"UID FETCH 8 (UID BODY.PEEK[]<0.65536>)\r\n",
+                    b"* 3 FETCH (UID 8 BODY[]<0> {%d}\r\n%s)\r\nTAG OK x\r\n"
+                    % (len(HEADER), HEADER),
+                ),
+            ),
+            (
+                Tagged(b"UID STORE 8 ", b"TAG OK x\r\n"),
+                Tagged(b"UID EXPUNGE 8\r\n", b"TAG OK x\r\n"),
+            ),
+            "the message has no DKIM signature, cause: unauthenticated, also verify-message: From "
+            "names no domain, so DMARC does not apply, cause: unauthenticated, also "
+            "verify-message: SPF was not evaluated: no Received field of the receiving server "
+            "names a public address",
+        ),
+        ((NOTHING, UNREAD), (), "the message was not verified: it has gone"),
+    ],
+    ids=["renumbered", "gone"],
+)
+def test_the_number_of_the_message_does_not_hold_any_more(
+    now: Script, deleted: Script, said: str
+) -> None:
+    """What was found in one folder is fetched once the next one has been looked into."""
+    two = b'* LIST (\\Junk) "/" Spam\r\n* LIST (\\Junk) "/" Junk\r\nTAG OK x\r\n'
+    script = (
+        *(*WITH_JUNK, Tagged(b'LIST "" "*"\r\n', two)),
+        *(selecting(b"Spam"), FOUND, FETCHED, selecting(b"Junk"), NOTHING, UNREAD),
+        *(selecting(b"Spam", 2), NOOP, *now),
+        *(SELECT, NOTHING, selecting(b"Spam", 2), NOTHING, *deleted, selecting(b"Junk"), NOTHING),
+        *(SELECT, NOT_STALE, selecting(b"Spam", 2), NOT_STALE, selecting(b"Junk"), NOT_STALE),
+        LOGOUT,
+    )
+    verifying = ("--verify-message", "--nameserver", "127.0.0.1:1")
+    run = trip(script, *INSECURE, *verifying)
+    came = "delivery: came into BOX/Spam"
+    assert (run.code, run.line, run.box.faults) == (1, f"{came}, also verify-message: {said}", [])
 
 
 def test_stale_ones_are_deleted_with_it() -> None:
@@ -839,13 +1072,88 @@ LEFT = (
 LOCKED = (*POP_IN[:-1], b"-ERR [IN-USE] somebody else reads it\r\n")
 
 
-def test_pop3_found_and_deleted() -> None:
-    """One session finds and deletes it, the next looks again; the large one is not even read."""
+@pytest.mark.parametrize(
+    "later",
+    [
+        (*POP_IN, *LEFT, *POP_QUIT),
+        (*POP_IN, *LEFT, Expect(b"QUIT")),
+        (*POP_IN, *LEFT, Expect(b"QUIT"), b"-ERR what for?\r\n"),
+        LOCKED,
+        (b"-ERR come back tomorrow\r\n",),
+    ],
+    ids=["polite", "ends without a reply", "will not quit", "locked", "closed"],
+)
+def test_pop3_found_and_deleted(later: Script) -> None:
+    """One session finds and deletes it, the next looks again; the large one is not even read.
+
+    What comes of the other one is of no importance: nothing is left to delete.
+    """
     first = (*POP_IN, *LISTED, *TOPPED, *OTHER, *DELETED)
     # What is known to be of no interest is not looked at again.
-    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LEFT, *POP_QUIT))
+    run = trip(first, *INSECURE, scheme="pop3", later=later)
     assert (run.code, run.box.faults, run.box.connections) == (0, [], 2)
     assert run.line == DELIVERED.format("127.0.0.1")
+
+
+def test_pop3_somebody_else_deletes_it() -> None:
+    """It has been seen, and there is nothing to delete in the session that was to do so."""
+    first = (*POP_IN, *LISTED, *TOPPED, *OTHER, Expect(b"RETR 3"), b"-ERR has gone\r\n")
+    verifying = ("--verify-message", "--nameserver", "127.0.0.1:1")
+    later = (*POP_IN, *LEFT, *POP_QUIT)
+    run = trip(first, *INSECURE, *verifying, scheme="pop3", later=later)
+    assert (run.code, run.line, run.box.faults, run.box.connections) == (
+        3,
+        "verify-message: the message was not verified: RETR refused",
+        [],
+        3,
+    )
+
+
+def test_pop3_a_delay_that_is_no_number() -> None:
+    """It is as good as none."""
+    announced = (b"+OK hi\r\n", Expect(b"CAPA"), b"+OK\r\nTOP\r\nLOGIN-DELAY soon\r\n.\r\n")
+    first = (*announced, *POP_IN[len(POP) :], *LISTED, *TOPPED, *OTHER, *DELETED)
+    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LEFT, *POP_QUIT))
+    assert (run.code, run.line, run.box.faults, run.box.connections) == (
+        0,
+        DELIVERED.format("127.0.0.1"),
+        [],
+        2,
+    )
+
+
+def test_pop3_a_long_header() -> None:
+    """What is beyond the limit is not kept; nobody writes that much below our fields."""
+    header = HEADER.removesuffix(b"\r\n") + b"X-Long: y\r\n" * 7000 + b"\r\n"
+    topped = (Expect(b"TOP 3 0\r\n"), b"+OK\r\n%s.\r\n" % header)
+    first = (*POP_IN, *LISTED, *topped, *OTHER, *DELETED)
+    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LEFT, *POP_QUIT))
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("127.0.0.1"), [])
+
+
+@pytest.mark.parametrize("encloses", [True, False])
+def test_pop3_an_answer_is_read_whole(encloses: bool) -> None:
+    """Where there is no TOP, what came for the header has the body as well."""
+    kind = b"From: <echo@far.example>\r\nContent-Type: message/rfc822\r\n\r\n"
+    attached = HEADER if encloses else b"Subject: not ours\r\n\r\n"
+    listed = (
+        *(Expect(b"LIST"), b"+OK\r\n1 900\r\n.\r\n", Expect(b"UIDL"), b"-ERR what?\r\n"),
+        *(Expect(b"TOP 1 0"), b"-ERR what?\r\n"),
+        *(Expect(b"RETR 1"), b"+OK\r\n%s%sHello\r\n.\r\n" % (kind, attached)),
+    )
+    deleted = (Expect(b"DELE 1\r\n"), b"+OK\r\n", *POP_QUIT)
+    nothing = (*POP_IN, Expect(b"LIST"), b"+OK\r\n.\r\n", *POP_QUIT)
+    first = (*POP_IN, *listed, *(deleted if encloses else POP_QUIT))
+    run = trip(first, *INSECURE, "--reply", "-v", scheme="pop3", later=nothing, seconds=0.3)
+    assert (run.box.faults, "\ndelivery: me@127.0.0.1: an answer\n" in run.done.stdout) == (
+        [],
+        encloses,
+    )
+    assert (run.code, run.line) == (
+        (0, DELIVERED.format("127.0.0.1"))
+        if encloses
+        else (2, "delivery: not in BOX within 0.3 s, although accepted: '250 queued as 4711'")
+    )
 
 
 def test_pop3_comes_later_and_twice() -> None:

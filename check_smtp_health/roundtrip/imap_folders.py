@@ -236,13 +236,15 @@ class ImapFolders(ImapSession):
         """Have the server search, and where it finds nothing, look at the newest headers."""
         yield from self._enter(folder)
         yield from self._search_for(folder, query)
-        if not folder.found:
+        if not folder.known:
             yield from self._scan(folder, query)
         while folder.containers:
             uid, message = next(iter(folder.containers.items()))
             if (yield from self._encloses(uid, message, query)):
                 folder.found[uid] = message._replace(encloses_it=True)
             del folder.containers[uid]
+        if folder.known:  # what had another number before is not there twice
+            folder.found = {uid: folder.found[uid] for uid in folder.known}
         return True
 
     def _search_for(self, folder: Folder, query: MessageQuery) -> Procedure[None]:

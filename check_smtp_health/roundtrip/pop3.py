@@ -123,13 +123,8 @@ class Pop3(Reader):
         return None
 
     def whole(self, query: MessageQuery) -> Procedure[Whole]:
-        """Fetch the message in the session that has found it, or in another one."""
-        if not self._headers:
-            yield from self._log_in()
-            yield from self._read(query)
-        sought = [one for one in self._headers if query.is_sought(one)]
-        if not sought:
-            return Whole(b"", "it has gone")
+        """Fetch the message in the session that has found it."""
+        sought = next(one for one in self._headers if query.is_sought(one))
         data = bytearray()
         longest = 0
 
@@ -139,7 +134,7 @@ class Pop3(Reader):
             if len(data) <= WHOLE_LIMIT:
                 data.extend(line + b"\r\n")
 
-        line = b"RETR " + sought[0].number.encode()
+        line = b"RETR " + sought.number.encode()
         yield from self._ask(line, "RETR refused", take, is_private=True)
         if len(data) > WHOLE_LIMIT:
             return too_long(bytes(data))
