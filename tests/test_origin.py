@@ -141,6 +141,14 @@ ROWS: dict[str, tuple[str, tuple[str, str, str | None] | str]] = {
         JUDGED.replace("192.0.2.9", "192.0.2.77") + OWN_SITE + OWN_SUBMITTED,
         EITHER,
     ),
+    "judged by somebody else": (
+        OWN_SITE + OWN_SUBMITTED + JUDGED.replace("mx.b.test", "mx.c.test"),
+        EITHER,
+    ),
+    "the site's own sender, without an address in the step before": (
+        OWN_SITE + received("from laptop (laptop)", "out.b.test"),
+        ("192.0.2.9", "out.b.test", None),
+    ),
     "a network of its own": (
         received("from relay (relay [10.0.0.1])") + received("from pc ([192.168.1.2])", "relay"),
         NOWHERE,
