@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -1419,6 +1420,56 @@ def test_a_signal_while_it_is_looked_for(number: signal.Signals) -> None:
         3,
         f"SMTP UNKNOWN - 127.0.0.1:{smtp.port} delivery: interrupted by {number.name} (after # s)",
     )
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        (*IN, FOUND, FETCHED, Tagged(b"UID FETCH 7 (UID BODY.PEEK[]", b"")),
+        (*SEEN, Tagged(b"UID STORE", b"")),
+        (*SEEN, FLAGGED, EXPUNGED, Tagged(b"UID SEARCH", b"")),
+    ],
+    ids=["fetched", "deleted", "leftovers"],
+)
+def test_a_signal_once_it_has_been_seen(begun: Script) -> None:
+    reached = threading.Event()
+    box = ScriptedServer((*begun, Act(lambda connection, _: reached.set()), Hang()))
+    verifying = ("--verify-message", "--nameserver", "127.0.0.1:1") if begun[-2] is FETCHED else ()
+    with ScriptedServer(QUEUED).running() as smtp, box.running():
+        box.edit = named(smtp)
+        process = subprocess.Popen(
+            [
+                *(str(plugin.SCRIPT), *plugin.at(smtp.port), "--rcpt", "a@x", "--deliver"),
+                *("--mailbox", f"imap://me@127.0.0.1:{box.port}", *INSECURE, *verifying),
+            ],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
+            text=True,
+        )
+        is_reached = reached.wait(9)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=5)
+    line = masking.timeless(output.partition(" | ")[0])
+    assert (is_reached, box.faults, process.returncode, line) == (
+        True,
+        [],
+        3,
+        f"SMTP UNKNOWN - 127.0.0.1:{smtp.port} delivery: interrupted by SIGTERM (after # s)",
+    )
+
+
+def test_one_mailbox_that_fails_ends_the_search_in_the_other() -> None:
+    """The answer is known, so that nobody waits any longer."""
+    refuses = (HI, POOR, Sleep(0.15), Tagged(b"LOGIN", b"TAG NO not you\r\n"))
+    waits = (*IN, NOTHING, UNREAD, *(NOOP, NOTHING) * 9)
+    with ScriptedServer(refuses).running() as other:
+        run = trip(*(waits, *INSECURE, "--mailbox", f"imap://me@127.0.0.1:{other.port}"), seconds=9)
+    assert (run.code, run.line, other.faults) == (
+        2,
+        "delivery: BOX/INBOX: login refused (LOGIN): 'NO not you' (after # s)",
+        [],
+    )
+    assert run.done.seconds < 5
 
 
 def test_the_session_s_deadline_does_not_end_the_search() -> None:

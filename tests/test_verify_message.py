@@ -113,7 +113,8 @@ def answer(zone: Zone, change: Change, *arguments: str, **others: Any) -> tuple[
     line = done.line.replace(", cause: unauthenticated", "")
     said = line.partition(" - 127.0.0.1:")[2].partition(" ")[2]
     begin = r"answered in # s \(slowest: # # s\), (.*), 1 recipient accepted"
-    return done.code, re.sub(begin, r"\1", said.replace(", delivered to INBOX after # s", ""))
+    said = re.sub(r", delivered to (?:INBOX|127\.0\.0\.1) after # s", "", said)
+    return done.code, re.sub(begin, r"\1", said)
 
 
 @pytest.mark.parametrize("scheme", ["imap", "pop3"])
@@ -464,6 +465,27 @@ ROWS: dict[str, tuple[Zone, Change, int, str]] = {
         "verify-message: DKIM signature e1._domainkey.a.test: it does not match: a different "
         "key, or a field was changed on the way",
     ),
+    "more signatures than anybody verifies": (
+        GOOD,
+        lambda message: (
+            trace()
+            + signed(message).replace(
+                b"\r\n\r\n", b"\r\n%s\r\n" % (b"DKIM-Signature:;\r\n" * 11), 1
+            )
+        ),
+        1,
+        ", also ".join(
+            f"verify-message: DKIM signature {number}: names no key that can be looked up"
+            for number in range(2, 11)
+        )
+        + ", also verify-message: of 12 DKIM signatures only the first 10 were verified",
+    ),
+    "a line that goes on before any field": (
+        GOOD,
+        lambda message: b" goes on\r\n" + received(message),
+        0,
+        "DKIM, SPF, DMARC verified",
+    ),
     "a signature by SHA-1": (
         GOOD,
         as_signed(signature_algorithm=b"rsa-sha1"),
@@ -513,6 +535,21 @@ def with_body(body: bytes) -> Change:
 
 
 SIGNATURE = b"DKIM-Signature: v=1; a=rsa-sha256; d=x%d.test; s=s; h=from; bh=YQ==; b=YQ==\r\n"
+
+LARGE: dict[str, tuple[Change, int, str]] = {
+    "a footer of 150 KiB": (
+        lambda message: as_signed(length=True)(message) + NOBODY * 5_000,
+        0,
+        f"DKIM, SPF, DMARC verified, also verify-message: DKIM signature {RSA_NAME}: covers only "
+        "the beginning of the body (l=), so that more can be added",
+    ),
+    "2 MiB": (
+        with_body((b"y" * 70 + b"\r\n") * 30_000),
+        3,
+        "verify-message: the message was not verified: it has more than 1024 KiB",
+    ),
+}
+"""What takes more than one piece by IMAP."""
 
 HOSTILE: dict[str, tuple[Change, int, str]] = {
     "10,000 signatures": (
@@ -604,6 +641,18 @@ HOSTILE: dict[str, tuple[Change, int, str]] = {
         "no address",
     ),
 }
+
+
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("scheme", ["imap", "pop3"])
+def test_large_messages(name: str, scheme: str) -> None:
+    change, code, said = LARGE[name]
+    assert answer(GOOD, change, scheme=scheme) == (code, said)
+
+
+def test_the_deadline_comes_before_the_verdict() -> None:
+    change, code, said = HOSTILE["blanks without end"]
+    assert answer(GOOD, change, "-t", "1") == (code, said)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
