@@ -400,6 +400,9 @@ ELLIPTIC = base64.b64encode(
     .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 ).decode()
 
+UNHEARD_OF = "MAswBQYDKgMEAwIAAA=="
+"""A key of the kind 1.2.3.4."""
+
 
 KEYS = (
     (
@@ -425,6 +428,12 @@ KEYS = (
         "k=ed25519; p=AAAA",
         2,
         "dkim: the key at s1._domainkey.a.test cannot be read: 'AAAA'",
+    ),
+    (
+        "of a kind that nobody knows",
+        f"p={UNHEARD_OF}",
+        2,
+        f"dkim: the key at s1._domainkey.a.test cannot be read: '{UNHEARD_OF}'",
     ),
     ("strong", f"v=DKIM1; k=rsa; p={STRONG}", 0, "DKIM 2048 bits"),
     ("the least that a record says", f"p={STRONG}", 0, "DKIM 2048 bits"),
@@ -606,6 +615,50 @@ def test_a_package_that_is_missing(tmp_path: Path) -> None:
         "SMTP UNKNOWN - --dkim: needs the library cryptography: "
         "install python3-cryptography, or cryptography with pip\n",
     )
+
+
+BROKEN = """
+def load_der_public_key(data):
+    raise RuntimeError("not today")
+"""
+
+
+@pytest.mark.parametrize(
+    ("hosts", "said"),
+    [
+        ((), "SMTP UNKNOWN - internal error: RuntimeError at serialization.py:3: not today"),
+        (
+            ("-H", "127.0.0.2"),
+            "SMTP UNKNOWN - a.test dkim: internal error: RuntimeError at serialization.py:3: not "
+            "today, 2 of 2 healthy",
+        ),
+    ],
+    ids=["one server", "two"],
+)
+def test_a_package_with_a_bug(
+    server: ScriptedServer, tmp_path: Path, hosts: tuple[str, ...], said: str
+) -> None:
+    """Where there are several servers, what is known of them is told all the same."""
+    folder = tmp_path / "cryptography" / "hazmat" / "primitives"
+    for name, text in (
+        ("../../exceptions", "UnsupportedAlgorithm = ValueError"),
+        ("asymmetric/rsa", "class RSAPublicKey: pass"),
+        ("serialization", BROKEN),
+    ):
+        path = folder / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        (path.parent / "__init__.py").touch()
+    (folder.parent / "__init__.py").touch()
+    with (
+        ScriptedServer(SCRIPT, address="127.0.0.2", port=server.port).running(),
+        NameServer(dict(key(f"p={STRONG}"))).running() as names,
+    ):
+        done = plugin.run(
+            *(*plugin.at(server.port), *hosts, "-t", "5", "--nameserver", names.nameserver, *DKIM),
+            environment={"PYTHONPATH": str(tmp_path)},
+        )
+    assert (done.code, done.line, done.stderr) == (3, said, "")
 
 
 @pytest.mark.parametrize(
