@@ -18,7 +18,7 @@ from tests.plugin import Outcome
 from tests.servers.authority import Authority
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.name_server import Answer, NameServer
-from tests.servers.scripted import Expect, Handshake, ScriptedServer, Step, Swallow
+from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Step, Swallow
 
 HTTPS = "127.0.0.48"
 """Where the policy is served, on port 443."""
@@ -66,6 +66,7 @@ class World:
         policy: str = "mode: enforce\nmx: mx.example.org\nmax_age: 604800\n",
         host: ssl.SSLContext | None = None,
         script: tuple[Step, ...] = (),
+        later: tuple[Step, ...] | None = None,
         neighbour: str = "",
         address: str = SMTP,
     ) -> Outcome:
@@ -77,7 +78,7 @@ class World:
         web = (Handshake(host or self.contexts["policy host"]), Swallow(), page(policy))
         smtp = script or (*GREETED, Handshake(self.contexts[kind]), *AGAIN)
         with ExitStack() as stack:
-            server = ScriptedServer(smtp, address=SMTP)
+            server = ScriptedServer(smtp, address=SMTP, later=later)
             stack.enter_context(server.running())
             stack.enter_context(ScriptedServer(web, address=HTTPS, port=443).running())
             if neighbour:
@@ -356,6 +357,43 @@ def test_an_mx_host_that_is_not_probed_and_cannot_be_asked(
         "SMTP UNKNOWN - example.org:PORT mta-sts: mx.example.org: its certificate could not be "
         f"checked as senders do: {why} [127.0.0.45]",
     )
+
+
+@pytest.mark.parametrize(
+    ("later", "problem"),
+    [
+        ((BANNER, *PLAIN), "STARTTLS is not offered"),
+        ((*GREETED, Swallow(), b"nonsense"), "the server does not speak TLS here"),
+        ((b"nonsense\r\n", Hang()), "not an SMTP reply: 'nonsense'"),
+        ((Hang(),), "no answer within 1 s"),
+    ],
+)
+def test_an_mx_host_that_is_not_probed_and_has_no_tls(
+    world: World, later: tuple[Step, ...], problem: str
+) -> None:
+    """As seen by senders, who come after us."""
+    outcome = world.run("good", "-S", "-t", "1", later=later)
+    assert told(outcome) == (
+        2,
+        f"SMTP CRITICAL - example.org:PORT mta-sts: mx.example.org: {problem} [127.0.0.45]",
+    )
+
+
+def test_a_client_certificate_is_for_mx_hosts_only(world: World, tmp_path: Path) -> None:
+    """A policy host is shown nothing: one that it did not know it would refuse."""
+    own = world.authority.written(tmp_path / "own", "me.example")
+    stranger = Authority.made(tmp_path, "stranger")
+    for kind, name, trusted in (
+        ("wants ours", "mx.example.org", world.authority),
+        ("knows another", "mta-sts.example.org", stranger),
+    ):
+        world.add(kind, name)
+        world.contexts[kind].verify_mode = ssl.CERT_OPTIONAL
+        world.contexts[kind].load_verify_locations(trusted.path)
+    world.contexts["wants ours"].verify_mode = ssl.CERT_REQUIRED
+    host = world.contexts["knows another"]
+    outcome = world.run("wants ours", "--mx", "-S", "--cert", own, host=host)
+    assert told(outcome) == (0, f"SMTP OK - {CHAINED}, MTA-STS enforce")
 
 
 def test_an_mx_host_without_tls(world: World) -> None:
