@@ -158,3 +158,35 @@ def test_what_is_not_secure(
         answers[".", "SOA"] = root
     with NameServer(answers).running() as resolver:
         assert world.check("mail.test", resolver.nameserver, "--mx") == (code, f"SMTP {said}")
+
+
+FAILS = fails("SERVFAIL")
+ALIAS = Answer(("CNAME real.mail.test.", f"real.mail.test: A {MX}"))
+
+
+@pytest.mark.parametrize(
+    ("host", "code", "said"),
+    [
+        (
+            {"A": FAILS, "AAAA": FAILS},
+            2,
+            "CRITICAL - mx.mail.test resolve: AAAA of mx.mail.test: SERVFAIL from 127.0.0.1 "
+            "(after # s), cause: unresolvable, also dane: AAAA of mx.mail.test: SERVFAIL from "
+            "127.0.0.1",
+        ),
+        (
+            {"A": ALIAS, "CNAME": FAILS},
+            3,
+            f"UNKNOWN - mx.mail.test dane: CNAME of mx.mail.test: SERVFAIL from 127.0.0.1 [{MX}]",
+        ),
+        ({"A": ALIAS, "CNAME": Answer()}, 2, f"CRITICAL - mx.mail.test dane: {LOOSE_A} [{MX}]"),
+    ],
+    ids=["no address", "no word on the alias", "an alias that is not secure"],
+)
+def test_what_is_not_known_of_the_host(
+    world: World, host: dict[str, Answer], code: int, said: str
+) -> None:
+    """Which records count depends on how its addresses are known."""
+    answers = {("mx.mail.test", kind): answer for kind, answer in host.items()}
+    with NameServer({**world.answers("TLSA"), **answers}).running() as resolver:
+        assert world.check("mx.mail.test", resolver.nameserver) == (code, f"SMTP {said}")
