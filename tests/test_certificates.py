@@ -25,7 +25,7 @@ from tests import masking, plugin
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.loopback import free_port
 from tests.servers.name_server import Answer, NameServer
-from tests.servers.scripted import Expect, Handshake, ScriptedServer
+from tests.servers.scripted import Expect, Handshake, Reset, ScriptedServer, Step, Swallow
 
 NAME = "mx.example.org"
 
@@ -114,13 +114,18 @@ def trusting(folder: Path, *pairs: Pair) -> tuple[str, ...]:
     return ("--ca-file", str(path))
 
 
+OFFER = (BANNER, EHLO, b"250-mx.example.org\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"))
+
+
 def check(
-    context: ssl.SSLContext, *arguments: str, environment: dict[str, str] | None = None
+    context: ssl.SSLContext,
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    later: tuple[Step, ...] | None = None,
 ) -> tuple[int, str, str]:
     """Return exit code, masked line without the target, and what is said of days in perfdata."""
-    offer = (BANNER, EHLO, b"250-mx.example.org\r\n250 STARTTLS\r\n", Expect(b"STARTTLS"))
     again = (Handshake(context), EHLO, b"250 mx.example.org\r\n", *QUIT)
-    with ScriptedServer((*offer, b"220 go\r\n", *again)).running() as server:
+    with ScriptedServer((*OFFER, b"220 go\r\n", *again), later=later).running() as server:
         done = plugin.run(
             *plugin.at(server.port), "-S", "--sni", NAME, *arguments, environment=environment
         )
@@ -524,6 +529,74 @@ def test_there_is_only_tls_1_3(tmp_path: Path, root: Pair) -> None:
         "SMTP UNKNOWN - all-certificates: with TLS 1.3 only, there is no way to ask for the other "
         "certificate",
     )
+
+
+def test_there_is_none_before_tls_1_3(tmp_path: Path, root: Pair) -> None:
+    """Without a certificate nobody knows with whom he speaks."""
+    context = both(tmp_path, issued("leaf", root, name=NAME))
+    context.set_ciphers("ADH-AES256-GCM-SHA384:@SECLEVEL=0")
+    done = check(context, *trusting(tmp_path, root), "--all-certificates")
+    assert done[:2] == (
+        2,
+        "SMTP CRITICAL - all-certificates: the server shows no certificate in TLS 1.2",
+    )
+
+
+CLIENT_HELLO = (*OFFER, b"220 go\r\n", Swallow())
+
+
+@pytest.mark.parametrize(
+    ("later", "code", "said"),
+    [
+        (
+            (BANNER, EHLO, b"250 mx.example.org\r\n", *QUIT),
+            3,
+            ", also ".join(
+                f"all-certificates: the {kind} certificate could not be checked: STARTTLS is not "
+                "offered"
+                for kind in ("RSA", "ECDSA")
+            ),
+        ),
+        (
+            (*CLIENT_HELLO, Reset()),
+            3,
+            ", also ".join(
+                f"all-certificates: the {kind} certificate could not be checked: connection reset "
+                "by the server"
+                for kind in ("RSA", "ECDSA")
+            ),
+        ),
+        (
+            (*CLIENT_HELLO, b"nonsense"),
+            2,
+            "all-certificates: the server does not speak TLS here",
+        ),
+        (
+            (*CLIENT_HELLO, b"\x15\x03\x03\x00\x02\x02\x50"),
+            2,
+            "all-certificates: handshake failed: tlsv1 alert internal error",
+        ),
+    ],
+    ids=["not offered", "reset", "nonsense", "alert"],
+)
+def test_there_is_no_second_handshake(
+    tmp_path: Path, root: Pair, later: tuple[Step, ...], code: int, said: str
+) -> None:
+    context = both(tmp_path, issued("leaf", root, name=NAME))
+    done = check(context, *trusting(tmp_path, root), "--all-certificates", later=later)
+    state = {2: "CRITICAL", 3: "UNKNOWN"}[code]
+    assert done[:2] == (code, f"SMTP {state} - {said}")
+
+
+def test_there_is_no_first_handshake(tmp_path: Path, root: Pair) -> None:
+    """Then there is no more to be said of any certificate."""
+    script = (BANNER, EHLO, b"250 mx.example.org\r\n", *QUIT)
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *(*plugin.at(server.port), "-S", *trusting(tmp_path, root), "--all-certificates")
+        )
+    said = f"SMTP CRITICAL - 127.0.0.1:{server.port} starttls: STARTTLS is not offered"
+    assert (done.code, done.line, done.stderr) == (2, said, "")
 
 
 @pytest.mark.parametrize("records", ["ecdsa", "both"])
