@@ -73,7 +73,7 @@ class World:
         """Run the plugin against a domain whose MX host shows a certificate of that kind.
 
         ``neighbour`` is the policy of another domain that has the same, ``address`` what DNS says
-        of the host; nothing where it is empty.
+        of the host, which may be several; nothing where it is empty.
         """
         web = (Handshake(host or self.contexts["policy host"]), Swallow(), page(policy))
         smtp = script or (*GREETED, Handshake(self.contexts[kind]), *AGAIN)
@@ -85,10 +85,11 @@ class World:
                 web = (*web[:2], page(neighbour))
                 stack.enter_context(ScriptedServer(web, address=NEIGHBOUR, port=443).running())
                 arguments = ("-H", "example.net", *arguments)
+            addresses = [f"A {one}" for one in address.split()]
             known = {
                 ("example.org", "MX"): "MX 10 mx.example.org.",
                 ("example.org", "A"): f"A {SMTP}",
-                **({("mx.example.org", "A"): f"A {address}"} if address else {}),
+                **({("mx.example.org", "A"): ",".join(addresses)} if address else {}),
                 (f"_{server.port}._tcp.mx.example.org", "TLSA"): self.tlsa[kind],
                 ("_mta-sts.example.org", "TXT"): 'TXT "v=STSv1; id=1"',
                 ("mta-sts.example.org", "A"): f"A {HTTPS}",
@@ -96,7 +97,10 @@ class World:
                 ("_mta-sts.example.net", "TXT"): 'TXT "v=STSv1; id=1"',
                 ("mta-sts.example.net", "A"): f"A {NEIGHBOUR}",
             }
-            answers = {asked: Answer((text,), is_secure=True) for asked, text in known.items()}
+            answers = {
+                asked: Answer(tuple(text.split(",")), is_secure=True)
+                for asked, text in known.items()
+            }
             names = NameServer(answers, Answer(is_secure=True))
             stack.enter_context(names.running())
             outcome = plugin.run(
@@ -345,6 +349,7 @@ def test_an_mx_host_that_is_not_probed_and_leads_nowhere(world: World) -> None:
     [
         ("", "the name has no address"),
         ("127.0.0.46", "connection refused"),
+        ("127.0.0.46 127.0.0.47", "connection refused"),
     ],
 )
 def test_an_mx_host_that_is_not_probed_and_cannot_be_asked(
@@ -357,6 +362,12 @@ def test_an_mx_host_that_is_not_probed_and_cannot_be_asked(
         "SMTP UNKNOWN - example.org:PORT mta-sts: mx.example.org: its certificate could not be "
         f"checked as senders do: {why} [127.0.0.45]",
     )
+
+
+def test_an_mx_host_that_is_not_probed_and_answers_at_one_of_its_addresses(world: World) -> None:
+    outcome = world.run("good", "-S", address=f"127.0.0.46 127.0.0.47 {SMTP}")
+    said = "answered in # s (slowest: # # s), TLS 1.3, certificate expires in 90 days, #"
+    assert told(outcome) == (0, f"SMTP OK - example.org:PORT [{SMTP}] {said}, MTA-STS enforce")
 
 
 @pytest.mark.parametrize(

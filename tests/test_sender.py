@@ -15,6 +15,11 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from check_smtp_health.faults import DnsUnanswered
+from check_smtp_health.net.dns import Servers
+from check_smtp_health.policy import spf as evaluation
+from check_smtp_health.policy.sender import ROUNDS_LIMIT, check, evaluated, senders
+from check_smtp_health.report import Finding, PolicyResult
 from tests import plugin
 from tests.plugin import Outcome
 from tests.servers.name_server import SILENCE, Answer, NameServer, fails, records
@@ -516,6 +521,36 @@ def test_nobody_says_what_spf_a_domain_has(server: ScriptedServer) -> None:
     zone = {**GOOD, ("a.test", "TXT"): fails("SERVFAIL")}
     said = "sender: SPF: TXT of a.test: SERVFAIL from 127.0.0.1"
     assert answer(server, zone, "--sender", "a.test") == (3, said)
+
+
+def test_an_evaluation_without_end() -> None:
+    """What would take thousands of addresses to ask about is asked here without a network."""
+    nobody = Servers((), are_trusted=True)
+    silence = DnsUnanswered("no answer")
+
+    def never(answers: Mapping[evaluation.Question, evaluation.Answer]) -> list[evaluation.Outcome]:
+        missing = ((f"{len(answers)}.test", "TXT"),)
+        return [evaluation.Outcome("neutral", "", "", "", 0, 0, (), missing)]
+
+    asking = evaluated(nobody, "a.test", never)
+    next(asking)
+    for _ in range(ROUNDS_LIMIT - 1):
+        asking.send([silence])
+    with pytest.raises(DnsUnanswered) as endless:
+        asking.send([silence])
+    assert endless.value.sentence == "SPF of a.test asks for more than 64 names"
+    (domain,) = senders(["a.test"])
+    checking = check((nobody, domain), None)
+    next(checking)
+    with pytest.raises(StopIteration) as result:
+        checking.send([endless.value, silence])
+    assert result.value.value == PolicyResult(
+        "sender",
+        (
+            Finding("unanswered", "SPF of a.test asks for more than 64 names"),
+            Finding("unanswered", "no answer"),
+        ),
+    )
 
 
 def test_a_key_that_is_missing_and_one_elsewhere(server: ScriptedServer) -> None:
