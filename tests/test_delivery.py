@@ -338,7 +338,7 @@ DELIVERED = "answered in # s (slowest: # # s), 1 recipient accepted, delivered t
     ids=["polite", "begins logged in", "ends without a reply", "will not log out"],
 )
 def test_found_and_deleted(script: Script) -> None:
-    run = trip(script, *INSECURE)
+    run = trip(script, *INSECURE, seconds=4)
     assert (run.code, run.box.faults) == (0, [])
     assert run.line == DELIVERED.format("INBOX")
     assert run.done.times()["delivery"] < 0.5
@@ -639,7 +639,7 @@ def test_without_uidplus_leftovers_are_only_flagged_either() -> None:
         *(Tagged(b"UID STORE 3 ", b"TAG OK x\r\n"), all_of_it),
         *(Tagged(b"UID FETCH 7 ", other % 7), foreign[1], LOGOUT),
     )
-    run = trip(script, *INSECURE, "-v")
+    run = trip(script, *INSECURE, "-v", seconds=4)
     assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
     assert run.done.stdout.count(ONLY_FLAGGED) == 1
 
@@ -728,7 +728,7 @@ def test_a_server_that_is_gone_for_now() -> None:
         pool.submit(serve)
         begun.wait(5)
         done = plugin.run(
-            *(*plugin.at(smtp.port), "--rcpt", "a@x", "--deliver", "--delivery-timeout", "0.6"),
+            *(*plugin.at(smtp.port), "--rcpt", "a@x", "--deliver", "--delivery-timeout", "1"),
             *("--mailbox", f"imap://me@127.0.0.1:{box.port}", *INSECURE),
             environment={"CHECK_SMTP_HEALTH_MAILBOXPASS": PASSWORD},
         )
@@ -805,7 +805,7 @@ def test_a_large_folder_is_not_searched_whole() -> None:
 )
 def test_the_next_look_finds_it(first: Script, then: Script) -> None:
     """What a look at the newest headers has not shown is looked for again."""
-    run = trip((*IN, *first, *then, *WHOLE[len(IN) + 1 :]), *INSECURE)
+    run = trip((*IN, *first, *then, *WHOLE[len(IN) + 1 :]), *INSECURE, seconds=4)
     assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
 
 
@@ -832,7 +832,7 @@ WITH_JUNK = (HI, POOR, LOGIN, USES, SELECT, NOTHING, UNREAD)
 def test_a_list_without_a_folder_for_junk(listed: bytes) -> None:
     """It is looked into what is known, as if nobody had asked."""
     listing = Tagged(b'LIST "" "*"\r\n', listed + b"TAG OK x\r\n")
-    run = trip((*WITH_JUNK, listing, NOOP, FOUND, *WHOLE[len(IN) + 1 :]), *INSECURE)
+    run = trip((*WITH_JUNK, listing, NOOP, FOUND, *WHOLE[len(IN) + 1 :]), *INSECURE, seconds=4)
     assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
 
 
@@ -843,7 +843,7 @@ def test_a_folder_for_junk_that_cannot_be_opened() -> None:
     """It is not tried again."""
     refused = Tagged(b'SELECT "Spam"\r\n', b"TAG NO not you\r\n")
     script = (*WITH_JUNK, SPAM, refused, SELECT, FOUND, *WHOLE[len(IN) + 1 :])
-    run = trip(script, *INSECURE)
+    run = trip(script, *INSECURE, seconds=4)
     assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
 
 
@@ -873,7 +873,7 @@ def test_a_notification_of_something_else() -> None:
         b'* 2 FETCH (UID 6 BODY[2]<0> "Action: failed" BODY[TEXT]<0> "x")\r\nTAG OK x\r\n',
     )
     look = (NOOP, FOUND, *WHOLE[len(IN) + 1 :])
-    run = trip((*IN, found, header, UNREAD, NOOP, body, *look), *INSECURE)
+    run = trip((*IN, found, header, UNREAD, NOOP, body, *look), *INSECURE, seconds=4)
     assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
 
 
@@ -884,7 +884,7 @@ def test_a_folder_by_imap4rev2() -> None:
     select = selecting('M\u00fcll \\"x\\"'.encode())
     listing = Tagged(b'LIST (SPECIAL-USE) "" "*"\r\n', b"TAG OK x\r\n")
     script = (*begun, rev2, select, *WHOLE[len(IN) : len(SEEN)], listing, *WHOLE[len(SEEN) :])
-    run = trip(script, *INSECURE, folder="/M%C3%BCll%20%22x%22")
+    run = trip(script, *INSECURE, folder="/M%C3%BCll%20%22x%22", seconds=4)
     assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format('M\u00fcll "x"'), [])
 
 
@@ -934,7 +934,7 @@ def test_the_number_of_the_message_does_not_hold_any_more(
         LOGOUT,
     )
     verifying = ("--verify-message", "--nameserver", "127.0.0.1:1")
-    run = trip(script, *INSECURE, *verifying)
+    run = trip(script, *INSECURE, *verifying, seconds=4)
     came = "delivery: came into BOX/Spam"
     assert (run.code, run.line, run.box.faults) == (1, f"{came}, also verify-message: {said}", [])
 
@@ -1091,7 +1091,7 @@ def test_pop3_found_and_deleted(later: Script) -> None:
     """
     first = (*POP_IN, *LISTED, *TOPPED, *OTHER, *DELETED)
     # What is known to be of no interest is not looked at again.
-    run = trip(first, *INSECURE, scheme="pop3", later=later)
+    run = trip(first, *INSECURE, scheme="pop3", later=later, seconds=4)
     assert (run.code, run.box.faults, run.box.connections) == (0, [], 2)
     assert run.line == DELIVERED.format("127.0.0.1")
 
@@ -1101,7 +1101,7 @@ def test_pop3_somebody_else_deletes_it() -> None:
     first = (*POP_IN, *LISTED, *TOPPED, *OTHER, Expect(b"RETR 3"), b"-ERR has gone\r\n")
     verifying = ("--verify-message", "--nameserver", "127.0.0.1:1")
     later = (*POP_IN, *LEFT, *POP_QUIT)
-    run = trip(first, *INSECURE, *verifying, scheme="pop3", later=later)
+    run = trip(first, *INSECURE, *verifying, scheme="pop3", later=later, seconds=4)
     assert (run.code, run.line, run.box.faults, run.box.connections) == (
         3,
         "verify-message: the message was not verified: RETR refused",
@@ -1114,7 +1114,7 @@ def test_pop3_a_delay_that_is_no_number() -> None:
     """It is as good as none."""
     announced = (b"+OK hi\r\n", Expect(b"CAPA"), b"+OK\r\nTOP\r\nLOGIN-DELAY soon\r\n.\r\n")
     first = (*announced, *POP_IN[len(POP) :], *LISTED, *TOPPED, *OTHER, *DELETED)
-    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LEFT, *POP_QUIT))
+    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LEFT, *POP_QUIT), seconds=4)
     assert (run.code, run.line, run.box.faults, run.box.connections) == (
         0,
         DELIVERED.format("127.0.0.1"),
@@ -1128,7 +1128,7 @@ def test_pop3_a_long_header() -> None:
     header = HEADER.removesuffix(b"\r\n") + b"X-Long: y\r\n" * 7000 + b"\r\n"
     topped = (Expect(b"TOP 3 0\r\n"), b"+OK\r\n%s.\r\n" % header)
     first = (*POP_IN, *LISTED, *topped, *OTHER, *DELETED)
-    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LEFT, *POP_QUIT))
+    run = trip(first, *INSECURE, scheme="pop3", later=(*POP_IN, *LEFT, *POP_QUIT), seconds=4)
     assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("127.0.0.1"), [])
 
 
@@ -1145,7 +1145,7 @@ def test_pop3_an_answer_is_read_whole(encloses: bool) -> None:
     deleted = (Expect(b"DELE 1\r\n"), b"+OK\r\n", *POP_QUIT)
     nothing = (*POP_IN, Expect(b"LIST"), b"+OK\r\n.\r\n", *POP_QUIT)
     first = (*POP_IN, *listed, *(deleted if encloses else POP_QUIT))
-    run = trip(first, *INSECURE, "--reply", "-v", scheme="pop3", later=nothing, seconds=0.3)
+    run = trip(first, *INSECURE, "--reply", "-v", scheme="pop3", later=nothing, seconds=0.8)
     assert (run.box.faults, "\ndelivery: me@127.0.0.1: an answer\n" in run.done.stdout) == (
         [],
         encloses,
@@ -1153,7 +1153,7 @@ def test_pop3_an_answer_is_read_whole(encloses: bool) -> None:
     assert (run.code, run.line) == (
         (0, DELIVERED.format("127.0.0.1"))
         if encloses
-        else (2, "delivery: not in BOX within 0.3 s, although accepted: '250 queued as 4711'")
+        else (2, "delivery: not in BOX within 0.8 s, although accepted: '250 queued as 4711'")
     )
 
 
