@@ -433,7 +433,7 @@ def test_an_imap_server_that_misbehaves(greeted: Script, said: str) -> None:
 )  # fmt: skip
 def test_an_imap_server_that_goes_away(greeted: Script, said: str) -> None:
     """It is asked again, and who never stays is not there for now."""
-    run = trip(greeted, *INSECURE)
+    run = trip(greeted, *INSECURE, seconds=1)
     assert (run.code, run.line) == (1, f"delivery: BOX/INBOX: {said} (after # s)")
     assert run.box.connections == 2
 
