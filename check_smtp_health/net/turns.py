@@ -173,6 +173,7 @@ class _TurnDriver(Driver):
         self._full: collections.deque[str] = collections.deque()  # queues that at_once holds up
         self._deadlines: list[tuple[float, int, Deadline, Sequence[_TurnTask]]] = []
         self._ended: collections.deque[tuple[int, Ended]] = collections.deque()
+        self._wrong: list[tuple[_Check, Exception]] = []  # to be dropped once this turn is over
 
     def _new_selector(self) -> Any:
         return Poller() if hasattr(select, "epoll") else super()._new_selector()
@@ -241,8 +242,7 @@ class _TurnDriver(Driver):
     def _finish(self, check: _Check, value: Any) -> None:
         """Note what has come of a check, and make room for others."""
         check.is_over = True
-        if not check.is_resting:
-            self._at_work -= 1
+        self._at_work -= 1
         seconds = max(0.0, self._clock() - check.began - check.waited)
         self._ended.append((check.number, Ended._make((value, time.time(), seconds))))
         check.tasks.clear()  # whoever watches a deadline may have the list for long
@@ -259,8 +259,7 @@ class _TurnDriver(Driver):
     # One turn of the loop
 
     def _serve(self) -> None:
-        if self._is_crowded or not self._ready:
-            self._look()
+        self._look()
         ready = self._ready
         for _ in range(min(BATCH, len(ready))):
             task, outcome = ready.popleft()
@@ -271,7 +270,8 @@ class _TurnDriver(Driver):
                 self._continue(task, outcome)
             except Exception as bug:
                 self._drop(check, bug)
-        self._is_crowded = bool(ready)
+        while self._wrong:
+            self._drop(*self._wrong.pop())
 
     def _look(self) -> None:
         super()._look()
@@ -415,8 +415,8 @@ class _TurnDriver(Driver):
         if not task.ended:
             self._count -= 1
         try:
-            task.procedure.close()
             self._close(task)
+            task.procedure.close()
         except Exception:
             task.transport = None
         if task.place is not None:
@@ -503,7 +503,8 @@ class _TurnDriver(Driver):
         except SessionFault as fault:
             self._complete(task, fault)
         except Exception as bug:
-            self._drop(task.check, bug)
+            # Later: it may be a task of the same check that has left its place, and goes on.
+            self._wrong.append((task.check, bug))
         else:
             if not is_done:
                 self._wait(task, operation)
