@@ -162,8 +162,6 @@ class _Run:
 
             options = self._options = ini.expanded(options)
             self._prepare_last_word()
-            if options.fault is not None:
-                raise options.fault
         answer = _answer(options)
         if answer:
             return _say(answer)

@@ -114,7 +114,6 @@ def test_a_partial_line_is_in_the_transcript() -> None:
     ]
 
 
-@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize(
     "encoding", ["ascii", "utf-8", "latin-1", "idna", "iso2022_jp", "punycode", "utf-7", "cp037"]
 )
@@ -235,7 +234,6 @@ def test_what_this_host_can_run_out_of_is_the_same_everywhere() -> None:
     assert cli.EXHAUSTED == errors.EXHAUSTED
 
 
-@pytest.mark.usefixtures("uncovered")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_out_of_memory(tmp_path: Path, form: str) -> None:
     (tmp_path / "dns.py").write_text("raise MemoryError")
@@ -252,8 +250,14 @@ def test_out_of_memory(tmp_path: Path, form: str) -> None:
 
 
 SLOW = """
-import os, signal, sys
+import fcntl, os, signal, sys
 from check_smtp_health import stdout
+if "as many large pipes as this user may have" in sys.argv:
+    try:
+        while fcntl.fcntl(os.pipe()[1], 1031, 1 << 20):
+            pass
+    except PermissionError:
+        pass
 signal.signal(signal.SIGALRM, lambda *_: os._exit(stdout.give_up("late")))
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
 stdout.write(["{'all': [", *["x" * 1000] * (int(sys.argv[2]) // 1000), "]}"], sys.argv[3], 2)
@@ -261,18 +265,22 @@ os._exit(2)
 """
 """Writes a long answer, and a short one after so many seconds."""
 
+FEW = "as many large pipes as this user may have"
+
 
 @pytest.mark.parametrize("short", ["{'all': []}", "{'all': ["], ids=["other", "beginning"])
 @pytest.mark.parametrize(
-    ("size", "seconds", "is_late", "is_whole"),
+    ("size", "seconds", "more", "is_late", "is_whole"),
     [
-        pytest.param(900_000, "0.2", True, True, id="the reader may come at any time"),
-        pytest.param(3_000_000, "20", False, True, id="the reader comes in time"),
-        pytest.param(3_000_000, "0.3", True, False, id="the reader comes too late"),
+        pytest.param(900_000, "0.2", "", True, True, id="the reader may come at any time"),
+        pytest.param(3_000_000, "20", "", False, True, id="the reader comes in time"),
+        pytest.param(3_000_000, "0.3", "", True, False, id="the reader comes too late"),
+        pytest.param(900_000, "20", FEW, False, True, id="in time for a small pipe"),
+        pytest.param(900_000, "0.2", FEW, True, False, id="too late for a small pipe"),
     ],
 )
 def test_a_slow_reader(
-    size: int, seconds: str, short: str, *, is_late: bool, is_whole: bool
+    size: int, seconds: str, more: str, short: str, *, is_late: bool, is_whole: bool
 ) -> None:
     """Whatever fits into a pipe is left in it; of more than that the short answer is.
 
@@ -282,13 +290,14 @@ def test_a_slow_reader(
     process = subprocess.Popen(
         [
             needs.program("setpriv"),
-            "--bounding-set=-sys_resource",
+            "--bounding-set=-sys_resource,-sys_admin",
             sys.executable,
             "-c",
             SLOW,
             seconds,
             str(size),
             short,
+            more,
         ],
         stdout=subprocess.PIPE,
     )
@@ -300,6 +309,15 @@ def test_a_slow_reader(
     stdout, _ = process.communicate(timeout=30)
     whole = b"{'all': [" + b"x" * size + b"]}"
     assert (process.returncode, stdout == (whole if is_whole else short.encode())) == (2, True)
+
+
+def test_a_file_takes_all_of_it(tmp_path: Path) -> None:
+    with open(tmp_path / "answer", "wb") as answer:
+        done = subprocess.run(
+            [sys.executable, "-c", SLOW, "20", "3000000", "{'all': []}"], stdout=answer, check=False
+        )
+    whole = b"{'all': [" + b"x" * 3_000_000 + b"]}"
+    assert (done.returncode, (tmp_path / "answer").read_bytes() == whole) == (2, True)
 
 
 def test_a_reader_who_has_begun_gets_all_of_it() -> None:

@@ -63,6 +63,30 @@ def test_interrupted_while_preparing(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGTERM, "interrupted by SIGTERM while preparing"),
+        (signal.SIGALRM, "reading options and files took more than 5 s"),
+    ],
+)
+def test_signals_while_something_is_loaded(
+    tmp_path: Path, number: signal.Signals, said: str
+) -> None:
+    """Where not even that can be said, the exit code is the same."""
+    (tmp_path / "dns.py").write_text(f"import os\nos.kill(os.getpid(), {number:d})\n")
+    command = f"{plugin.SCRIPT} -H mx.example --mx"
+    for redirection, stdout in (("", f"SMTP UNKNOWN - {said}\n"), (">/dev/full", "")):
+        done = subprocess.run(
+            f"{command} {redirection}",
+            shell=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            check=False,
+        )
+        assert (done.returncode, done.stdout.decode(), done.stderr) == (3, stdout, b"")
+
+
 def test_a_signal_after_the_session_costs_nothing() -> None:
     """The server sends it right behind its farewell: the answer is there, and stays the answer."""
     refusing = (BANNER, HELO[0], b"550 no\r\n", QUIT[0], b"221 bye\r\n", Hang())

@@ -151,6 +151,16 @@ def test_no_colour() -> None:
     assert "helo # s <20> [CRITICAL] 550 5.7.1 Access denied to…" in window.rows
 
 
+def test_an_explained_reply_keeps_its_brackets_here_alone() -> None:
+    reply = "550 5.1.1 <you@mx.example>: no such user"
+    window = Window("--explain", reply, columns=250)
+    assert window.end() == 3
+    piped = plugin.run("--explain", reply).stdout.splitlines()
+    assert window.rows[0] == reply
+    assert piped[0] == "550 5.1.1 (you@mx.example): no such user"
+    assert window.rows[1:] == piped[1:]
+
+
 def test_json_is_the_same_everywhere() -> None:
     with ScriptedServer((BANNER, *HELO, *QUIT)).running() as server:
         window = Window(*at(server, "--output-format", "json", "-w", "x"))
