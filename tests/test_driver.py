@@ -255,8 +255,9 @@ def test_a_server_that_does_not_read_holds_up_nobody() -> None:
 
 
 def test_a_large_write_arrives_whole() -> None:
-    data = b"x" * 5_000_000 + b"\n"
-    with ScriptedServer((Expect(b"x"), b"done")).running() as server:
+    """It is more than the kernel keeps (tcp(7), tcp_wmem has 4 MiB), and so goes in pieces."""
+    data = b"x" * 8_000_000 + b"\n"
+    with ScriptedServer((Sleep(0.05), Expect(b"x"), b"done")).running() as server:
         (answers,) = driver.run([asks(server, Write(data), Read())], Deadline(10))
     assert (values(answers)[1:], server.received) == ([None, b"done"], [data])
 
@@ -282,6 +283,28 @@ def test_a_call_that_never_returns_is_left_behind() -> None:
     blocked.set()
     assert time.monotonic() - began < 5
     assert values(answers) == ["no answer within 0.2 s"] * 2
+
+
+def test_a_call_that_returns_too_late_is_no_answer_to_what_is_asked_then() -> None:
+    def session() -> Session:
+        answers = [(yield Call(time.sleep, (0.1,), limit=0.05))]
+        return [*answers, (yield Pause(0.1)), (yield Call(int, ("7",)))]
+
+    (answers,) = driver.run([session()], Deadline(5))
+    assert values(answers) == ["no answer within 0.05 s", None, 7]
+
+
+def test_a_host_that_cannot_start_another_thread() -> None:
+    def session() -> Session:
+        answer = yield Call(int, ("7",))
+        return type(answer.fault), [answer]
+
+    before = threading.stack_size(1 << 46)  # bytes that no process has room for
+    try:
+        ((kind, answers),) = driver.run([session()], Deadline(5))
+    finally:
+        threading.stack_size(before)
+    assert (kind, values(answers)) == (LocalFault, ["this host cannot start another thread"])
 
 
 def test_what_is_served_within_a_limit_of_its_own_outlives_the_deadline() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import socket
 import threading
 import time
@@ -22,7 +23,7 @@ from check_smtp_health.output.answer import Answer, Loss
 from check_smtp_health.output.submission import AT_ONCE
 from check_smtp_health.output.writer import Writer
 from check_smtp_health.report import Host
-from tests import plugin
+from tests import needs, plugin
 from tests.servers.authority import Authority
 from tests.servers.scripted import Act, Expect, Handshake, Hang, ScriptedServer, Sleep, Slowly
 
@@ -39,11 +40,11 @@ PIPE = 4096
 """Bytes that a pipe takes in one piece, so that a line is never torn."""
 
 
-def check(path: Path | str, *arguments: str) -> plugin.Outcome:
+def check(path: Path | str, *arguments: str, prefix: tuple[str, ...] = ()) -> plugin.Outcome:
     """Check a server for which all is well, and have the result written."""
     given = ("--output-format", "nagios", "--output-to", str(path))
     with ScriptedServer(OK).running() as server:
-        return plugin.run(*plugin.at(server.port), *given, *arguments)
+        return plugin.run(*plugin.at(server.port), *given, *arguments, prefix=prefix)
 
 
 def answers(number: int) -> list[Answer]:
@@ -127,6 +128,31 @@ def test_a_file_keeps_its_owner_and_may_have_any_name(tmp_path: Path) -> None:
     assert check(path).code == 0
     assert path.read_text().startswith("[")
     assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (owner, 0o600)
+
+
+def test_who_may_not_give_a_file_away_keeps_it(tmp_path: Path) -> None:
+    needs.root()
+    path = tmp_path / "results"
+    path.touch(0o600)
+    os.chown(path, 65534, -1)
+    outcome = check(path, prefix=(needs.program("setpriv"), "--bounding-set=-chown"))
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert path.read_text().startswith("[")
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (0, 0o600)
+
+
+def test_a_file_that_cannot_be_written_whole_is_left_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "results"
+    path.write_text("before")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        loss = written("nagios", Destination(str(path), None), answers(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert loss == Loss(3, f"cannot write '{path}': File too large")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -469,6 +495,7 @@ BROKEN = [
     ((cut,), 1, "connection closed by the server"),
     ((Hang(),), 0, "no answer within 0.5 s"),
     ((Slowly(YES, 0.05), Hang()), 0, "no answer within 0.5 s"),
+    ((Slowly(YES, 0.001), Hang()), 1, "no answer within 0.5 s"),
 ]
 
 

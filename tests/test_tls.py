@@ -21,7 +21,7 @@ from tests import needs, plugin
 from tests.servers.authority import after
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.certificates import Certificates
-from tests.servers.scripted import Expect, Handshake, ScriptedServer, Sleep, Step
+from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Sleep, Step
 
 OFFER = (BANNER, EHLO, b"250-mx.example\r\n250 STARTTLS\r\n")
 ASKED = (*OFFER, Expect(b"STARTTLS\r\n"))
@@ -195,6 +195,12 @@ def test_no_certificate_of_ours_is_blamed_where_there_is_none(
     fatal = bytes((21, 3, 3, 0, 2, 2, alert))
     code, line, _ = meets(pki, (*GO, Sleep(0.05), fatal, Sleep(0.05)), "-S")
     assert (code, line) == (2, f"SMTP CRITICAL - tls: handshake failed: {words} (after # s)")
+
+
+def test_a_server_that_says_goodbye_in_the_handshake(pki: Certificates) -> None:
+    close_notify = bytes((21, 3, 3, 0, 2, 1, 0))
+    code, line, _ = meets(pki, (*GO, Sleep(0.05), close_notify, Hang()), "-S")
+    assert (code, line) == (2, "SMTP CRITICAL - tls: connection closed by the server (after # s)")
 
 
 def test_a_key_that_is_encrypted_asks_nobody(

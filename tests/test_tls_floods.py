@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.certificates import Certificates
 from tests.servers.moody import MoodyServer
 from tests.servers.scripted import (
+    Act,
     Expect,
     Forever,
     Handshake,
@@ -285,10 +288,42 @@ def test_what_openssl_has_decrypted_already_needs_no_wait(pki: Certificates) -> 
 
 
 def test_a_large_write_arrives_whole(pki: Certificates) -> None:
-    data = b"x" * 1_000_000 + b"\n"
+    data = b"x" * 8_000_000 + b"\n"
     with ScriptedServer((good(pki), Sleep(0.1), Expect(b"x"), b"done")).running() as server:
         (values,) = driver.run([session(server, trusting(pki), Write(data), Read())], Deadline(10))
     assert (values[1:], server.received) == ([None, b"done"], [data])
+
+
+def test_a_connection_that_is_broken_stays_so(pki: Certificates) -> None:
+    def breaks(connection: socket.socket, over: threading.Event) -> None:
+        os.write(connection.fileno(), record(b"x" * 100, 23))
+        over.wait()
+
+    with ScriptedServer((good(pki), Act(breaks))).running() as server:
+        broken = session(server, trusting(pki), Read(), Write(b"x"), Read())
+        (values,) = driver.run([broken], Deadline(5))
+    assert values[1:] == [
+        "TLS failed: decryption failed or bad record mac",
+        "TLS failed: OpenSSL gives no reason",
+        "TLS failed: OpenSSL gives no reason",
+    ]
+
+
+@pytest.mark.parametrize(
+    "what", ["HelloRequests before the handshake", "tickets, and now and then a byte"]
+)
+def test_a_flood_ends_where_nobody_else_is_served(pki: Certificates, what: str) -> None:
+    def reads_on(server: ScriptedServer) -> Any:
+        yield Connect(Address(socket.AF_INET, (server.address, server.port)))
+        outcome = yield StartTls(trusting(pki), NAME)
+        while outcome.fault is None:
+            outcome = yield Read()
+        return outcome.fault.problem
+
+    script, due = FLOODS[what]
+    with ScriptedServer(script(pki)).running() as server:
+        (problem,) = driver.run([reads_on(server)], Deadline(AMPLE))
+    assert f": {problem} (after # s)" in f": {due}"
 
 
 def test_a_server_that_does_not_take_our_answers_is_given_no_more_of_them(

@@ -290,7 +290,7 @@ class _Lines:
     def line(self) -> bytes:
         while b"\n" not in self._buffer and not self._over.is_set():
             try:
-                data = self._connection.recv(4096)
+                data = self._connection.recv(65536)
             except socket.timeout:
                 continue
             if not data:
