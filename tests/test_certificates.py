@@ -702,6 +702,16 @@ def test_a_malformed_issuer_hides_no_other() -> None:
     ]
 
 
+def test_an_issuer_that_is_none_is_left_out() -> None:
+    one = issued("Good CA", left=2).certificate.public_bytes(serialization.Encoding.DER)
+    other = issued("Other CA", left=5).certificate.public_bytes(serialization.Encoding.DER)
+    handshake = certificate.Handshake("TLSv1.3", None, other, (other, b"nothing", one))
+    assert [(read.subject, read.days) for read in handshake.certificates()] == [
+        ("Other CA", 5),
+        ("Good CA", 2),
+    ]
+
+
 def test_a_certificate_that_openssl_cannot_parse_has_its_names_all_the_same() -> None:
     one = issued("leaf", name="abcde.example").certificate
     der = one.public_bytes(serialization.Encoding.DER)

@@ -19,8 +19,9 @@ import dns
 import pytest
 
 from tests import plugin, sweep
-from tests.masking import timeless
+from tests.masking import masked, timeless
 from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.roundtrip import SENDING, WHOLE, named
 from tests.servers.scripted import Expect, Hang, ScriptedServer
 
 WELL = (BANNER, *HELO, *QUIT)
@@ -268,6 +269,55 @@ def test_equal_questions_share_a_session(tmp_path: Path) -> None:
     assert codes == {"first": 0, "same": 1, "other words": 0, "another question": 0}
     taken = [one["targets"][0]["seconds"] for one in done.answers.values()]
     assert len(set(taken)) == 2
+
+
+def test_equal_round_trips_share_a_message(tmp_path: Path) -> None:
+    with ScriptedServer(SENDING).running() as smtp:
+        box = ScriptedServer(WHOLE, edit=named(smtp))
+        with box.running():
+            mailbox = f"imap://me@127.0.0.1:{box.port}"
+            asked = (*plugin.at(smtp.port), "--rcpt", "a@x", "--deliver", "--mailbox", mailbox)
+            lines = [
+                sweep.line("first", *asked, "--auth-insecure"),
+                sweep.line("same", *asked, "--auth-insecure", "-w", "0:0"),
+            ]
+            password = {"CHECK_SMTP_HEALTH_MAILBOXPASS": "s3cret"}
+            done = sweep.run(tmp_path, lines, environment=password)
+        assert (smtp.connections, box.connections) == (1, 1)
+    assert {name: one["exit_code"] for name, one in done.answers.items()} == {"first": 0, "same": 1}
+
+
+@pytest.mark.parametrize(("host", "code"), [("host", 0), ("", 2)])
+def test_all_answers_on_standard_output(host: str, code: int, tmp_path: Path) -> None:
+    """There is no line about the whole: the exit code says that one has no place there."""
+    path = tmp_path / "checks"
+    with ScriptedServer(WELL).running() as server:
+        given = " ".join(plugin.at(server.port))
+        path.write_text(f"{host};S;{given}\nhost;T;{given}\n")
+        done = plugin.run("--checks", str(path), "--output-format", "nsca")
+    said = (
+        f"0\tSMTP OK - 127.0.0.1:{server.port} answered in # s (slowest: # # s)|"
+        "time=#s;;;0;10 connect=#s;;;0 banner=#s;;;0 helo=#s;;;0 quit=#s;;;0\n"
+    )
+    named = ("S", "T") if host else ("T",)
+    told = "\x17".join(f"host\t{one}\t{said}" for one in named)
+    assert (done.code, masked(done.stdout), done.stderr) == (code, told, "")
+
+
+def test_answers_that_get_lost(folder: Path) -> None:
+    path, pipe = folder / "checks", folder / "pipe"
+    os.mkfifo(pipe)
+    with ScriptedServer(WELL).running() as server:
+        path.write_text("\n".join(sweep.line(one, *plugin.at(server.port)) for one in "ST"))
+        given = ("--output-format", "nagios", "--output-to", str(pipe))
+        done = plugin.run("--checks", str(path), *given)
+    assert (done.code, timeless(done.stdout), done.stderr) == (
+        2,
+        "SMTP CRITICAL - 2 of 2 checks OK: output: 2 results lost, cannot write "
+        f"'{pipe}': nobody reads it "
+        "| checks=2 ok=2 warning=0 critical=0 unknown=0 time=#s\n",
+        "",
+    )
 
 
 class Crowded:

@@ -14,7 +14,7 @@ from tests import needs, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
 from tests.servers.namespace import Namespace
 from tests.servers.network import private
-from tests.servers.scripted import ScriptedServer
+from tests.servers.scripted import Hang, ScriptedServer
 
 TARGET, CONTROL = "192.0.2.25", "192.0.2.9"
 
@@ -185,6 +185,38 @@ def test_other_family_is_tried(tmp_path: Path) -> None:
         done = world.check(*at("mx.example"), "-4", "--control", CONTROL, "-v", hosts=both)
     assert done.code == 2
     assert "control  mx.example answers at 2001:db8::25" in done.stdout.splitlines()
+
+
+def test_a_name_of_one_family_and_a_submission_port(tmp_path: Path) -> None:
+    """There is nothing else to ask it for."""
+    with network(tmp_path, *HERE) as world:
+        world.serve(CONTROL, 587)
+        world.drop(f"ip daddr {TARGET}")
+        asked = (*at("mx.example"), "-p", "587", "--control", CONTROL, "-v")
+        done = world.check(*asked, hosts=f"{TARGET} mx.example\n")
+    assert (done.code, done.line) == (
+        2,
+        f"SMTP CRITICAL - mx.example:587 connect: no answer within 1 s, cause: silent [{TARGET}]",
+    )
+    rows = [row for row in done.stdout.splitlines() if row.startswith("control")]
+    assert rows == [f"control  {CONTROL}:587 answers"]
+
+
+def test_controls_say_nothing_of_those_who_answered(tmp_path: Path) -> None:
+    healthy, busy = "192.0.2.11", "192.0.2.12"
+    more = (f"addr add {one}/32 dev lo" for one in (healthy, busy))
+    with network(tmp_path, *HERE, *more) as world:
+        world.serve(healthy, 25, *HEALTHY)
+        world.serve(busy, 25, Hang())
+        world.drop(f"ip daddr {{ {TARGET}, {CONTROL} }}")
+        hosts = ("-H", healthy, "-H", busy)
+        done = world.check(*at(), *hosts, "--control", CONTROL)
+    assert (done.code, done.line) == (
+        2,
+        f"SMTP CRITICAL - {busy}:25 banner: no answer within 1 s, cause: silent, also {TARGET}:25 "
+        f"connect: no answer within 1 s, nor from the control {CONTROL}:25, cause: our network, "
+        "1 of 3 healthy",
+    )
 
 
 def test_refusal_is_an_answer(tmp_path: Path) -> None:

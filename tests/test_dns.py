@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 import sys
+import threading
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +133,35 @@ def test_the_deadline_ends_the_wait(answer: Answer) -> None:
     with serving(answer) as servers:
         found = outcome(look_ups.query(servers, NAME, "A"), 0.3)
     assert (type(found), found.sentence) == (Expired, "no answer within 0.3 s")
+
+
+def test_who_is_silent_is_asked_no_more_than_that_often() -> None:
+    with serving(SILENCE, SILENCE) as servers:
+        found = outcome(look_ups.query(servers, NAME, "A", rounds=(0.05, 0.1)))
+    assert (type(found), found.sentence) == (
+        DnsUnanswered,
+        "A of mx.test: no answer from 127.0.0.1, no answer from 127.0.0.2",
+    )
+
+
+def test_somebody_who_answers_all_but_the_question() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            _, peer = server.recvfrom(512)
+            for _ in range(look_ups.STRAYS):
+                server.sendto(b"something else", peer)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        servers = Servers((addresses.literal(*server.getsockname()),), are_trusted=True)
+        found = outcome(look_ups.query(servers, NAME, "A", rounds=(2,)))
+        thread.join()
+    assert (type(found), found.sentence) == (
+        DnsUnanswered,
+        "A of mx.test: 127.0.0.1: answers to something else",
+    )
 
 
 def test_what_is_too_long_for_udp_comes_by_tcp() -> None:

@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from check_smtp_health.errors import Disconnected, Expired, LocalFault, TimedOut, Unreachable
-from check_smtp_health.net import addresses, driver
+from check_smtp_health.errors import (
+    Disconnected,
+    Expired,
+    LocalFault,
+    TimedOut,
+    Unreachable,
+    Unresolvable,
+)
+from check_smtp_health.net import addresses, aside, driver
 from check_smtp_health.net.addresses import Address
 from check_smtp_health.net.driver import Deadline
 from check_smtp_health.net.operations import (
@@ -470,11 +477,35 @@ def test_a_second_connect_replaces_the_first() -> None:
 
 
 def test_no_file_descriptor_left_is_told_from_a_name_that_does_not_exist() -> None:
+    with no_file_descriptor_left(), pytest.raises(LocalFault) as caught:
+        addresses.resolve("mx.invalid", 25, None)
+    assert caught.value.problem == "too many open files"
+
+
+@contextmanager
+def no_file_descriptor_left() -> Iterator[None]:
+    """Have this process open no more files in the block."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
-        with pytest.raises(LocalFault) as caught:
-            addresses.resolve("mx.invalid", 25, None)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert caught.value.problem == "too many open files"
+
+
+def test_no_file_descriptor_left_for_another_process() -> None:
+    with no_file_descriptor_left(), pytest.raises(LocalFault) as caught:
+        aside.computed(bytes, 1)
+    assert caught.value.problem == "this host cannot start another process"
+
+
+def test_a_name_that_does_not_exist_without_standard_input() -> None:
+    before = os.dup(0)
+    os.close(0)
+    try:
+        with pytest.raises(Unresolvable) as caught:
+            addresses.resolve("a..b", 25, None)
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+    assert caught.value.problem == "no such host name"

@@ -65,6 +65,8 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "--forbid: AUTH cannot be combined with --require AUTH=PLAIN",
     ),
     ((*ADDRESS, "--require", "AUTH", "--forbid", "AUTH=LOGIN"), ""),
+    ((*SOCKET, "--control", "a.example"), "--control: has no effect on a Unix socket"),
+    ((*SOCKET, *ADDRESS, "--control", "a.example"), ""),
     ((*ADDRESS, "--require", "AUTH=PLAIN", "--forbid", "AUTH=LOGIN"), ""),
 )
 
@@ -120,6 +122,7 @@ POSSIBLE: dict[tuple[str, ...], tuple[str, ...]] = {
         *("silent", "refused", "reset", "overloaded", "too-many-connections", "blocklisted"),
         *("timed_out", "transient", "rejected", "violation", "disconnected", "interrupted"),
         *("local", "greylisted", "disk-full", "tls-required", "keywords-masked", "rate-limited"),
+        "unauthenticated",
     ),
     ("--control", "192.0.2.1"): ("our-network", "port-blocked"),
     ("--rcpt", "a@x"): ("unknown-recipient", "mailbox-full", "relay-denied", "sender-rejected"),

@@ -86,6 +86,20 @@ def test_a_password_that_would_end_a_line(tmp_path: Path) -> None:
     )
 
 
+def test_authorities_that_are_none(tmp_path: Path) -> None:
+    file, password = tmp_path / "authorities", tmp_path / "password"
+    file.write_text("nothing\n")
+    password.write_text("s3cret\n")
+    password.chmod(0o600)
+    api = ("--output-format", "icinga2", "--output-to", "https://me@127.0.0.1:1")
+    given = ("--output-pass-file", str(password), "--output-ca-file", str(file))
+    outcome = plugin.run("-H", "127.0.0.1", *api, *given)
+    assert (outcome.code, outcome.stdout) == (
+        3,
+        f"SMTP UNKNOWN - --output-ca-file: '{file}' contains no certificate\n",
+    )
+
+
 @pytest.mark.parametrize("verbose", [(), ("-v",)])
 def test_the_text_itself(tmp_path: Path, verbose: tuple[str, ...]) -> None:
     """Perfdata stand in the first line, where every reader looks for them."""

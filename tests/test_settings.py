@@ -322,3 +322,18 @@ def test_what_policies_ask_for() -> None:
     assert settings("-S", "--all-certificates").policies.of_dns == []
     both = settings("-S", "--all-certificates", "--reverse", "--dane").policies
     assert (both.of_dns, both.need_message) == (["reverse", "dane"], False)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("192.0.2.53", ("192.0.2.53", 53)),
+        ("192.0.2.53:5353", ("192.0.2.53", 5353)),
+        ("2001:db8::53", ("2001:db8::53", 53)),
+        ("[2001:db8::53]", ("2001:db8::53", 53)),
+        ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
+    ],
+)
+def test_a_name_server(given: str, meant: tuple[str, int]) -> None:
+    settings = command_line.settings("-H", "mx.example", "--nameserver", given)
+    assert settings.endpoint.nameservers == (meant,)

@@ -13,6 +13,7 @@ import pytest
 from check_smtp_health import terminal
 from tests import masking, plugin
 from tests.servers.catalogue import BANNER, HELO, QUIT
+from tests.servers.name_server import SILENCE, NameServer
 from tests.servers.scripted import Expect, Hang, Message, ScriptedServer, Sleep, Step
 from tests.window import Window
 
@@ -224,6 +225,25 @@ def test_several_targets_are_counted() -> None:
         window = Window(*at(server, "-H", "127.0.0.2", "-H", "127.0.0.3", "-t", "0.8"))
         window.until(lambda rows: rows == ["127.0.0.1: banner, 2 more … 0.5 s of 0.8"])
         assert window.end() == 2
+
+
+def test_a_policy_is_waited_for_by_its_name() -> None:
+    silent = NameServer({}, default=SILENCE)
+    with ScriptedServer((BANNER, *HELO, *QUIT)).running() as server, silent.running():
+        asked = ("--dnsbl", "bl.example/192.0.2.1", "--nameserver", silent.nameserver)
+        window = Window(*at(server, *asked, "-t", "0.8"))
+        window.until(lambda rows: rows == ["dnsbl … 0.5 s of 0.8"])
+        window.end()
+    assert "…" not in "".join(window.rows)
+
+
+def test_a_window_that_is_closed_ends_it() -> None:
+    """There is nobody to tell, but for the exit code."""
+    with ScriptedServer(SILENT).running() as server:
+        window = Window(*at(server))
+        window.until(lambda rows: rows == ["banner … 0.5 s of 10"])
+        os.close(window.keyboard)
+        assert window.process.wait(timeout=5) == 3
 
 
 def test_a_resize_is_followed() -> None:

@@ -30,8 +30,8 @@ def build(
     password: str | None,
     endpoint: Endpoint,
     oauth: tuple[OAuth | None, OAuth | None],
-) -> RoundTrip | None:
-    """Return what is to be sent and looked for, None where no message is.
+) -> RoundTrip:
+    """Return what is to be sent and looked for, where an option asks for anything of that.
 
     ``oauth`` is what stands in the place of the session's password, and of the mailbox's.
 
@@ -40,9 +40,7 @@ def build(
     """
     mailboxes = _mailboxes(options, endpoint)
     if not options.count("deliver"):
-        if mailboxes:
-            raise UsageFault("mailbox", "needs --deliver")
-        return None
+        raise UsageFault("mailbox", "needs --deliver")
     if not options.count("rcpt"):
         raise UsageFault("deliver", "needs --rcpt ADDRESS")
     if not mailboxes:

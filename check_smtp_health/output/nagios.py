@@ -47,15 +47,11 @@ def fitted(status: str, perfdata: Iterable[str], more: Iterable[str], limit: int
     """
     items = [f" {item}" for item in perfdata]
     items[:1] = [f"|{item[1:]}" for item in items[:1]]  # Icinga would keep a space before the bar
-    pieces = [status, *items, *more]
-    whole = "".join(pieces)
-    if len(whole.encode()) <= limit:
-        return whole
     data = status.encode()
     if len(data) > limit:
         return data[: limit - 3].decode("utf-8", "ignore") + "..."
     text, left = status, limit - len(data)
-    for piece in pieces[1:]:
+    for piece in (*items, *more):
         left -= len(piece.encode())
         if left < 0:
             break

@@ -45,7 +45,6 @@ class _Progress:
         self._limit = settings.endpoint.timeout
         self._longest = settings.longest + SPARE
         self._delivery_limit = settings.roundtrip.timeout if settings.roundtrip else 0.0
-        self._began: float | None = None
         self._now = 0.0
         self._under_way: dict[object, tuple[str, str, float]] = {}  # target, step, beginning
         self._last = ("", plan.stages.resolve.name)
@@ -70,11 +69,10 @@ class _Progress:
         try:
             outcome = yield Pause(SILENCE, is_idle=True)
             pause = SILENCE
-            if self._began is None:
-                self._began = outcome.began
+            began = outcome.began
             # One that was cut short ended with the last session.
             while outcome.fault is None and outcome.ended - outcome.began > pause / 2:
-                self._now = outcome.ended - self._began
+                self._now = outcome.ended - began
                 line.show(*self._words())
                 pause = TICK
                 outcome = yield Pause(pause, is_idle=True)
