@@ -562,3 +562,24 @@ def test_all_that_a_server_may_say_of_a_token(site: Site, tmp_path: Path) -> Non
         low = done.stdout.lower()
         assert [one for one in (*echoes, "h0stile") if one.lower() in low] == []
     assert "(status ***, scope mail ***)" in done.stdout
+
+
+def test_a_server_that_takes_no_token(site: Site, tmp_path: Path) -> None:
+    script = (
+        *(Handshake(site.authority.serving("localhost")), b"220 mx\r\n"),
+        *(Expect(b"EHLO"), b"250-mx\r\n250 AUTH PLAIN LOGIN\r\n"),
+        *(Expect(b"QUIT"), b"221 bye\r\n"),
+    )
+    with ScriptedServer(script).running() as server:
+        done = plugin.run(
+            *("-H", "127.0.0.1", "-p", str(server.port), "-F", "me.example", "--ssl"),
+            *("--sni", "localhost", "--ca-file", site.authority.path),
+            *("-U", USER, "--oauth", site.written(tmp_path / "oauth.ini")),
+        )
+    assert (done.code, done.line, done.stderr, server.faults) == (
+        2,
+        f"SMTP CRITICAL - 127.0.0.1:{server.port} auth: no mechanism for an access token is "
+        "offered, only PLAIN LOGIN, cause: login mechanism",
+        "",
+        [],
+    )

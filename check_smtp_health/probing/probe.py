@@ -45,7 +45,7 @@ from check_smtp_health.net.operations import (
     Write,
     untimed,
 )
-from check_smtp_health.report import Failure, Finding, Observation, PolicyResult, Report
+from check_smtp_health.report import Failure, Observation, PolicyResult, Report
 from check_smtp_health.stages import CONNECT, EXPLAIN_LIMIT
 from check_smtp_health.stages.state import ProbeState, own_fault, sentence
 
@@ -178,11 +178,7 @@ def _of_message(
 
     judging = untimed(of_message(plan.policies, state, known))
     outcome = yield Within(plan.settings.endpoint.timeout, [judging])
-    (found,) = outcome.value
-    if isinstance(found, SessionFault):
-        # Nobody is to blame for that but this host, or whoever has interrupted it.
-        name = next(one.name for one in plan.policies if one.scope == "message")
-        return (*known, PolicyResult(name, (Finding(found.kind, found.sentence),)))
+    (found,) = outcome.value  # what stops a policy has become its result
     return tuple(found)
 
 
