@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import select
@@ -267,6 +268,9 @@ os._exit(2)
 
 FEW = "as many large pipes as this user may have"
 
+PIPES = "/proc/sys/fs/pipe-user-pages-soft"
+"""How many that are. Whoever needs large pipes locks it: those of all processes count together."""
+
 
 @pytest.mark.parametrize("short", ["{'all': []}", "{'all': ["], ids=["other", "beginning"])
 @pytest.mark.parametrize(
@@ -287,26 +291,28 @@ def test_a_slow_reader(
     That may be how the long one begins, as a status line is.
     """
     needs.root()
-    process = subprocess.Popen(
-        [
-            needs.program("setpriv"),
-            "--bounding-set=-sys_resource,-sys_admin",
-            sys.executable,
-            "-c",
-            SLOW,
-            seconds,
-            str(size),
-            short,
-            more,
-        ],
-        stdout=subprocess.PIPE,
-    )
-    if is_late:
-        process.wait(timeout=30)
-    else:
-        select.select([process.stdout], [], [], 30)
-        time.sleep(0.3)  # it waits for us
-    stdout, _ = process.communicate(timeout=30)
+    with open(PIPES, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        process = subprocess.Popen(
+            [
+                needs.program("setpriv"),
+                "--bounding-set=-sys_resource,-sys_admin",
+                sys.executable,
+                "-c",
+                SLOW,
+                seconds,
+                str(size),
+                short,
+                more,
+            ],
+            stdout=subprocess.PIPE,
+        )
+        if is_late:
+            process.wait(timeout=30)
+        else:
+            select.select([process.stdout], [], [], 30)
+            time.sleep(0.3)  # it waits for us
+        stdout, _ = process.communicate(timeout=30)
     whole = b"{'all': [" + b"x" * size + b"]}"
     assert (process.returncode, stdout == (whole if is_whole else short.encode())) == (2, True)
 
