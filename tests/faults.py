@@ -165,15 +165,16 @@ class Arena:
             }
         return {
             row: (
-                self._again_if_late(row, ours[row].result()),
+                self._again_if_held_up(row, ours[row].result()),
                 theirs[row].result() if row in theirs else None,
             )
             for row in rows
         }
 
-    def _again_if_late(self, row: Behaviour, result: Result) -> Result:
-        """Return the same, or what comes of the row alone: so many at once may have held it up."""
-        return result if in_time(row, result) else self.ours(row)
+    def _again_if_held_up(self, row: Behaviour, result: Result) -> Result:
+        """Return the same, or what comes of the row alone: so many at once take time."""
+        is_due = (result.answer, result.outcome.labels) == (row.due, row.labels)
+        return result if is_due and in_time(row, result) else self.ours(row)
 
 
 def _give_way() -> None:

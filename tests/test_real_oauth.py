@@ -498,7 +498,7 @@ def test_a_long_token_waits_for_the_challenge(site: Site, tmp_path: Path, scheme
     done = site.run(
         *("-U", USER, "--oauth", file, *TRIP, "-vv", "--mailbox", site.boxes.url(scheme))
     )
-    assert (done.code, len(site.giver.given[0]) > 5000) == (0, True)
+    assert (done.code, len(site.giver.given[0]) > 5000) == (0, True), done.stdout
     assert "C: AUTH XOAUTH2\n" in done.stdout
 
 
