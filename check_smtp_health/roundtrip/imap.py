@@ -8,14 +8,8 @@ from __future__ import annotations
 from check_smtp_health.escaping import printable
 from check_smtp_health.faults import NotNow, Refused
 from check_smtp_health.net.operations import Pause
-from check_smtp_health.roundtrip.imap_folders import (
-    ALL,
-    BESIDE_LIMIT,
-    TRASH,
-    Folder,
-    ImapFolders,
-    having,
-)
+from check_smtp_health.roundtrip.imap_folder import Folder
+from check_smtp_health.roundtrip.imap_folders import ALL, BESIDE_LIMIT, TRASH, ImapFolders, having
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
