@@ -26,6 +26,10 @@ settings.register_profile("fuzz", max_examples=1000, deadline=None)
 settings.load_profile("suite")
 
 
+MEASURING = sys.gettrace() if os.environ.get("COVERAGE_PROCESS_START") else None
+"""What notes the lines that are executed, where the tests are run for that."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Begin what covered runs are forked from, in each process that has tests run."""
     gc.disable()  # until all is collected that stays until the end
@@ -38,12 +42,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or config.getoption("dist", "no") == "no":
         forking.begin()
     if MEASURING is not None:
-        threading.settrace(None)  # type: ignore[arg-type]  # what Python 3.9 has no other way for
+        threading.settrace(None)  # type: ignore[arg-type]  # which is how to end it
         sys.settrace(None)
-
-
-MEASURING = sys.gettrace() if os.environ.get("COVERAGE_PROCESS_START") else None
-"""What notes the lines that are executed, where the tests are run for that."""
 
 
 @pytest.hookimpl(hookwrapper=True)
