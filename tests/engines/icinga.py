@@ -148,16 +148,24 @@ class Icinga:
         """
         return [row["attrs"] for row in self._ask(f"objects/{path}")]
 
+    def service(self, name: str) -> dict[str, Any]:
+        """Return the attributes of the one service of this name.
+
+        Raises:
+            OSError: the API does not answer yet.
+        """
+        [service] = [service for service in self.query("services") if service["name"] == name]
+        return service
+
     def wait(self, name: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Return a service's result as soon as it is one of this kind."""
         end = time.monotonic() + DEADLINE
         while time.monotonic() < end:
             with contextlib.suppress(OSError):
-                for service in self.query("services"):
-                    found = service["last_check_result"]
-                    if service["name"] == name and found and condition(found):
-                        result: dict[str, Any] = found
-                        return result
+                found = self.service(name)["last_check_result"]
+                if found and condition(found):
+                    result: dict[str, Any] = found
+                    return result
             time.sleep(0.1)
         pytest.fail(self.log.read_text())
 
