@@ -110,14 +110,9 @@ def write(answer: Iterable[str], short: str = "", code: int = 3) -> None:
         if len(data) > PIPE_MOST:
             break
     if len(data) > PIPE_LEAST and not _has_room(len(data)):
-        import itertools
-
-        same = (one == other for one, other in zip(data, brief))
-        begun = sum(itertools.takewhile(bool, same))
-        _Last.word, _Last.code = brief[begun:], code
-        _write(data[:begun])
+        data = data[_write_beginning(data, brief) :]
+        _Last.code = code
         _await_reader()
-        data = data[begun:]
     _Last.word, _Last.code = b"", code
     _write(data)
     del data
@@ -138,6 +133,24 @@ def _blocks(answer: Iterable[str]) -> Iterator[bytes]:
             yield encoded("".join(pieces))
             pieces, size = [], 0
     yield encoded("".join(pieces))
+
+
+def _write_beginning(data: bytes, brief: bytes) -> int:
+    """Write how both answers begin, leave the rest of the short one to say; return its length.
+
+    No signal comes between the two: its handler would say the beginning twice, or never.
+    """
+    import itertools
+
+    same = (one == other for one, other in zip(data, brief[:PIPE_LEAST]))
+    begun = sum(itertools.takewhile(bool, same))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        _write(data[:begun])
+        _Last.word = brief[begun:]
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return begun
 
 
 def _has_room(size: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import select
@@ -259,6 +258,12 @@ if "as many large pipes as this user may have" in sys.argv:
             pass
     except PermissionError:
         pass
+if "a signal as it begins to write" in sys.argv:
+    def write(*args, write=os.write):
+        os.write = write
+        signal.raise_signal(signal.SIGALRM)
+        return write(*args)
+    os.write = write
 signal.signal(signal.SIGALRM, lambda *_: os._exit(stdout.give_up("late")))
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
 stdout.write(["{'all': [", *["x" * 1000] * (int(sys.argv[2]) // 1000), "]}"], sys.argv[3], 2)
@@ -267,9 +272,7 @@ os._exit(2)
 """Writes a long answer, and a short one after so many seconds."""
 
 FEW = "as many large pipes as this user may have"
-
-PIPES = "/proc/sys/fs/pipe-user-pages-soft"
-"""How many that are. Whoever needs large pipes locks it: those of all processes count together."""
+EARLY = "a signal as it begins to write"
 
 
 @pytest.mark.parametrize("short", ["{'all': []}", "{'all': ["], ids=["other", "beginning"])
@@ -281,6 +284,7 @@ PIPES = "/proc/sys/fs/pipe-user-pages-soft"
         pytest.param(3_000_000, "0.3", "", True, False, id="the reader comes too late"),
         pytest.param(900_000, "20", FEW, False, True, id="in time for a small pipe"),
         pytest.param(900_000, "0.2", FEW, True, False, id="too late for a small pipe"),
+        pytest.param(3_000_000, "20", EARLY, True, False, id="too late as the answer begins"),
     ],
 )
 def test_a_slow_reader(
@@ -291,28 +295,24 @@ def test_a_slow_reader(
     That may be how the long one begins, as a status line is.
     """
     needs.root()
-    with open(PIPES, "rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        process = subprocess.Popen(
-            [
-                needs.program("setpriv"),
-                "--bounding-set=-sys_resource,-sys_admin",
-                sys.executable,
-                "-c",
-                SLOW,
-                seconds,
-                str(size),
-                short,
-                more,
-            ],
-            stdout=subprocess.PIPE,
-        )
+    user = 100_000 + os.getpid()  # of whom nobody else has pipes: those of all processes count
+    os.setresuid(user, -1, -1)
+    end, pipe = os.pipe()
+    os.setresuid(0, -1, -1)
+    command = (
+        *(needs.program("setpriv"), f"--ruid={user}", "--bounding-set=-sys_resource,-sys_admin"),
+        *(sys.executable, "-c", SLOW, seconds, str(size), short, more),
+    )
+    with open(end, "rb") as reader:
+        with open(pipe, "wb") as writer:
+            process = subprocess.Popen(command, stdout=writer)
         if is_late:
             process.wait(timeout=30)
         else:
-            select.select([process.stdout], [], [], 30)
+            select.select([reader], [], [], 30)
             time.sleep(0.3)  # it waits for us
-        stdout, _ = process.communicate(timeout=30)
+        stdout = reader.read()
+    process.wait(timeout=30)
     whole = b"{'all': [" + b"x" * size + b"]}"
     assert (process.returncode, stdout == (whole if is_whole else short.encode())) == (2, True)
 
