@@ -558,6 +558,15 @@ CLIENT_HELLO = (*OFFER, b"220 go\r\n", Swallow())
             ),
         ),
         (
+            (b"421 4.7.0 mx.example.org Too many connections\r\n",),
+            3,
+            ", also ".join(
+                f"all-certificates: the {kind} certificate could not be checked: '421 4.7.0 "
+                "mx.example.org Too many connections'"
+                for kind in ("RSA", "ECDSA")
+            ),
+        ),
+        (
             (*CLIENT_HELLO, Reset()),
             3,
             ", also ".join(
@@ -577,7 +586,7 @@ CLIENT_HELLO = (*OFFER, b"220 go\r\n", Swallow())
             "all-certificates: handshake failed: tlsv1 alert internal error",
         ),
     ],
-    ids=["not offered", "reset", "nonsense", "alert"],
+    ids=["not offered", "refused", "reset", "nonsense", "alert"],
 )
 def test_there_is_no_second_handshake(
     tmp_path: Path, root: Pair, later: tuple[Step, ...], code: int, said: str

@@ -224,7 +224,7 @@ def look(state: ProbeState, trust: Trust, name: str | None) -> Procedure[Handsha
     if settings.endpoint.proxy:
         yield proxy_header(settings.endpoint.proxy, connection.local, address)
     if settings.tls.mode == "starttls":
-        yield from listen(again)
+        require_code((yield from listen(again)), settings.greeting.expect.code)
         yield from greet(again)
         yield from starttls(again)
     agreed: Handshake = yield StartTls(trust, name)
