@@ -83,14 +83,17 @@ def run(
 ) -> Outcome:
     """Run the plugin with these arguments.
 
-    The environment is added to our own; ``prefix`` is a command that runs the plugin in turn.
+    The environment is added to our own; ``prefix`` is a command that runs the plugin in turn, which
+    is not covered unless that command is one of ``ENTERING``.
     """
     # A proxy of this machine's knows nothing of hosts that only a test knows.
     own = {name: value for name, value in os.environ.items() if name.lower() != "https_proxy"}
     environment = {**own, **(environment or {})}
     began = time.monotonic()
     enters = not prefix or os.path.basename(prefix[0]) in ENTERING
-    if enters and forking.is_possible(environment):
+    if not enters:
+        environment.pop("COVERAGE_PROCESS_START", None)
+    if forking.is_possible(environment):
         done = forking.run(str(SCRIPT), arguments, environment, timeout, prefix)
     else:
         done = subprocess.run(

@@ -132,8 +132,9 @@ NEEDED: dict[str, tuple[Words, ...]] = {
     "NOOP": (("-C", "NOOP"), ("-C", "NOOP", "-R", "250")),
     **dict.fromkeys(("DATA", "message"), (SENT,)),
     "RSET": (("-f", ""),),
+    "QUIT": ((), SENT),
 }
-"""What brings a session to its moment."""
+"""What brings a session to its moment; and some to the end, behind a message."""
 
 
 @dataclass(frozen=True)
