@@ -578,7 +578,7 @@ CLIENT_HELLO = (*OFFER, b"220 go\r\n", Swallow())
         (
             (*CLIENT_HELLO, b"nonsense"),
             2,
-            "all-certificates: the server does not speak TLS here",
+            "all-certificates: the server does not speak TLS here: 'nonsense'",
         ),
         (
             (*CLIENT_HELLO, b"\x15\x03\x03\x00\x02\x02\x50"),

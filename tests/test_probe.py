@@ -265,9 +265,13 @@ def test_what_was_said_before_the_connection_broke_is_read() -> None:
     assert report.observations[2].failure == Failure("rejected", "", b"421 too many", 421)
 
 
-def test_port_465_awaits_tls() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [((), "try --ssl"), (("-S", "--no-verify"), "try --ssl instead of STARTTLS")],
+)
+def test_port_465_awaits_tls(arguments: tuple[str, ...], hint: str) -> None:
     report = serve(
-        settings("192.0.2.1", "-p", "465"),
+        settings("192.0.2.1", "-p", "465", *arguments),
         [
             (
                 Connect(Address(socket.AF_INET, ("192.0.2.1", 465)), None, 1.0, is_session=True),
@@ -278,7 +282,7 @@ def test_port_465_awaits_tls() -> None:
         ],
     )
     assert report.observations[-1].failure == Failure(
-        "timed_out", "no answer within 10 s (port 465 expects TLS, try --ssl)"
+        "timed_out", f"no answer within 10 s (port 465 expects TLS, {hint})"
     )
 
 

@@ -119,6 +119,45 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "the engine has not replaced this macro",
     ),
     (
+        (*HOST, "-f", "$ADMINEMAIL$"),
+        "-f: '$ADMINEMAIL$' is not a value, the engine has not replaced this macro",
+    ),
+    (
+        (*HOST, "--rcpt", "$_HOSTRCPT$"),
+        "--rcpt: '$_HOSTRCPT$' is not a value, the engine has not replaced this macro",
+    ),
+    (
+        (*HOST, "-C", "$ARG1$"),
+        "-C: '$ARG1$' is not a value, the engine has not replaced this macro",
+    ),
+    ((*HOST, "--rcpt", "me@"), "--rcpt: 'me@' is not a mail address"),
+    ((*HOST, "--no-rcpt", "<@c.example>"), "--no-rcpt: '<@c.example>' is not a mail address"),
+    (
+        (*HOST, "--no-relay", "me"),
+        "--no-relay: 'me' has no domain, so no server would relay it",
+    ),
+    (
+        ("-H", "fe80::1"),
+        "-H: 'fe80::1' needs its interface, as in fe80::1%eth0",
+    ),
+    (
+        ("-H", "submission://mx.example.org"),
+        "-H: 'submission://mx.example.org' is a URL, use -H mx.example.org -p 587",
+    ),
+    (
+        ("-H", "lmtp://mx.example.org:2424/"),
+        "-H: 'lmtp://mx.example.org:2424/' is a URL, use -H mx.example.org -p 2424",
+    ),
+    (
+        (*HOST, "check_smtp_health"),
+        "unexpected argument 'check_smtp_health', leave out the name of the program",
+    ),
+    ((*HOST, "#", "ours"), "unexpected argument '#', a comment is a line of its own"),
+    ((*HOST, "-v", "2"), "unexpected argument '2', -v takes no value"),
+    ((*HOST, "--dane", "on"), "unexpected argument 'on', --dane takes no value"),
+    ((*HOST, "mx2.example"), "unexpected argument 'mx2.example', repeat -H for several hosts"),
+    ((*HOST, "=5"), "unexpected argument '=5'"),
+    (
         ("-H", "mx", "-w", "$ARG1$"),
         "-w: '$ARG1$' is not a threshold range, the engine has not replaced this macro",
     ),

@@ -209,3 +209,35 @@ def test_an_expression_that_takes_longer_than_there_is_time() -> None:
 def test_an_expression(pattern: str, code: int) -> None:
     script = (Sleep(0.05), *GREETED, Expect(b"NOOP"), b"250 2.0.0 Ok\r\n", *QUIT)
     assert plugin.check(script, "-C", "NOOP", "-R", pattern).code == code
+
+
+def test_goodbye_to_a_command_is_no_yes() -> None:
+    """With 221 a server closes the connection (RFC 5321 section 4.2.3): Postfix does at VRFY."""
+    goodbye = b"221 2.7.0 Error: I can break rules, too. Goodbye.\r\n"
+    done = check((*GREETED, Expect(b"VRFY me\r\n"), goodbye), "-C", "VRFY me")
+    assert done == (
+        2,
+        "SMTP CRITICAL - command: 221 2.7.0 Error: I can break rules, too. Goodbye. (VRFY me) "
+        "(after # s)",
+        f"{HELOED} quit",
+    )
+    done = check((*GREETED, Expect(b"QUIT\r\n"), b"221 bye\r\n"), "-C", "QUIT", "-q", "ok")
+    assert done[0] == 0
+
+
+def test_who_has_logged_in_may_relay() -> None:
+    """That is no open relay, and whoever asks for both still is to know that it was accepted."""
+    script = (
+        *extended("AUTH PLAIN"),
+        *(Expect(b"AUTH PLAIN "), b"235 in\r\n", Expect(b"MAIL FROM:<>\r\n"), OK),
+        *(*rcpt("a@y.example", "250 ok"), *RSET, *QUIT),
+    )
+    done = check(
+        *(script, "-U", "me", "--auth-insecure", "-A", "PLAIN", "--no-relay", "a@y.example"),
+        environment={"CHECK_SMTP_HEALTH_AUTHPASS": "s3cret"},
+    )
+    assert done == (
+        2,
+        "SMTP CRITICAL - relay: accepts a@y.example after a login: 250 ok (after # s)",
+        f"{HELOED} auth mail quit",
+    )

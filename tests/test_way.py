@@ -92,5 +92,5 @@ def test_no_address_answers(seconds: str, attempts: int, tmp_path: Path) -> None
         prefix = private(tmp_path, hosts=DEAD)
         done = trip(smtp, url, "--delivery-timeout", seconds, prefix=prefix)
     assert done.code == 2
-    assert f": no answer within {seconds} s, although accepted: '250 ok'" in done.line
+    assert done.line.endswith(f"/INBOX: no answer within {seconds} s")
     assert len(connected(done)) == attempts

@@ -71,6 +71,11 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 
 _NEED_CHECKS = ("at-once", "spread")
 
+_TEXTS = (
+    *("fqdn", "expect", "authuser", "from", "rcpt", "no-relay", "no-rcpt", "command", "response"),
+)
+"""Options whose values may be almost anything, even the name of a macro."""
+
 _SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
 
 
@@ -98,6 +103,9 @@ def build(  # noqa: PLR0913
     for name in _NEED_CHECKS:
         if options.count(name):
             raise UsageFault(name, "needs --checks FILE")
+    for name in _TEXTS:
+        if options.count(name):
+            _need_values(name, options.all(name))
     endpoint = _endpoint(options)
     tls = _tls(options, endpoint)
     _need_effect(options, endpoint)
@@ -126,6 +134,20 @@ def build(  # noqa: PLR0913
             causes=causes,
         ),
     )
+
+
+def _need_values(name: str, values: Sequence[str]) -> None:
+    """Check that no value is a macro that an engine has left as it was.
+
+    Raises:
+        UsageFault: one is; the server would be blamed for what it says of it.
+    """
+    for value in values:
+        if value[:1] == "$" == value[-1:]:
+            from check_smtp_health.config import remedies
+
+            if remedies.is_macro(value):
+                raise UsageFault(name, f"{quoted(value)} is not a value")
 
 
 def _endpoint(options: Options) -> Endpoint:
@@ -366,7 +388,7 @@ def _transaction(options: Options) -> Transaction:
         reverse_path=None if reverse_path is None else _mailbox("from", reverse_path),
         size=None if size is None else _size(size),
         recipients=tuple(_mailbox("rcpt", one) for one in options.all("rcpt")),
-        no_relay=tuple(_mailbox("no-relay", one) for one in options.all("no-relay")),
+        no_relay=tuple(map(_foreign, options.all("no-relay"))),
         no_rcpt=tuple(_mailbox("no-rcpt", one) for one in options.all("no-rcpt")),
         commands=load("config.commands:build")(options) if has_commands else (),
     )
@@ -405,8 +427,25 @@ def _mailbox(option: str, given: str) -> str:
     if re.fullmatch(r"[^@, ]+@[^@, ]+(?:, ?[^@, ]+@[^@, ]+)+", given):
         remedy = "use one of them" if option == "from" else f"repeat --{option}"
         raise UsageFault(option, f"{quoted(given)} is more than one address, {remedy}")
-    if not is_path or (option != "from" and not address):
+    local, at, domain = address.rpartition("@")
+    if not is_path or (option != "from" and not address) or (at and not (local and domain)):
         raise UsageFault(option, f"{quoted(given)} is not a mail address")
+    return address
+
+
+def _foreign(given: str) -> str:
+    """Return an address that a server must not relay to.
+
+    One without a domain is the server's own, unless it is written as relays of other networks have
+    it: ``user%domain``, ``domain!user``.
+
+    Raises:
+        UsageFault: it proves nothing about relaying.
+    """
+    address = _mailbox("no-relay", given)
+    if not set(address) & set("@%!"):
+        problem = f"{quoted(given)} has no domain, so no server would relay it"
+        raise UsageFault("no-relay", problem)
     return address
 
 

@@ -199,13 +199,18 @@ def _superfluous(words: list[_Word], options: Options) -> str:
     """Return what is wrong with stray words, which may be the rest of a password."""
     if options.count("authpass"):
         return f"one word too many, put the value of {options.flag('authpass')} in quotes"
+    from check_smtp_health.config import remedies
+
     word = next((word for word in words if word.behind in _TEXTS), words[0])
-    remedy = "repeat -H for several hosts"
-    if word.text.isdigit() and not options.count("port"):
-        remedy = f"use -p {word.text}"
     if word.behind in _TEXTS:
-        remedy = f"put the value of {options.flag(word.behind)} in quotes"
-    return f"unexpected argument {quoted(word.text)}, {remedy}"
+        remedy = f", put the value of {options.flag(word.behind)} in quotes"
+    else:
+        switch = options.flag(word.behind) if word.behind else ""
+        is_switch = bool(switch) and not (find(switch).value or find(switch).optional)
+        remedy = remedies.superfluous(
+            word.text, switch if is_switch else "", has_port=bool(options.count("port"))
+        )
+    return f"unexpected argument {quoted(word.text)}{remedy}"
 
 
 def _read_long(argument: str, rest: list[str], options: Options) -> str:

@@ -58,6 +58,9 @@ def host(given: str) -> Host:
     bare = given[1:-1] if given.startswith("[") and given.endswith("]") else given
     version = ip_version(bare)
     if version is not None:
+        if version == 6 and "%" not in bare and _needs_scope(bare):
+            problem = f"{quoted(given)} needs its interface, as in {bare}%eth0"
+            raise UsageFault("hostname", problem)
         return Host(bare, bare, "address")
     name, colon, port = given.rpartition(":")
     if colon and is_digits(port) and is_name(name):
@@ -155,6 +158,13 @@ def ip_version(text: str) -> int | None:
         return ipaddress.ip_address(text).version
     except ValueError:
         return None
+
+
+def _needs_scope(address: str) -> bool:
+    """Whether an IPv6 address says nothing without its link (RFC 4007 section 11)."""
+    import ipaddress  # it has been: see ``ip_version``
+
+    return ipaddress.ip_address(address).is_link_local
 
 
 def port(given: str | None) -> int | None:

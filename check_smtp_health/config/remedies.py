@@ -72,6 +72,8 @@ DAYS: Mapping[str, float] = {
 _PACKAGES = {"dkimpy": "dkim", "PyNaCl": "nacl"}
 """Libraries that Debian's packages are not named after."""
 
+_SCHEME_PORTS = {"submission": 587, "lmtp": 24}
+_YES_OR_NO = ("yes", "no", "on", "off", "true", "false")
 _TLS_SCHEMES = ("https", "smtps", "ssl", "submissions", "tls")
 
 
@@ -112,10 +114,13 @@ def host(given: str, ports: Iterable[str], is_name: Callable[[str], bool]) -> st
     """
     url = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/]*@)?([^/@]+).*", given)
     if url is not None:
-        tls = " --ssl" if url[1].lower() in _TLS_SCHEMES else ""
+        scheme, target = url[1].lower(), _with_port(url[2])
+        tls = " --ssl" if scheme in _TLS_SCHEMES else ""
+        if scheme in _SCHEME_PORTS and " -p " not in target:
+            target += f" -p {_SCHEME_PORTS[scheme]}"
         # It may hold a password.
         shown = f"{url[1]}://***@{url[2]}" if "@" in given else given
-        return f"{quoted(shown)} is a URL, use -H {_with_port(url[2])}{tls}"
+        return f"{quoted(shown)} is a URL, use -H {target}{tls}"
     named = re.fullmatch(rf"([^:/@]+):({'|'.join(ports)})", given)
     if named is not None:
         return f"{quoted(given)} holds a port, use -H {named[1]} -p {named[2]}"
@@ -182,9 +187,12 @@ def spelling(flag: str, value: str) -> str:
     """Return what is wrong with the form of a value, whatever its option."""
     if len(flag) == 2 and value.startswith("=") and len(value) > 1:
         return f", write {flag} {value[1:]}"
-    if re.fullmatch(r"\$[A-Za-z_:. ]+[0-9]*\$", value):
-        return ", the engine has not replaced this macro"
-    return ""
+    return ", the engine has not replaced this macro" if is_macro(value) else ""
+
+
+def is_macro(value: str) -> bool:
+    """Whether a value is nothing but a macro of Nagios, or of Icinga."""
+    return re.fullmatch(r"\$[A-Za-z_:. ]+[0-9]*\$", value) is not None
 
 
 def stray(word: str, name: str, typed: str, value: str) -> str:
@@ -203,6 +211,21 @@ def stray(word: str, name: str, typed: str, value: str) -> str:
     if name == "certificate":
         return f"{typed} takes one value, use {typed} {value},{word}"
     return f"{typed} takes one value, {quoted(word)} is one too many"
+
+
+def superfluous(word: str, switch: str, *, has_port: bool) -> str:
+    """Return what may be meant by a word too many, behind a ``switch`` or elsewhere."""
+    if word == PROGRAM:
+        return ", leave out the name of the program"
+    if word.startswith("#"):
+        return ", a comment is a line of its own"
+    if switch and (word.isdigit() or word.lower() in _YES_OR_NO):
+        return f", {switch} takes no value"
+    if word.isdigit() and not has_port:
+        return f", use -p {word}"
+    if re.fullmatch(r"[\w.:%-]*\w\.?|\[[0-9A-Fa-f:.]+\]|/.*", word) and not word.isdigit():
+        return ", repeat -H for several hosts"
+    return ""
 
 
 def missing(library: str, purpose: str = "") -> str:

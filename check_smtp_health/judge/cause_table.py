@@ -773,7 +773,8 @@ ADVICE: dict[Kind, str] = {
     "timed_out": "The line names the stage; -t SECONDS:STATE sets the deadline and this state.",
     "disconnected": "Look into the server's log, which says why.",
     "violation": "Check that it is the right port; -vv shows what came.",
-    "handshake_failed": "The line says why: no TLS on this port, no cipher in common, or the like.",
+    "handshake_failed": "The line says why: no TLS on this port, no cipher in common, or the like; "
+    "the server's log may say more, as of a certificate that it could not load.",
     "untrusted": "Install a certificate that is valid for this name, with its whole chain.",
     "rejected": "Search the server's log for the reply; give -e 554 where a refusing "
     "banner is as it "
@@ -781,13 +782,14 @@ ADVICE: dict[Kind, str] = {
     "transient": "The server may take it later; --tempfail STATE sets this state.",
     "not_offered": "Check the server's configuration, or ask for less.",
     "forbidden": "Turn the keyword off in the server's configuration, or allow it.",
-    "open_relay": "Anyone can send spam through this server, unless it trusts the monitoring host.",
+    "open_relay": "Anyone can send spam through this server, unless it trusts the monitoring host "
+    "or the login of this check.",
     "backscatter": "Bounces of such mail go to strangers: make the server reject unknown users.",
     "unproven": "The line says why: "
     "run the check from a host, and with a sender, that gets that far.",
     "unmatched": "Check that it is the right server.",
-    "undelivered": "Look for the reply in the mail server's log and queue; "
-    "--delivery-timeout gives more time.",
+    "undelivered": "Where the mailbox did not answer, see to it; else look for the reply in the "
+    "mail server's log and queue. --delivery-timeout gives more time.",
     "bounced": "The line has the reason.",
     "duplicated": "Look for an alias that leads to the mailbox twice.",
     "misplaced": "Look for a filter that takes the message for spam.",

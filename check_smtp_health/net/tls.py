@@ -74,12 +74,24 @@ _REJECTS_CERTIFICATE = {
 }
 
 
+LINE_KEPT = 80
+"""Octets that are kept of a line that came instead of TLS."""
+
+
 class TlsTransport:
     """A TLS connection that never waits; methods as in ``transport.Transport``, and a handshake."""
 
     __slots__ = (
-        *("_error", "_flight", "_incoming", "_is_read", "_is_up", "_name", "_outgoing"),
-        *("_overhead", "_plain", "_rest", "_shows_certificate", "_tells_chain", "_tls"),
+        *("_error", "_first", "_flight", "_incoming", "_is_read", "_is_up", "_name"),
+        *(
+            "_outgoing",
+            "_overhead",
+            "_plain",
+            "_rest",
+            "_shows_certificate",
+            "_tells_chain",
+            "_tls",
+        ),
         *("_without_data", "wants"),
     )
 
@@ -108,6 +120,7 @@ class TlsTransport:
         self._flight = Flight()
         self._without_data = self._overhead = 0
         self._rest = memoryview(b"")
+        self._first = b""  # that came: what it is, where it is not TLS
         self._error: ssl.SSLError | None = None
         self._is_up = False
         self._is_read = False  # all that has come: OpenSSL is slow to say so again
@@ -140,7 +153,10 @@ class TlsTransport:
         if self._error is not None:
             self._flush_if_possible()
             raise _failed(
-                self._error, shows_certificate=self._shows_certificate, name=self._name
+                self._error,
+                shows_certificate=self._shows_certificate,
+                name=self._name,
+                first=self._first,
             ) from self._error
         return self._flush() and self._is_up
 
@@ -154,6 +170,7 @@ class TlsTransport:
         self._without_data += len(piece)
         if self._without_data > HANDSHAKE_LIMIT:
             raise HandshakeFailed(f"the server's handshake is longer than {HANDSHAKE_LIMIT} bytes")
+        self._first = self._first or piece
         self._flight.note(piece)
         self._incoming.write(piece)
         return True
@@ -289,7 +306,7 @@ def _chain(connection: ssl.SSLObject, getter: str) -> tuple[bytes, ...]:
 
 
 def _failed(
-    error: ssl.SSLError, *, shows_certificate: bool, name: str | None
+    error: ssl.SSLError, *, shows_certificate: bool, name: str | None, first: bytes
 ) -> Untrusted | HandshakeFailed | Disconnected:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = _REASONS.get(error.verify_code, "other")
@@ -299,12 +316,13 @@ def _failed(
         return Disconnected("connection closed by the server")
     reason = error.reason or ""
     if reason in _NOT_TLS:
-        return NotTls("the server does not speak TLS here")
+        line = first.partition(b"\n")[0].rstrip(b"\r")
+        return NotTls("the server does not speak TLS here", line[:LINE_KEPT])
     if reason in _TOO_OLD:
         return HandshakeFailed("the server's TLS is too old", reason="tls too old")
     if reason in _NOTHING_SHARED:
         return HandshakeFailed(
-            "the server found no common cipher, or wants a client certificate",
+            "the server found no common cipher, has no certificate, or wants one of the client",
             reason="nothing shared",
         )
     if reason in _NO_SUCH_NAME:

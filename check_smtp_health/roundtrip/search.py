@@ -44,7 +44,6 @@ LEAST = 0.1
 _CERTIFICATES: dict[Why, str] = {
     "expired": "has expired",
     "not yet valid": "is not valid yet",
-    "wrong name": "is for another name, try --no-verify",
 }
 
 
@@ -242,9 +241,13 @@ def _awaited(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
             put_off = reader.patience.fault
             raise NotNow(put_off.problem, put_off.said, subject=name) from fault
         if not has_looked:
-            raise Undelivered(fault.problem, reader.last, subject=name) from fault
+            hint = "" if reader.last else _hint(reader.home)
+            raise Undelivered(f"{fault.problem}{hint}", reader.last, subject=name) from fault
     except Untrusted as fault:
         problem = _CERTIFICATES.get(fault.why, f"{fault.words}, try --ca-file or --no-verify")
+        if fault.why == "wrong name":
+            host = reader.home.host.given
+            problem = f"is not for {host}, use a name in the URL that it is for, or --no-verify"
         fault.problem, fault.subject = f"certificate {problem}", name
         raise
     except (Bounced, Interrupted):
@@ -254,6 +257,14 @@ def _awaited(reader: Reader, query: MessageQuery, progress: _Progress) -> Proced
         raise
     places = ", ".join(map(str, reader.access.mailboxes))
     raise Undelivered(f"not in {places} within {progress.seconds:g} s")
+
+
+def _hint(mailbox: Mailbox) -> str:
+    """Return what a mailbox that says nothing may be waiting for, where its port tells."""
+    scheme = f"{mailbox.scheme}s"
+    if scheme in SCHEMES and SCHEMES[scheme].port == mailbox.port:
+        return f" (port {mailbox.port} expects TLS, try {scheme}://)"
+    return ""
 
 
 def _times(reader: Reader) -> str:

@@ -173,8 +173,10 @@ def banner(state: ProbeState) -> StageRun:
     try:
         reply = yield from _first_reply(state)
     except TimedOut as fault:
-        if settings.endpoint.port == SUBMISSIONS_PORT and not (settings.tls.mode or fault.said):
-            fault.problem += f" (port {SUBMISSIONS_PORT} expects TLS, try --ssl)"
+        is_plain = settings.tls.mode != "implicit" and not fault.said
+        if settings.endpoint.port == SUBMISSIONS_PORT and is_plain:
+            instead = " instead of STARTTLS" if settings.tls.mode else ""
+            fault.problem += f" (port {SUBMISSIONS_PORT} expects TLS, try --ssl{instead})"
         raise
     except Unasked as fault:
         if settings.endpoint.proxy:

@@ -142,7 +142,7 @@ def _found(state: ProbeState, seconds: float) -> Procedure[Arrival]:
     try:
         return (yield from tools.search.run(transaction.sent, seconds, servers))
     except Undelivered as fault:
-        if not fault.said:
+        if not (fault.said or fault.subject):  # whoever did not answer is not behind the receipt
             fault.problem += ", although accepted"
             fault.said = transaction.receipt
         raise

@@ -147,9 +147,11 @@ def handshake(state: ProbeState) -> StageRun:
     try:
         state.connection.tls = yield StartTls(state.prepared.trust, state.target.server_name)
     except NotTls as fault:
-        if state.settings.tls.mode == "implicit":
+        if state.settings.tls.mode != "implicit":
+            raise Injected("instead of the TLS handshake") from fault
+        if fault.said[:3] == b"220":
             raise HandshakeFailed(f"{fault.problem}, try -S") from fault
-        raise Injected("instead of the TLS handshake") from fault
+        raise
     except HandshakeFailed as fault:
         if fault.reason == "name unknown":
             other = "another --sni" if state.target.server_name else "--sni NAME"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from check_smtp_health.smtp.session import Reply, Session
     from check_smtp_health.stages.state import ProbeState, StageRun
 
+FAREWELLS = (221, 421)
+"""Codes with which a server closes the connection (RFC 5321 section 4.2.3)."""
+
 _REPEATS = set(b"*+?{")
 """What makes matching an expression take longer than reading the reply, or for ever."""
 
@@ -165,11 +168,13 @@ def _tests(state: ProbeState) -> tuple[tuple[_Test, tuple[str, ...]], ...]:
 
 
 def _judge(state: ProbeState, test: _Test, address: str, reply: Reply) -> None:
-    if reply.code < 300:
-        problem = f"accepts {address}, {test.accepted}"
+    if reply.code < 300 and reply.code != 221:
+        has_login = test is _RELAY and state.settings.login is not None
+        accepted = " after a login" if has_login else f", {test.accepted}"
+        problem = f"accepts {address}{accepted}"
         state.find(Finding(test.kind, problem, reply.raw))
         state.transaction.is_tainted = True
-    elif reply.is_positive or reply.code == 421:
+    elif reply.is_positive or reply.code in FAREWELLS:
         refused(state, reply, f"{address} proves nothing")
     else:
         about = _about(state, reply, address)
@@ -207,7 +212,8 @@ def command(state: ProbeState) -> StageRun:
         is_response = reply.code == 334
         if text is not None and (yield from _contains(reply, text)):
             continue
-        if not reply.is_positive:
+        has_left = reply.code == 221 and line.upper() != "QUIT"
+        if has_left or not reply.is_positive:
             refused(state, reply, shown)
         elif text is not None:
             problem = f"{shown}: the reply does not contain {quoted(text)}"
@@ -275,7 +281,7 @@ def refused(state: ProbeState, reply: Reply, what: str) -> None:
     Raises:
         Rejected: it said goodbye, too.
     """
-    if reply.code == 421:  # the server has said goodbye: there is no next command
+    if reply.code in FAREWELLS:  # there is no next command
         raise Rejected(f"({what})", reply.raw, reply.code)
     kind: Kind = "transient" if reply.is_transient else "rejected"
     hint = greeting_hint(state, reply, what)

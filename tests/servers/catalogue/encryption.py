@@ -175,7 +175,8 @@ HANDSHAKE = (
     ),
     critical(
         "finds no common cipher",
-        "tls: the server found no common cipher, or wants a client certificate (after # s)",
+        "tls: the server found no common cipher, has no certificate, or wants one of the client "
+        "(after # s)",
         BEGUN,
         *(*GO, Sleep(0.1), b"\x15\x03\x03\x00\x02\x02\x28", Hang()),
         asks=WITH_STARTTLS,
@@ -217,7 +218,8 @@ HANDSHAKE = (
     ),
     critical(
         "wants a client certificate",
-        "tls: the server found no common cipher, or wants a client certificate (after # s)",
+        "tls: the server found no common cipher, has no certificate, or wants one of the client "
+        "(after # s)",
         BEGUN,
         *(*GO, Certificate("wants the client's"), *AGAIN),
         asks=WITH_STARTTLS,

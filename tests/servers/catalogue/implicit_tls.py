@@ -41,6 +41,11 @@ ROWS = (
         "the server does not speak TLS here, try -S",
         *(BANNER, Hang()),
     ),
+    tls_fails(
+        "speaks plain IMAP",
+        "the server does not speak TLS here: '* OK IMAP4rev1 ready'",
+        *(b"* OK IMAP4rev1 ready\r\n", Hang()),
+    ),
     hangs(
         "never begins its handshake",
         "tls: no answer within 1 s, cause: silent",
