@@ -70,7 +70,12 @@ ABOUT = {
         "550 Invalid recipient: no such mailbox",
         "550 5.1.1 no",
         "550-5.1.1 The email account that you tried to reach does not exist.\n550 5.1.1 gsmtp",
-        "450 4.1.1 <b@example.net>: Recipient address rejected: unverified address: try later",
+        "450 4.1.1 <b@example.net>: Recipient address rejected: undeliverable address: "
+        "unknown user",
+        "450 4.1.1 <b@example.net>: Recipient address rejected: undeliverable address: host "
+        "mx.example.net[192.0.2.9] said: 554 5.7.1 <b@example.net>: Relay access denied "
+        "(in reply to RCPT TO command)",
+        "550-Callout verification failed:\n550 550 5.1.1 no",
         "550 5.4.1 Recipient address rejected: Access denied. (AS201806281)",
         "550 unrouteable address",
         "550 relay1.example.com says: user unknown",
@@ -78,6 +83,8 @@ ABOUT = {
         "550 5.1.1 relay-denied@example.net: no such user",
     ),
     "greeting": (
+        "554 5.7.1 Service unavailable; Helo command [mon.example.org] blocked using dbl.example",
+        "550 5.7.1 hostname me.example does not exist",
         "550 HELO domain not allowed",
         "504 5.5.2 <mon>: Helo command rejected: need fully-qualified hostname",
         "450 4.7.1 <mon>: Helo command rejected: Host not found",
@@ -106,6 +113,27 @@ ABOUT = {
         "550 5.7.1 Your IP is not welcome",
     ),
     "sender": (
+        "550-Verification failed for <probe@me.example>\n550-Called:   192.0.2.9\n"
+        "550-Sent:     RCPT TO:<probe@me.example>\n550-Response: 550 5.1.1 User unknown\n"
+        "550 Sender verify failed",
+        "550-Callback setup failed while verifying <probe@me.example>\n550-Response: 554 blocked "
+        "using zen.spamhaus.org\n550 Sender verify failed",
+        "550-The account or domain may not exist, they may be blacklisted, or missing the proper "
+        "dns entries.\n550 Sender verify failed",
+        "553 5.7.1 <a@b>: Sender address rejected: not logged in",
+        "550 5.1.0 <a@b>: Sender address rejected: User unknown in virtual alias table",
+        "550 5.1.7 <a@b>: Sender address rejected: undeliverable address: host mx.b[192.0.2.9] "
+        "said: 550 5.1.1 User unknown",
+        "554 5.7.1 Service unavailable; Sender address [a@b] blocked using dbl.example",
+        "550 Domain of sender address a@b does not exist",
+        "550 Sender address does not exist",
+        "550 5.7.1 Sender address unknown",
+        "550 5.7.1 Sender not authenticated",
+        "530 5.7.1 Sender a@b requires authentication",
+        "550 5.7.1 Sender domain is not accepted here",
+        "553 5.7.1 MAIL FROM domain not allowed",
+        "550 5.7.1 sender address is not local",
+        "550 5.7.1 Your domain is not allowed to send mail here",
         "550-5.7.1 Unauthenticated email is not accepted from this domain.\n550 5.7.1 gsmtp",
         "550 5.7.1 Your account is disabled",
         "553 5.1.8 Unknown user in From",
@@ -125,7 +153,16 @@ ABOUT = {
         "550 TLS required",
     ),
     "no MAIL": ("503 5.5.1 Error: need MAIL command", "503 bad sequence of commands", "503 no"),
-    "domain": ("550 5.1.2 <b@example.net>: Recipient address rejected: Domain not found",),
+    "null MX": (
+        "556 5.1.10 <b@example.net>: Recipient address rejected: Domain example.net does not "
+        "accept mail (nullMX)",
+        "556 no",
+        "521 Host does not accept mail",
+    ),
+    "domain": (
+        "550 host of b@example.net does not exist",
+        "550 5.1.2 <b@example.net>: Recipient address rejected: Domain not found",
+    ),
     "room": (
         "452 4.2.2 mailbox unavailable: full",
         "552 5.2.2 over quota",
@@ -133,6 +170,13 @@ ABOUT = {
         "552 no",
     ),
     "not now": (
+        "450 4.1.1 <b@example.net>: Recipient address rejected: unverified address: try later",
+        "450 4.1.1 <b@example.net>: Recipient address rejected: unverified address: Address "
+        "verification in progress",
+        "450 4.1.1 <b@example.net>: Recipient address rejected: unverified address: host "
+        "mx[192.0.2.9] said: 554 5.7.1 <b@example.net>: Relay access denied (in reply to RCPT TO "
+        "command)",
+        "451 Could not complete recipient verify callout: user unknown server unavailable",
         "450 4.7.1 mail not relayed: greylisted, come back in 300 s",
         "451 4.3.0 Relay server not available, try later",
         "452 4.3.1 relay queue full, not accepting",
@@ -150,7 +194,12 @@ ABOUT = {
         "550 5.7.1 Your message was not relayed: it looks like spam",
         "554 5.7.1 That looks like spam",
     ),
-    "policy": ("550 Administrative prohibition", "550 5.7.1 Rejected by our policy"),
+    "policy": (
+        "554 5.7.1 Service unavailable; Recipient address [b@example.net] blocked using "
+        "dbl.example",
+        "550 Administrative prohibition",
+        "550 5.7.1 Rejected by our policy",
+    ),
     "command": (
         "500 5.5.2 Error: bad syntax",
         "502 what?",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         "login",
         "no MAIL",
         "not now",
+        "null MX",
         "policy",
         "recipient",
         "relaying",
@@ -58,6 +59,16 @@ class Row(NamedTuple):
 # proves something stands behind all that may have been meant as well, unless it is said outright.
 ROWS = (
     Row(
+        "sender",
+        r"sender verif|verification failed for|callback setup failed|sender address rejected"
+        r"|sender address \[[^]]*\] blocked",
+    ),
+    Row("greeting", r"helo command \[[^]]*\] blocked"),
+    Row("policy", r"recipient address \[[^]]*\] blocked"),
+    # Postfix: whether there is such an address, it has not found out; "undeliverable" is a no.
+    Row("not now", r"gr[ea]y-?list|verification in progress|unverified address|could not complete"),
+    Row("null MX", r"\bnull ?mx\b", codes=(521, 556)),
+    Row(
         "blocklist",
         r"block(?:ed)? using|black-?list|block[- ]?list|\bdnsbl|\brbls?\b"
         r"|listed (?:as|at|by|in|on)\b|spamhaus|spamcop|barracuda|sorbs|abuseat|proofpoint"
@@ -68,7 +79,6 @@ ROWS = (
         r"\b(?:spf|dkim|dmarc|sender id)\b|\b[45]\.7\.2[0-46-9]\b"
         r"|\bunauthenticated (?:e-?mails?|mails?|messages?|bulk|senders?)",
     ),
-    Row("not now", r"gr[ea]y-?list"),
     Row(
         "relaying",
         r"\brelay(?:ing)?\b:?(?: access| mail| operation)?(?: is| was)? (?:denied|disallowed"
@@ -78,6 +88,7 @@ ROWS = (
         r"|\b(?:is|are|am) not an open relay",
         ("7.54", "7.64"),
     ),
+    Row("login", r"client was not authenticated"),
     Row(
         "TLS",
         r"starttls|(?:must|use|need|require)\w* (?:\w+ )?(?:tls|ssl|encryption)\b"
@@ -100,7 +111,14 @@ ROWS = (
         ("7.25", "7.606"),
     ),
     Row("content", r"\bspam|\bvirus|message (?:was )?(?:refused|rejected|blocked)"),
-    Row("sender", r"\b[45]\.1\.[78]\b|\byour (?:account|mailbox)\b"),
+    Row(
+        "sender",
+        r"\b[45]\.1\.[78]\b|\byour (?:account|domain|mailbox)\b|\bsender\b|mail from"
+        r"|(?:reverse|return)-path|envelope from|from address|null reverse",
+        ("1.7", "1.8", "7.60"),
+    ),
+    Row("greeting", r"\bhostname\b.{0,60}\b(?:do|does)(?: not|n't) exist"),
+    Row("domain", r"\b(?:domain|host)\b.{0,60}\b(?:do|does)(?: not|n't) exist"),
     Row(
         "user",
         r"\b5\.1\.(?:1|10)\b|\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\bunknown"
@@ -128,12 +146,7 @@ ROWS = (
         (530, 535),
         is_final=True,
     ),
-    Row(
-        "sender",
-        r"\bsender\b|mail from|(?:reverse|return)-path|envelope from|from address|null reverse"
-        r"|\bbounces?\b",
-        ("1.7", "1.8", "7.60"),
-    ),
+    Row("sender", r"\bbounces?\b"),
     Row(
         "no MAIL",
         r"need mail|mail (?:command )?(?:first|required)|no (?:mail )?transaction"
@@ -151,7 +164,7 @@ ROWS = (
     # The same words may mean that an existing mailbox is not available for now.
     Row(
         "user",
-        r"\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\b(?:unverified|undeliverable)"
+        r"\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\bundeliverable"
         r"|\bunrouteable",
     ),
     Row(
@@ -161,7 +174,6 @@ ROWS = (
         r"|\b(?:invalid|bad) (?:local )?(?:user|recipient|mailbox|address|account|person)"
         r"|\bno such address",
         ("1.0", "1.1", "1.6", "1.10", "2.1", "4.1"),
-        (556,),
         is_final=True,
     ),
     Row(
@@ -195,6 +207,9 @@ _STATUS = re.compile(rb"[245]\.(\d{1,3}\.\d{1,3})\b")
 # A name of a host that relays says nothing, nor does a page, or what is only repeated.
 _BESIDES = re.compile(r"https?://\S+|<[^>]*>|[\w.-]*relay[\w-]*\.[\w.-]+")
 
+# What somebody else has said, whom the server has asked: that is about us, or about the server.
+_QUOTED = re.compile(r"(?:\bhost \S+ )?\bsaid:|\bresponse:")
+
 TEXT_LIMIT = 2048
 """Characters that are looked at: expressions take longer than their text is long."""
 
@@ -222,6 +237,7 @@ def about(reply: Reply, *repeated: str) -> About:
 
 def _words(reply: Reply, repeated: tuple[str, ...]) -> str:
     text = b" ".join(reply.texts).decode("utf-8", "replace")[:TEXT_LIMIT].lower()
+    text = _QUOTED.split(text, 1)[0]
     for one in sorted(repeated, key=len, reverse=True):
         if "." in one or "@" in one:  # what is shorter may be a part of any word
             text = text.replace(one.lower(), " ")

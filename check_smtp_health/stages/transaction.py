@@ -64,6 +64,7 @@ UNPROVEN: dict[About, str] = {
     "login": "refused because there was no login",
     "no MAIL": "refused because the server saw no MAIL",
     "not now": "refused for now only",
+    "null MX": "refused because its domain takes no mail",
     "policy": "refused by a policy that has no name",
     "recipient": "refused without saying why",
     "relaying": "refused as a relay attempt",
@@ -73,6 +74,9 @@ UNPROVEN: dict[About, str] = {
     "user": "its domain is accepted, only this user is unknown",
 }
 """What a refusal is about that proves nothing, as the status line says it."""
+
+
+_OF_RECIPIENTS: tuple[About, ...] = ("domain", "null MX", "recipient", "user")
 
 
 def mail(state: ProbeState) -> StageRun:
@@ -128,6 +132,8 @@ def _refuses_all(state: ProbeState, reply: Reply) -> None:
     That is proven only by a server that wants a login, and before there was one.
     """
     about = _about(state, reply)
+    if about in _OF_RECIPIENTS:
+        about = "sender"  # nobody else has been named yet
     if about != "login" or state.settings.login is not None:
         state.find(_unproven(state, "this", about, reply))
         return
@@ -197,8 +203,8 @@ def _unproven(state: ProbeState, what: str, about: About, reply: Reply) -> Findi
     hint = ""
     if about == "greeting":
         hint = f" {greeting_hint(state, reply)}"
-    elif about == "TLS" and not state.settings.tls.mode:
-        hint = ", try -S"
+    elif about == "TLS":
+        hint = ", although there is" if state.settings.tls.mode else ", try -S"
     return Finding(kind, f"{what} proves nothing, {UNPROVEN[about]}{hint}", reply.raw)
 
 
