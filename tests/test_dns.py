@@ -233,7 +233,8 @@ def test_the_deadline_ends_the_wait_for_an_address() -> None:
 def test_one_family_is_enough() -> None:
     with serving(GOOD) as servers:
         found = outcome(look_ups.resolve(servers, NAME, 25, None))
-    assert [address.host for address in found] == ["127.0.0.9"]
+    assert [address.host for address in found.addresses] == ["127.0.0.9"]
+    assert found.unknown == ""
 
 
 # What comes back, as bytes

@@ -11,12 +11,14 @@ from tests import needs, plugin
 from tests.servers.blocklist import LISTED, points, zone
 from tests.servers.catalogue import QUIT
 from tests.servers.loopback import free_port, has_ipv6
-from tests.servers.name_server import Answer, NameServer, fails, records
+from tests.servers.name_server import SILENCE, Answer, NameServer, fails, records
 from tests.servers.scripted import Expect, ScriptedServer
 
 HOST = "mx.example.org"
 IPV4, IPV6 = "127.0.0.9", "::1"
 LIST, OTHER = "bl.example.net", "bl4.example.net"
+
+MX_ITSELF = records(f"MX 10 {HOST}.")
 
 Answers = dict[tuple[str, str], Answer]
 
@@ -215,3 +217,40 @@ def test_what_only_greets_is_no_name(answer: bytes, arguments: tuple[str, ...]) 
     with ScriptedServer(script, address=IPV4).running() as server:
         code, line = asked(server.port, names, "--reverse", "-4", *arguments)
     assert (code, line.partition(", ")[2]) == (0, "name server agrees (reverse)")
+
+
+NO_AAAA = f"maybe not all addresses: AAAA of {HOST}: SERVFAIL from 127.0.0.53"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "policy"),
+    [
+        (("--dnsbl", LIST), "dnsbl"),
+        (("--reverse",), "reverse"),
+        (("--all-addresses",), "all-addresses"),
+    ],
+)
+def test_a_family_that_nobody_tells_is_not_ok(
+    port: int, arguments: tuple[str, ...], policy: str
+) -> None:
+    """Which addresses have not been looked at, is not known."""
+    answers = {
+        **zone(LIST, address=IPV4, unlisted=fails("NXDOMAIN")),
+        (HOST, "AAAA"): fails("SERVFAIL"),
+        ("9.0.0.127.in-addr.arpa", "PTR"): records(f"PTR {HOST}."),
+    }
+    code, line = asked(port, answers, *arguments)
+    line = re.sub(r"from [0-9.]+", "from 127.0.0.53", line)
+    line = line.removesuffix(", 0 of 1 healthy")
+    assert (code, line) == (3, f"SMTP UNKNOWN - {policy}: {NO_AAAA}")
+    assert asked(port, answers)[0] == 0
+    assert asked(port, answers, *arguments, "-4")[0] == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--mx",)])
+def test_a_question_that_nobody_answers_holds_up_no_server(
+    port: int, arguments: tuple[str, ...]
+) -> None:
+    """Some name servers drop what asks for AAAA (RFC 4074 section 4.1), or for an alias."""
+    answers = {(HOST, "AAAA"): SILENCE, (HOST, "CNAME"): SILENCE, (HOST, "MX"): MX_ITSELF}
+    assert asked(port, answers, "-t3", *arguments)[0] == 0

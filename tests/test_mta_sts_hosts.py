@@ -374,7 +374,7 @@ def test_an_mx_host_that_is_not_probed_and_answers_at_one_of_its_addresses(world
     ("later", "problem"),
     [
         ((BANNER, *PLAIN), "STARTTLS is not offered"),
-        ((*GREETED, Swallow(), b"nonsense"), "the server does not speak TLS here"),
+        ((*GREETED, Swallow(), b"nonsense"), "the server does not speak TLS here: 'nonsense'"),
         ((b"nonsense\r\n", Hang()), "not an SMTP reply: 'nonsense'"),
         ((Hang(),), "no answer within 1 s"),
     ],

@@ -23,7 +23,7 @@ from check_smtp_health.errors import (
     Unresolvable,
 )
 from check_smtp_health.net import addresses
-from check_smtp_health.net.addresses import Address
+from check_smtp_health.net.addresses import ATTEMPT, Address
 from check_smtp_health.net.operations import Call, Connect, Outcome, Read, Write
 from check_smtp_health.probing.probe import ProbePlan, probe
 from check_smtp_health.report import Exchange, Failure, Host, Observation, Report
@@ -181,7 +181,9 @@ def test_each_address_has_its_share() -> None:
         settings("mx.example", "-F", "me.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 0.5, is_session=True), TimedOut(5), 5),
+            (Connect(FIRST, None, 1.0, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
+            (Connect(SECOND, None, 1.0, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
+            (Connect(FIRST, None, 0.5, is_session=True), TimedOut(3), 3),
             (Connect(SECOND, None, 1.0, is_session=True), LOCAL, 0.25),
             (Read(), b"554 no\r\n", 0.5),
             (Write(b"QUIT\r\n", limit=1.0), Disconnected("gone"), 0),
@@ -191,9 +193,9 @@ def test_each_address_has_its_share() -> None:
     assert report.address == "192.0.2.2"
     assert report.observations == (
         Observation("resolve", 0.0, 0.5),
-        Observation("connect", 1.5, 6.25),
-        Observation("banner", 7.75, 1.5, Failure("rejected", "", b"554 no", 554)),
-        Observation("quit", 10.25, 1.0),
+        Observation("connect", 1.5, 7.25),
+        Observation("banner", 8.75, 1.5, Failure("rejected", "", b"554 no", 554)),
+        Observation("quit", 11.25, 1.0),
     )
 
 
@@ -202,12 +204,13 @@ def test_no_address_answers() -> None:
         settings("mx.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 0.5, is_session=True), TimedOut(5), 5),
+            (Connect(FIRST, None, 1.0, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
             (
-                Connect(SECOND, None, 1.0, is_session=True),
+                Connect(SECOND, None, 1.0, ATTEMPT, is_session=True),
                 Unreachable("connection refused", reason="refused"),
                 1,
             ),
+            (Connect(FIRST, None, 1.0, is_session=True), TimedOut(5), 4.5),
         ],
     )
     assert (report.address, report.observations[-1]) == (
@@ -215,7 +218,7 @@ def test_no_address_answers() -> None:
         Observation(
             "connect",
             1.5,
-            7.0,
+            8.0,
             Failure(
                 "unreachable",
                 "192.0.2.1 no answer, 192.0.2.2 connection refused",

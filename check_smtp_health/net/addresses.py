@@ -10,10 +10,14 @@ from check_smtp_health.namedtuple import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from typing import Any
 
 FAMILIES = {None: socket.AF_UNSPEC, 4: socket.AF_INET, 6: socket.AF_INET6}
+
+ATTEMPT = 0.3
+"""Seconds for the first try of each address where there are several, a little more than the 250 ms
+of RFC 8305 section 5."""
 
 _MAPPED = bytes(10) + b"\xff\xff"
 """How an IPv6 address begins that stands for an IPv4 one (RFC 4291 section 2.5.5.2)."""
@@ -96,10 +100,17 @@ def plain_address(host: str) -> str:
     return socket.inet_ntop(socket.AF_INET, packed(host)[-4:]) if mapped else host
 
 
-def with_shares(addresses: Sequence[Address]) -> Iterator[tuple[Address, float]]:
-    """Give each address with its share of the time left, so that a silent one leaves some."""
-    for index, address in enumerate(addresses):
-        yield address, 1 / (len(addresses) - index)
+def tries(silent: list[Address]) -> Iterator[tuple[Address, float, float | None]]:
+    """Give each address with its share of the time left, and a limit in seconds.
+
+    Where there are several, a dead one costs ``ATTEMPT`` only; those that are ``silent`` are tried
+    again, for a way that is long. Whoever tries removes an address that has refused.
+    """
+    for address in tuple(silent) if len(silent) > 1 else ():
+        yield address, 1.0, ATTEMPT
+    count = len(silent)
+    for index, address in enumerate(tuple(silent)):
+        yield address, 1 / (count - index), None
 
 
 def literal(text: str, port: int) -> Address:

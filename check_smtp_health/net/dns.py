@@ -29,6 +29,7 @@ from check_smtp_health.net.operations import Connect, Read, Together, Write, unt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from check_smtp_health.net.addresses import Address
@@ -75,6 +76,13 @@ class Records(NamedTuple):
     canonical: str
 
 
+class Found(NamedTuple):
+    """The addresses of a host. ``unknown`` is why there may be more of them: one family's fault."""
+
+    addresses: tuple[Address, ...]
+    unknown: str = ""
+
+
 def servers(given: tuple[tuple[str, int], ...], source: str | None = None) -> Servers:
     """Return the given servers, or those that this host is configured to ask, in its own way.
 
@@ -116,7 +124,7 @@ def query(
     kind: str,
     *,
     unchecked: bool = False,
-    rounds: tuple[float, ...] = ROUNDS,
+    rounds: Iterable[float] = ROUNDS,
 ) -> Procedure[Records]:
     """Return the records of a name; ``kind`` as in ``MX``.
 
@@ -173,7 +181,7 @@ def ask(
     kind: str,
     *,
     unchecked: bool = False,
-    rounds: tuple[float, ...] = ROUNDS,
+    rounds: Iterable[float] = ROUNDS,
 ) -> Procedure[Records]:
     """Return the records of a name, as ``query`` does; the deadline is no fault of its own.
 
@@ -227,16 +235,27 @@ def _by_tcp(server: Address, source: str | None, query: bytes, seconds: float) -
     return dns_answer.read(query, data)
 
 
-def resolve(
-    servers: Servers, host: str, port: int, family: int | None
-) -> Procedure[tuple[Address, ...]]:
+def resolve(servers: Servers, host: str, port: int, family: int | None) -> Procedure[Found]:
     """Return the addresses of a host, IPv6 first.
+
+    Who does not answer for one family (RFC 4074 section 4.1) does not hold up what is known of the
+    other.
 
     Raises:
         Unresolvable: there is none, or none of that family, or no server knows.
         Expired: the deadline came first.
     """
-    results = yield Together([untimed(query(servers, host, kind)) for kind in KINDS[family]])
+    answered: list[str] = []
+
+    def ask_about(kind: str) -> Procedure[Records]:
+        # A list that grows meanwhile ends the rounds.
+        rounds = (seconds for seconds in ROUNDS if not answered)
+        records = yield from query(servers, host, kind, rounds=rounds)
+        if records.values:
+            answered.append(kind)
+        return records
+
+    results = yield Together([untimed(ask_about(kind)) for kind in KINDS[family]])
     found = [
         literal(value.address, port)
         for records in results
@@ -244,7 +263,8 @@ def resolve(
         for value in records.values
     ]
     if found:
-        return tuple(dict.fromkeys(found))
+        unknown = (one.sentence for one in results if isinstance(one, SessionFault))
+        return Found(tuple(dict.fromkeys(found)), next(unknown, ""))
     for result in results:
         if isinstance(result, Expired):
             raise result

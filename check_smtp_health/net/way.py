@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.report import Host
 
-ATTEMPT = 0.3
-"""Seconds for the first try of each address where there are several, a little more than the 250 ms
-of RFC 8305 section 5; then each has its share of the time left, for a way that is long."""
-
 
 def look_up(
     servers: Servers | None, host: Host, port: int, family: int | None
@@ -44,7 +40,7 @@ def look_up(
     if servers is not None:
         from check_smtp_health.net import dns
 
-        return (yield from dns.resolve(servers, *wanted))
+        return (yield from dns.resolve(servers, *wanted)).addresses
     found: tuple[Address, ...] = yield Call(addresses.resolve, wanted)
     return found
 
@@ -83,26 +79,16 @@ class Way:
         found = self._known[key]
         faults: list[SessionFault] = []
         silent = list(found)
-        for address in found if len(found) > 1 else ():
+        for address, share, limit in addresses.tries(silent):
             try:
-                yield Connect(address, self._source, limit=ATTEMPT)
+                yield Connect(address, self._source, share, limit)
             except Expired:
                 raise
             except TimedOut as fault:
                 faults.append(self._about(address, fault))
-                continue
             except (Unreachable, LocalFault) as fault:
                 faults.append(self._about(address, fault))
                 silent.remove(address)
-                continue
-            return self._remember(key, address)
-        for address, share in addresses.with_shares(silent):
-            try:
-                yield Connect(address, self._source, share)
-            except Expired:
-                raise
-            except (Unreachable, TimedOut, LocalFault) as fault:
-                faults.append(self._about(address, fault))
             else:
                 return self._remember(key, address)
         raise deciding(faults)

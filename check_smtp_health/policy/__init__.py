@@ -234,6 +234,12 @@ def server_addresses(state: ProbeState) -> tuple[str, ...]:
     return tuple(sorted({plain_address(one.host) for one in known}, key=_in_order))
 
 
+def unknown_addresses(state: ProbeState) -> tuple[Finding, ...]:
+    """Return a finding where the server may have addresses that nobody has told."""
+    unknown = state.connection.unknown
+    return (Finding("unanswered", f"maybe not all addresses: {unknown}"),) if unknown else ()
+
+
 def _in_order(address: str) -> tuple[int, bytes]:
     number = packed(address)
     return len(number), number

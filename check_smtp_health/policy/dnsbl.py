@@ -14,7 +14,12 @@ from check_smtp_health.masking import STARS, forms
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
-from check_smtp_health.policy import dnsbl_option, need_addresses, server_addresses
+from check_smtp_health.policy import (
+    dnsbl_option,
+    need_addresses,
+    server_addresses,
+    unknown_addresses,
+)
 from check_smtp_health.policy.records import texts
 from check_smtp_health.report import Finding, PolicyResult
 
@@ -116,7 +121,9 @@ def check(asked: Lists, state: ProbeState) -> Procedure[PolicyResult | None]:
         return None
     siblings = [address.host for address in state.target.siblings]
     has_ipv4 = any(_form(one) == IPV4 for one in (*own, *siblings))
-    return (yield from _asked(asked, own, own if has_ipv4 else ()))
+    told = yield from _asked(asked, own, own if has_ipv4 else ())
+    unknown = () if all(one.about for one in asked.lists) else unknown_addresses(state)
+    return told._replace(findings=(*told.findings, *unknown), held="" if unknown else told.held)
 
 
 def of_address(asked: tuple[Lists, str], _state: ProbeState) -> Procedure[PolicyResult | None]:

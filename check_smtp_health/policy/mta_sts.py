@@ -102,7 +102,7 @@ def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
     record, report, found = yield from together(
         [
             ask(servers, f"_mta-sts.{name}", "TXT"),
-            ask(servers, f"_smtp._tls.{name}", "TXT"),
+            ask(servers, f"_smtp._tls.{name}", "TXT", rounds=mx.ASIDE),
             _hosts(domain),
         ]
     )

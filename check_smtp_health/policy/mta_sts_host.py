@@ -79,7 +79,7 @@ def look_up(
     state = ProbeState(Target(host, name), settings, Prepared())
     found: tuple[Finding, ...] = ()
     try:
-        addresses = yield from dns.resolve(servers, name, endpoint.port, endpoint.family)
+        addresses, _ = yield from dns.resolve(servers, name, endpoint.port, endpoint.family)
     except PeerFault as fault:
         return (_unanswered(fault),)
     bad = mx.astray(addresses)

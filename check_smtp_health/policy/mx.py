@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "::1")
 """The client itself. The rest of 127.0.0.0/8 is left for whoever has put a server there."""
 
+ASIDE = (1.0,)
+"""Seconds for a question that is asked besides: it holds nothing up that matters more."""
+
 BROADCAST = "255.255.255.255"
 
 
@@ -85,7 +88,9 @@ def find(servers: Servers, domain: Host, expected: Sequence[Host] = ()) -> Proce
             hosts.append(host)
     if not hosts:
         raise Unresolvable(f"the MX is {printable(named[0][1])}, which is not a host name")
-    aliases = yield Together([untimed(dns.query(servers, one.ascii, "CNAME")) for one in hosts])
+    aliases = yield Together(
+        [untimed(dns.query(servers, one.ascii, "CNAME", rounds=ASIDE)) for one in hosts]
+    )
     findings += [
         Finding("misconfigured", f"{host.given} is an alias (CNAME)")
         for host, alias in zip(hosts, aliases)
@@ -138,7 +143,8 @@ def resolve(state: ProbeState) -> StageRun:
         # /etc/hosts of a mail server often has its name with 127.0.0.1. Senders use DNS.
         wanted = (host.ascii, endpoint.port, endpoint.family)
         with contextlib.suppress(Unresolvable):
-            state.connection.addresses = yield from dns.resolve(servers, *wanted)
+            found = yield from dns.resolve(servers, *wanted)
+            state.connection.addresses, state.connection.unknown = found
             bad = astray(state.connection.addresses)
     if bad:
         state.connection.addresses = ()  # no policy is to ask about them, either

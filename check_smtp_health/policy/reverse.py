@@ -11,7 +11,7 @@ from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net.addresses import plain_name
 from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
-from check_smtp_health.policy import need_addresses, server_addresses
+from check_smtp_health.policy import need_addresses, server_addresses, unknown_addresses
 from check_smtp_health.report import Finding, PolicyResult, first_of
 from check_smtp_health.stages.greeting import own_name
 
@@ -65,6 +65,7 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
         else:
             findings += result.findings
             notes += result.notes
+    findings += unknown_addresses(state)
     held = "" if findings else "name server agrees (reverse)"
     return PolicyResult("reverse", tuple(findings), tuple(notes), held=held)
 

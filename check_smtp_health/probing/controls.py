@@ -12,7 +12,7 @@ is asked on the run's own port as well, and what it answers there counts.
 
 from __future__ import annotations
 
-from check_smtp_health.errors import SessionFault, is_unanswered
+from check_smtp_health.errors import SessionFault, TimedOut, is_unanswered
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Close, Connect, Together, untimed
 from check_smtp_health.net.way import look_up
@@ -109,12 +109,15 @@ class Controls:
 
     def _is_answered(self, found: tuple[Address, ...], *, refusals: bool = True) -> Procedure[bool]:
         """Whether one of the addresses accepts a connection, or at least refuses it."""
-        for address, share in addresses.with_shares(found):
+        silent = list(found)
+        for address, share, limit in addresses.tries(silent):
             try:
-                yield Connect(address, self._settings.endpoint.source, share)
+                yield Connect(address, self._settings.endpoint.source, share, limit)
             except SessionFault as fault:
                 if refusals and fault.reason == "refused":
                     return True
+                if not isinstance(fault, TimedOut):
+                    silent.remove(address)
             else:
                 yield Close()
                 return True

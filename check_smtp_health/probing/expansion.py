@@ -140,9 +140,14 @@ class _Service(Prober):
 
     def _of_each_address(self, host: Host) -> TimedProcedure[list[Report]]:
         found: list[Address] = []
+        unknown: list[Finding] = []
 
         def look_up(state: ProbeState) -> StageRun:
             yield from self._resolve.run(state)
+            if state.connection.unknown:
+                from check_smtp_health.policy import unknown_addresses
+
+                unknown.extend(unknown_addresses(state))
             addresses = state.connection.addresses
             self._found += len(addresses)
             if self._found > FOUND_LIMIT:
@@ -156,6 +161,9 @@ class _Service(Prober):
         targets = [self._target(host, bracketed(one.host), (one,), several) for one in several]
         outcome = yield Together([self._probe(target) for target in targets])
         reports: list[Report] = outcome.value
+        if unknown:
+            result = PolicyResult("all-addresses", tuple(unknown))
+            reports[0] = reports[0]._replace(policies=(*reports[0].policies, result))
         return reports
 
     def _of_domain(self, domain: Host) -> TimedProcedure[_Expanded]:

@@ -80,9 +80,9 @@ def resolve(state: ProbeState) -> StageRun:
 
         assert state.prepared.servers is not None
         found = yield from dns.resolve(state.prepared.servers, *wanted)
+        state.connection.addresses, state.connection.unknown = found
     else:
-        found = yield Call(addresses.resolve, wanted)
-    state.connection.addresses = found
+        state.connection.addresses = yield Call(addresses.resolve, wanted)
 
 
 def connect(state: ProbeState) -> StageRun:
@@ -90,23 +90,27 @@ def connect(state: ProbeState) -> StageRun:
     endpoint, connection = state.settings.endpoint, state.connection
     if not connection.addresses:
         connection.addresses = (addresses.literal(state.target.host.ascii, endpoint.port),)
-    faults: list[tuple[Address, SessionFault]] = []
-    for address, share in addresses.with_shares(connection.addresses):
+    faults: dict[Address, SessionFault] = {}
+    silent = list(connection.addresses)
+    for address, share, limit in addresses.tries(silent):
         connection.address = address
         try:
-            connection.local = yield from _reach(address, endpoint.source, share)
-        except (Unreachable, TimedOut, LocalFault) as fault:
-            faults.append((address, fault))
+            connection.local = yield from _reach(address, endpoint.source, share, limit)
+        except TimedOut as fault:
+            faults[address] = fault
+        except (Unreachable, LocalFault) as fault:
+            faults[address] = fault
+            silent.remove(address)
         else:
             connection.is_up = True
             if endpoint.proxy:
                 yield proxy_header(endpoint.proxy, connection.local, address)
             return
-    decisive = deciding([fault for _, fault in faults])
+    decisive = deciding(list(faults.values()))
     if len(faults) > 1:
         connection.address = None
-        decisive.problem = _listed(faults)
-        decisive.reason = _shared_reason(decisive, [fault for _, fault in faults])
+        decisive.problem = _listed(list(faults.items()))
+        decisive.reason = _shared_reason(decisive, list(faults.values()))
     raise decisive
 
 
@@ -117,11 +121,13 @@ def _shared_reason(decisive: SessionFault, faults: list[SessionFault]) -> Reason
     return "partly refused" if any(one.reason == "refused" for one in faults) else "various"
 
 
-def _reach(address: Address, source: str | None, share: float) -> Procedure[Address]:
+def _reach(
+    address: Address, source: str | None, share: float, limit: float | None
+) -> Procedure[Address]:
     while True:
         try:
             # All fields in their order: see namedtuple for what that saves.
-            local: Address = yield Connect._make((address, source, share, None, False, True))
+            local: Address = yield Connect._make((address, source, share, limit, False, True))
             return local
         except Busy:
             yield Pause(BUSY_PAUSE)

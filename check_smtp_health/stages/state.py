@@ -150,14 +150,16 @@ class Target(NamedTuple):
 class Connection:
     """How far we have come with the server: its addresses, the session on one of them, its TLS.
 
-    ``address`` is the one that answered or was tried last, ``local`` our own end.
+    ``address`` is the one that answered or was tried last, ``local`` our own end; ``unknown`` is
+    why there may be more addresses, where a name server did not say.
     """
 
-    __slots__ = ("_limit", "address", "addresses", "is_up", "local", "session", "tls")
+    __slots__ = ("_limit", "address", "addresses", "is_up", "local", "session", "tls", "unknown")
 
     def __init__(self, addresses: tuple[Address, ...], room: int) -> None:
         self._limit = room if room < REPLY_LIMIT else REPLY_LIMIT
         self.addresses = addresses
+        self.unknown = ""
         self.address: Address | None = None
         self.local: Address | None = None
         self.is_up = False

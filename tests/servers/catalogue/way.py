@@ -180,7 +180,7 @@ CONNECTING = (
             hosts=f"{DEAD} mx.example\n{ELSEWHERE} mx.example\n",
             far=(f"route add blackhole {DEAD}",),
         ),
-        times={"connect": (0.45, 0.7)},
+        times={"connect": (0.28, 0.45)},
     ),
     named(
         "the first of two addresses is refused on the way, the second answers",
@@ -198,7 +198,7 @@ CONNECTING = (
             hosts=f"{DEAD_6} mx.example\n{ELSEWHERE} mx.example\n",
             far=(f"route add blackhole {DEAD_6}",),
         ),
-        times={"connect": (0.45, 0.7)},
+        times={"connect": (0.28, 0.45)},
     ),
     named(
         "two addresses are dropped on the way",
