@@ -108,6 +108,18 @@ def test_a_proxy_header_is_answered_later(
     )
 
 
+@pytest.mark.parametrize("header", ["v1", "v2"])
+def test_a_server_that_has_taken_the_proxy_header(header: str) -> None:
+    """What comes alone is the reply to our greeting; two come where the header got one, too."""
+    script = (Swallow(), BANNER, Expect(b"EHLO"), UNKNOWN, *HELO, *QUIT)
+    assert check(script, "-r", header, "--ehlo").code == 0
+    refusal = b"501 Syntactically invalid HELO argument(s)\r\n"
+    assert check((Swallow(), BANNER, HELO[0], refusal, *QUIT), "-r", header).line == (
+        "SMTP CRITICAL - helo: 501 Syntactically invalid HELO argument(s) "
+        "(we said HELO me.example, try -F) (after # s), cause: helo rejected"
+    )
+
+
 def test_a_server_that_was_to_be_heard_first() -> None:
     refusal = b"554 SMTP synchronization error\r\n"
     answer = check((Swallow(), refusal), "-r")

@@ -958,6 +958,34 @@ def test_the_number_of_the_message_does_not_hold_any_more(
     assert (run.code, run.line, run.box.faults) == (1, f"{came}, also verify-message: {said}", [])
 
 
+def test_a_folder_for_junk_that_is_gone_before_the_message_is_deleted() -> None:
+    """Nothing is deleted in the folder that was selected before."""
+    gone = Tagged(b'SELECT "Spam"\r\n', b"TAG NO [NONEXISTENT] gone\r\n")
+    script = (
+        *(*WITH_JUNK, SPAM, selecting(b"Spam"), FOUND, FETCHED),
+        *(SELECT, NOTHING, gone, SELECT, NOT_STALE, gone, LOGOUT),
+    )
+    run = trip(script, *INSECURE, seconds=4)
+    assert (run.code, run.line, run.box.faults) == (
+        1,
+        "delivery: came into BOX/Spam, also delivery: not deleted from BOX/Spam: folder refused: "
+        "'NO (NONEXISTENT) gone'",
+        [],
+    )
+
+
+def test_numbers_do_not_outlive_a_session_without_validity() -> None:
+    """The message has another one in the next session, and its old one is somebody else's."""
+    first = (*IN, FOUND, FETCHED, Tagged(b"NOOP", b"* BYE\r\n"))
+    again = (
+        *(*IN, Tagged(b"UID SEARCH", b"* SEARCH 8\r\nTAG OK x\r\n"), RENUMBERED),
+        *(Tagged(b"UID STORE 8 ", b"TAG OK x\r\n"), Tagged(b"UID EXPUNGE 8\r\n", b"TAG OK x\r\n")),
+        *(NOT_STALE, LOGOUT),
+    )
+    run = trip(first, *INSECURE, later=again, seconds=4)
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("INBOX"), [])
+
+
 def test_stale_ones_are_deleted_with_it() -> None:
     stale = re.sub(b"2001 00", b"1999 00", HEADER.replace(PLACE, b"u" * 32))
     fresh = HEADER.replace(PLACE, b"v" * 32)
@@ -1179,7 +1207,9 @@ def test_pop3_an_answer_is_read_whole(encloses: bool) -> None:
 def test_pop3_comes_later_and_twice() -> None:
     """What came is only seen in a session that began later."""
     first = (*POP_IN, *LEFT, *OTHER, *POP_QUIT)
-    later = (*POP_IN, *LISTED, *TOPPED, *DELETED)
+    # There are no unique ids, or the second one would be the first, which the server keeps.
+    listed = (*LISTED[:2], Expect(b"UIDL"), b"-ERR what?\r\n")
+    later = (*POP_IN, *listed, *TOPPED, *OTHER, *DELETED)
     run = trip(first, *INSECURE, scheme="pop3", later=later, seconds=2)
     assert (run.code, run.line, run.box.faults, run.box.connections) == (
         1,
@@ -1187,6 +1217,14 @@ def test_pop3_comes_later_and_twice() -> None:
         [],
         3,
     )
+
+
+def test_pop3_keeps_what_is_deleted() -> None:
+    """What is listed again by the same unique id (RFC 1939 section 7) has not come twice."""
+    script = (*POP_IN, *LISTED, *TOPPED, *OTHER, *DELETED)
+    again = (*POP_IN, *LISTED, *POP_QUIT)
+    run = trip(script, *INSECURE, scheme="pop3", later=again, seconds=2)
+    assert (run.code, run.line, run.box.faults) == (0, DELIVERED.format("127.0.0.1"), [])
 
 
 def test_pop3_without_top_and_unique_ids() -> None:

@@ -422,3 +422,15 @@ def test_an_ipv4_address_in_the_clothes_of_ipv6(server: ScriptedServer) -> None:
         f"SMTP CRITICAL - {{target}} dnsbl: {ADDRESS} is listed in bl.test (127.0.0.2), "
         "cause: blocklisted",
     )
+
+
+def test_a_listing_by_a_list_that_may_list_everything(server: ScriptedServer) -> None:
+    """Where nobody tells whether it lists 127.0.0.1, too, it may be a zone with a wildcard."""
+    answers = zone("bl.test", LISTED, unlisted=fails("SERVFAIL"))
+    with NameServer(answers).running() as names:
+        outcome = run(server, names, *asked("bl.test"))
+    assert (outcome.code, line(outcome, server)) == (
+        3,
+        "SMTP UNKNOWN - {target} dnsbl: bl.test gives no answer about 127.0.0.1, which no list has "
+        "(SERVFAIL from 127.0.0.1)",
+    )

@@ -246,7 +246,6 @@ DISABLED = (
 )
 CAUSES = {
     **dict.fromkeys(("535 5.7.8 no", SPECIFIC, BROWSER, DISABLED), "login rejected"),
-    "538 5.7.11 no": "tls required",
 }
 
 

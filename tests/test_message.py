@@ -326,5 +326,6 @@ def test_notification() -> None:
     assert SOUGHT.reason((NOTIFICATION % b"failed").replace(b"\n", b"\r\n")) == b"5.1.1"
     assert SOUGHT.reason(NOTIFICATION % b"delayed") is None
     assert SOUGHT.reason(b"Action: failed") == b""
+    assert SOUGHT.reason(NOTIFICATION % b"Failed (user unknown)") == b"5.1.1"
     diagnosed = NOTIFICATION % b"failed" + b"Diagnostic-Code: smtp; 550 no\n user\n"
     assert SOUGHT.reason(diagnosed) == b"smtp; 550 no user"

@@ -526,6 +526,7 @@ def test_what_dns_says(
 def test_a_domain_without_mail_has_no_mx_set_to_cover(world: World) -> None:
     outcome = world.run(page(), answers={("mail.test", "MX"): records("MX 0 .")}, arguments=("-v",))
     assert (outcome.code, said(outcome)) == (2, ["[CRITICAL] the domain accepts no mail (null MX)"])
+    assert "(null MX), cause: not accepting [" in outcome.line
 
 
 def test_the_resolver_does_not_answer(world: World) -> None:

@@ -72,6 +72,8 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
         "--delivery-timeout: '5m' is not a number of seconds, write 300",
     ),
     ((*HOST, "-D", "36h,12h"), "-D: '36h,12h' is not a number of days W[,C], write 1.5,0.5"),
+    ((*HOST, "-D", "14 3"), "-D: '14 3' is not a number of days W[,C]"),
+    ((*HOST, "-w", "1 5"), "-w: '1 5' is not a threshold range"),
     ((*HOST, "-D", "2 weeks"), "-D: '2 weeks' is not a number of days W[,C], write 14"),
     (
         (*HOST, "-w", "0,5", "-c", "1,5"),

@@ -98,11 +98,29 @@ def from_daemon(message: bytes) -> bytes:
     return answered(message).replace(b"<echo@", b"Mail Delivery System <MAILER-DAEMON@")
 
 
+def from_nobody(message: bytes) -> bytes:
+    return answered(message).replace(b"<echo@far.example>", b"MAILER-DAEMON")
+
+
+def from_postmaster(message: bytes) -> bytes:
+    sent = answered(message).replace(b"<echo@", b"Undeliverable <postmaster@")
+    return b"Return-Path: <>\r\n" + sent
+
+
 def enclosing_another(message: bytes) -> bytes:
     return wrapped(LETTER + BODY)
 
 
-NO_ANSWERS = (quoted, other, report, from_exim, from_daemon, enclosing_another)
+NO_ANSWERS = (
+    quoted,
+    other,
+    report,
+    from_exim,
+    from_daemon,
+    from_nobody,
+    from_postmaster,
+    enclosing_another,
+)
 
 
 class Site:

@@ -205,6 +205,8 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (("-S", "--ssl"), "--ssl: cannot be combined with -S"),
     (("--sni=127.0.0.1", "-S"), "--sni: '127.0.0.1' is not a host name"),
+    (("--sni", "https://mx", "-S"), "--sni: 'https://mx' is not a host name"),
+    (("--sni", "mx:25", "-S"), "--sni: 'mx:25' is not a host name"),
     (("-S", "--tls-min", "1.4"), "--tls-min: '1.4' is not one of 1.0, 1.1, 1.2, 1.3"),
     (("-D", "soon"), "-D: 'soon' is not a number of days W[,C]"),
     (("-D", "1,2,3"), "-D: '1,2,3' is not a number of days W[,C]"),

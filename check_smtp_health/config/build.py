@@ -334,9 +334,13 @@ def _need_tls(options: Options, mode: str) -> None:
 def _sni(options: Options, targets: tuple[Host, ...], mode: str) -> str | None:
     given = options.last("sni")
     if given:
-        name = hosts.host(given)
+        problem = f"{quoted(given)} is not a host name"
+        try:
+            name = hosts.host(given)
+        except UsageFault as fault:
+            raise UsageFault("sni", problem) from fault
         if name.kind != "name":
-            raise UsageFault("sni", f"{quoted(given)} is not a host name")
+            raise UsageFault("sni", problem)
         return name.dns_name
     if mode and any(host.kind == "socket" for host in targets) and not options.count("no-verify"):
         raise UsageFault("hostname", "TLS over a Unix socket needs --sni NAME or --no-verify")

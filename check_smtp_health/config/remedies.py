@@ -151,14 +151,14 @@ def number(given: str, units: Mapping[str, float]) -> str:
     """Return how to write numbers that have a unit, or a decimal comma."""
 
     def plain(found: re.Match[str]) -> str:
-        unit = units.get(found[2].lower())
+        unit = units.get((found[2] or "").lower())
         if unit is None:
             return found[0]
         return f"{float(found[1].replace(',', '.')) * unit:.6f}".rstrip("0").rstrip(".")
 
     # A comma between two ranges, or two limits, is not a decimal comma.
     point = r"[0-9]+,[0-9]+" if re.fullmatch(r"[0-9]+,[0-9]+[A-Za-z]*", given) else r"[0-9]+"
-    right = re.sub(rf"({point}(?:\.[0-9]+)?|\.[0-9]+) ?([A-Za-z\u00b5]*)", plain, given)
+    right = re.sub(rf"({point}(?:\.[0-9]+)?|\.[0-9]+)(?: ?([A-Za-z\u00b5]+))?", plain, given)
     right = (
         re.sub(r"(?<=[0-9])(?:-|\.\.|\u2013)(?=[0-9])", ":", right) if units is SECONDS else right
     )

@@ -44,8 +44,6 @@ SILENCE = 0.5
 # What a server that expects a command answers to the PROXY header (RFC 5321 section 4.2.2).
 _NOT_UNDERSTOOD = (500, 501, 502, 503)
 
-_AFTER_PROXY = ("banner", "helo")
-
 # What the words of a reply may tell the cause of.
 _REPLIES: tuple[Kind, ...] = ("rejected", "transient", "bounced")
 
@@ -122,6 +120,8 @@ def diagnose(
     if problem.kind in _REPLIES and said:
         by_token = _is_by_token(stage, settings)
         found = of_reply(stage, code, said, by_token=by_token)
+        if found is not None and found.cause.name == "tls-required" and settings.tls.mode:
+            return None  # there is TLS, or there is going to be: nobody can do more about it here
         if found is not None:
             return _in_stage(found, stage, problem.kind)
     return of_kind(stage, problem.kind, _reason(seen, problem, code, settings))
@@ -163,10 +163,11 @@ def _in_stage(found: Diagnosis, stage: str, kind: Kind) -> Diagnosis | None:
 def _reason(
     seen: Observation | None, problem: Failure | Finding, code: int, settings: Settings
 ) -> Reason:
-    is_answer = code in _NOT_UNDERSTOOD or problem.reason == "more replies"
     if seen is None:
         return problem.reason
-    if is_answer and settings.endpoint.proxy and seen.stage in _AFTER_PROXY:
+    is_answer = seen.stage == "banner" and code in _NOT_UNDERSTOOD
+    is_answer |= seen.stage == "helo" and problem.reason == "more replies"
+    if settings.endpoint.proxy and is_answer:
         return "proxy answered"
     if problem.reason:
         return problem.reason

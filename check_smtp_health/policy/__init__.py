@@ -143,7 +143,8 @@ def result(
         fault = stopped
     except Exception as bug:
         fault = own_fault(bug, settings)
-    return PolicyResult(policy.name, (Finding(fault.kind, fault.sentence, fault.said),))
+    finding = Finding(fault.kind, fault.sentence, fault.said, fault.reason)
+    return PolicyResult(policy.name, (finding,))
 
 
 def of_message(

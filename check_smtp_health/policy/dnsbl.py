@@ -296,6 +296,9 @@ class _View:
         trouble = _refusal(listed) or self._oddity(unlisted)
         if trouble:
             return trouble
+        silent = self._answers[innocent]
+        if is_alive and isinstance(silent, PeerFault):
+            return f"gives no answer about {innocent}, which no list has ({silent.problem})"
         if self._counting(unlisted) or (unlisted and unlisted == listed):
             return f"lists {innocent}, so it lists everything"
         # Only a list that is seen to list something says by its silence that somebody is not on it.

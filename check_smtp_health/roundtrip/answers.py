@@ -56,10 +56,13 @@ def enclosed(head: bytes, body: bytes) -> Iterator[bytes]:
 def is_report(read: Fields) -> bool:
     """Whether it is a notification of what became of a message, in one of its known forms."""
     sender = "".join(header.values(read, "From")).lower()
+    # RFC 3464 section 2: nobody is to answer it. An echo may have no return path, either.
+    is_null = header.values(read, "Return-Path")[:1] == ["<>"]
     return (
         _kind(read) == "multipart/report"
         or bool(header.values(read, "X-Failed-Recipients"))  # Exim's
-        or "mailer-daemon@" in sender
+        or re.search(r"\bmailer-daemon\b", sender) is not None
+        or (is_null and re.search(r"\bpostmaster\b", sender) is not None)
     )
 
 

@@ -62,8 +62,8 @@ class ImapFolders(ImapSession):
     __slots__ = ("_cannot_search", "_folders", "_selected", "_uses")
 
     def __init__(self, access: Access, way: Way, watch: Watch) -> None:
-        super().__init__(access, way, watch)
         self._folders = [Folder(one, one.folder) for one in access.mailboxes]
+        super().__init__(access, way, watch)
         self._uses: dict[str, list[str]] | None = None
         self._cannot_search = False
 
@@ -71,6 +71,9 @@ class ImapFolders(ImapSession):
         """Forget the session, which has ended."""
         super().forget()
         self._selected: Folder | None = None
+        for folder in self._folders:
+            if not folder.validity:  # section 6.3.1: nothing says that numbers outlive a session
+                folder.forget()
 
     def _heed(self, response: Response) -> None:
         if self._selected is not None:
@@ -171,6 +174,8 @@ class ImapFolders(ImapSession):
             raise
         if not is_there:
             self._folders.remove(folder)
+        elif folder.found:
+            folder.is_extra = False  # what happens there counts, like in those asked for
 
     def _looked(self, folder: Folder, query: MessageQuery) -> Procedure[bool]:
         """Have the server search, and where it finds nothing, look at the newest headers."""

@@ -104,10 +104,15 @@ class MessageQuery(NamedTuple):
         # Empty lines separate its groups of fields: one for the message, one per recipient.
         for group in re.split(rb"\r?\n\r?\n", status):
             read = header.fields(group)
-            if header.values(read, "Action") == ["failed"]:
+            if [_word(one) for one in header.values(read, "Action")] == ["failed"]:
                 found = header.values(read, "Diagnostic-Code") or header.values(read, "Status")
                 return (found or [""])[0].encode()
         return None
+
+
+def _word(value: str) -> str:
+    """Return a keyword in lower case, without a comment behind it (RFC 3464 section 2.1)."""
+    return value.partition("(")[0].strip().lower()
 
 
 def _moments(message: FoundMessage) -> tuple[float | None, float | None]:

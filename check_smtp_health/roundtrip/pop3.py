@@ -76,10 +76,10 @@ class Pop3(Reader):
     """A mailbox. The session in which the message was found stays open, to delete it.
 
     ``_known`` are the unique ids of what has been looked at and is of no interest, ``_headers``
-    what is, in this session.
+    what is, in this session; ``_ids`` has the unique ids of these, by their numbers.
     """
 
-    __slots__ = ("_has_top", "_headers", "_known", "_parser", "_tried")
+    __slots__ = ("_has_top", "_headers", "_ids", "_known", "_parser", "_tried")
 
     first_pause = 0.5
     longest_pause = 5.0
@@ -95,6 +95,7 @@ class Pop3(Reader):
         """Forget the session, which has ended."""
         self._parser = LineParser()
         self._headers: list[FoundMessage] = []
+        self._ids: dict[str, bytes] = {}
 
     @property
     def last(self) -> bytes:
@@ -169,6 +170,8 @@ class Pop3(Reader):
             yield from self._ask(b"DELE " + message.number.encode(), "DELE refused")
         # Only now are they deleted (RFC 1939 section 6).
         yield from self._ask(b"QUIT", "QUIT refused")
+        # A server that goes on to list one of them has no second one (section 7).
+        self._known.update(self._ids[one.number] for one in doomed if one.number in self._ids)
         yield from self.drop()
         if stale:
             self.notes.append(f"{self.home}: leftovers deleted: {len(stale)}")
@@ -329,6 +332,8 @@ class Pop3(Reader):
                 found = yield from self._opened(found, query)
             if found is not None and (query.concerns(found) or query.is_answer(found)):
                 self._headers.append(found)
+                if number in ids:
+                    self._ids[number.decode()] = ids[number]
             elif number in ids:
                 self._known.add(ids[number])
 

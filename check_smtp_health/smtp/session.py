@@ -14,6 +14,9 @@ COMMAND_LIMIT = 512
 LINE_LIMIT = 2048
 """Octets of one line. RFC 5321 section 4.5.3.1.5 says 512; Postfix reads 2,048 before it cuts."""
 
+CHALLENGE_LIMIT = 12293
+"""Octets of a line that has a challenge, with its code (RFC 4954 section 4)."""
+
 LINES_LIMIT = 256
 """Lines of one reply: no server offers that many extensions; an endless reply must end here."""
 
@@ -108,10 +111,11 @@ class ReplyParser:
             # A TLS record need not end in a newline: do not wait for one.
             if data[1:2] == b"\x03" and data[0] in _TLS_CONTENT_TYPES:
                 raise Violation("TLS instead of SMTP", data[:2], reason="tls spoken")
-            end = data.find(b"\n", 0, LINE_LIMIT)
+            limit = CHALLENGE_LIMIT if data.startswith(b"334 ") else LINE_LIMIT
+            end = data.find(b"\n", 0, limit)
             if end < 0:
-                if len(data) >= LINE_LIMIT:
-                    raise Violation(f"a line longer than {LINE_LIMIT} bytes", data[:LINE_LIMIT])
+                if len(data) >= limit:
+                    raise Violation(f"a line longer than {limit} bytes", data[:LINE_LIMIT])
                 return None
             self._buffer = data[end + 1 :]
             reply = self._take(data[:end].removesuffix(b"\r"))

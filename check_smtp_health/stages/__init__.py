@@ -242,7 +242,7 @@ def _secrets(settings: Settings) -> Iterator[bytes]:
     login, roundtrip = settings.login, settings.roundtrip
     if login is None and roundtrip is None:
         return
-    from check_smtp_health.masking import forms
+    from check_smtp_health.masking import forms, token_forms
 
     users = [] if login is None else [login.user]
     if roundtrip is not None:
@@ -255,7 +255,8 @@ def _secrets(settings: Settings) -> Iterator[bytes]:
             for _, secret in one.oauth.secrets:
                 yield from forms(secret.reveal(), client, *users)
         elif one.password is not None and one.password.reveal():
-            yield from forms(one.password.reveal(), *users)
+            # It may be a token, and what a server repeats of it is longer than it.
+            yield from token_forms(one.password.reveal(), *users)
 
 
 def _asks_dns(settings: Settings) -> bool:

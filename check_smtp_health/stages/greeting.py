@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Rejected, Unasked, Violation
+from check_smtp_health.errors import Expired, Rejected, TimedOut, Unasked, Violation
 from check_smtp_health.escaping import octets, quoted
+from check_smtp_health.net.operations import Read
 from check_smtp_health.report import Finding
 from check_smtp_health.stages.connection import PROXY_ANSWERED
 from check_smtp_health.stages.state import ask, first_word, require_code
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # RFC 5321 section 4.2.4: what a server without EHLO answers to it.
 _EHLO_UNKNOWN = (500, 502, 504)
+
+PROXY_PATIENCE = 0.5
+"""Seconds for the reply to our greeting, behind one that may be to the PROXY header."""
 
 # What a server answers to a line that is no command, or to the QUIT in a header of version 2.
 _COMMAND_UNKNOWN = (221, 500, 501, 502, 503, 504)
@@ -60,6 +64,12 @@ def _answer(state: ProbeState, verb: str, name: str) -> Procedure[Reply]:
     except Unasked as fault:
         raise Violation(PROXY_ANSWERED, fault.first, reason="proxy answered") from fault
     if reply.code in _COMMAND_UNKNOWN and state.connection.tls is None:
+        try:
+            yield Read(PROXY_PATIENCE, False)
+        except Expired:
+            raise
+        except TimedOut:
+            return reply  # the only one, so it is about the greeting
         raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
     return reply
 

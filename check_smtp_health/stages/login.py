@@ -10,6 +10,7 @@ from check_smtp_health.errors import (
     NotOffered,
     PeerFault,
     Rejected,
+    TimedOut,
     UsageFault,
     Violation,
 )
@@ -277,11 +278,21 @@ def _exchange(
 def _computed(
     mechanism: Mechanism, exchange: Exchange, challenge: bytes | None
 ) -> Procedure[bytes | None]:
-    """Return the response to a challenge; the deadline can leave a long computation behind."""
-    if mechanism.is_slow:
-        response: bytes | None = yield Call(sasl.respond, (exchange, challenge))
-        return response
-    return sasl.respond(exchange, challenge)
+    """Return the response to a challenge; the deadline can leave a long computation behind.
+
+    Raises:
+        TimedOut: there was not enough time; the server has answered, so it is not silent.
+    """
+    if not mechanism.is_slow:
+        return sasl.respond(exchange, challenge)
+    response: bytes | None
+    try:
+        response = yield Call(sasl.respond, (exchange, challenge))
+    except TimedOut as fault:
+        fault.problem = "the server asks for more computing than there is time for"
+        fault.reason = "various"
+        raise
+    return response
 
 
 def _respond(state: ProbeState, before: bytes, response: bytes) -> Procedure[Reply]:
