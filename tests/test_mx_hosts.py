@@ -175,6 +175,8 @@ def test_verbose_and_json(own: ScriptedServer) -> None:
     assert (stage["name"], stage["failure"]["kind"]) == ("resolve", "misconfigured")
     alone = read(asked(own, leading("127.0.0.1"), "--output-format", "json"))["targets"][1]
     assert (alone["state"], alone["stages"][0]["failure"]["kind"]) == ("CRITICAL", "misconfigured")
+    chosen = asked(own, leading("127.0.0.1"), "--state", "misconfigured=warning")
+    assert chosen.code == 1
 
 
 def test_no_policy_asks_about_it(own: ScriptedServer) -> None:

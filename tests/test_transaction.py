@@ -241,3 +241,11 @@ def test_who_has_logged_in_may_relay() -> None:
         "SMTP CRITICAL - relay: accepts a@y.example after a login: 250 ok (after # s)",
         f"{HELOED} auth mail quit",
     )
+
+
+def test_a_limit_for_a_farewell_that_never_comes() -> None:
+    """A failed QUIT changes no state; how long it has been waited for, somebody wants judged."""
+    script = (*GREETED, Expect(b"QUIT\r\n"), Hang())
+    assert check(script)[0] == 0
+    code, line, _ = check(script, "-c", "quit=0.1")
+    assert (code, line) == (2, "SMTP CRITICAL - quit took # s (limit 0.1 s)")

@@ -204,6 +204,13 @@ TABLE: tuple[tuple[tuple[str, ...], str], ...] = (
         "--source: 'fe80::1%a\\x7cb' is not an IP address to connect from",
     ),
     (("-S", "--ssl"), "--ssl: cannot be combined with -S"),
+    (("-H", "mx", "--ca-file", ""), "--ca-file: needs TLS, add -S or --ssl"),
+    (("-H", "mx", "--tls-min", ""), "--tls-min: needs TLS, add -S or --ssl"),
+    (("-H", "mx", "-S", "--tls-min", ""), "--tls-min: '' is not one of 1.0, 1.1, 1.2, 1.3"),
+    (
+        ("-H", "mx", "-4", "--control", "[::1]:25"),
+        "--control: ::1 is never asked: this run uses IPv4 only",
+    ),
     (("--sni=127.0.0.1", "-S"), "--sni: '127.0.0.1' is not a host name"),
     (("--sni", "https://mx", "-S"), "--sni: 'https://mx' is not a host name"),
     (("--sni", "mx:25", "-S"), "--sni: 'mx:25' is not a host name"),
@@ -516,7 +523,7 @@ HOSTS: tuple[tuple[tuple[str, ...], str], ...] = (
     ),
     (
         ("-H", "/run/x", "--source", "127.0.0.1"),
-        "--source: '127.0.0.1' is not an IP address to connect from",
+        "--source: cannot be combined with a Unix socket",
     ),
 )
 

@@ -76,8 +76,6 @@ _TEXTS = (
 )
 """Options whose values may be almost anything, even the name of a macro."""
 
-_SWITCHES = ("no-verify", "ignore-certificate-expiration", "all-certificates")
-
 
 def build(  # noqa: PLR0913
     options: Options,
@@ -157,18 +155,23 @@ def _endpoint(options: Options) -> Endpoint:
     source = options.last("source")
     port = hosts.port(options.last("port"))
     port = port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT)
+    family, controls = _family(options, targets, source), _controls(options, targets, port)
+    for control in controls if family is not None else ():
+        if control.host.kind == "address" and family != hosts.ip_version(control.host.ascii):
+            problem = f"{control.host.given} is never asked: this run uses IPv{family} only"
+            raise UsageFault("control", problem)
     return Endpoint(
         hosts=targets,
         port=port,
         timeout=_timeout(options.last("timeout")),
-        family=_family(options, targets, source),
+        family=family,
         source=source,
         proxy=_proxy(options.last("proxy") or "v1") if options.count("proxy") else "",
         all_addresses=_is_about_names(options, "all-addresses", targets),
         mx=_is_about_names(options, "mx", targets),
         min_healthy=_min_healthy(options, targets),
         nameservers=tuple(hosts.nameserver(one) for one in options.all("nameserver")),
-        controls=_controls(options, targets, port),
+        controls=controls,
         expect_mx=_expect_mx(options),
     )
 
@@ -234,8 +237,10 @@ def _family(options: Options, targets: tuple[Host, ...], source: str | None) -> 
     family, why = wanted[0] if wanted else (None, "")
     if source is not None:
         version = hosts.ip_version(source)
-        if version is None or any(host.kind == "socket" for host in targets):
+        if version is None:
             raise UsageFault("source", f"{quoted(source)} is not an IP address to connect from")
+        if any(host.kind == "socket" for host in targets):
+            raise UsageFault("source", "cannot be combined with a Unix socket")
         if family not in (None, version):
             raise UsageFault(why, f"cannot be combined with {options.flag('source')} {source}")
         family, why = version, "source"
@@ -301,13 +306,15 @@ def _tls(options: Options, endpoint: Endpoint) -> Tls:
         ca_path=options.last("ca-path"),
         certfile=options.last("cert"),
         keyfile=options.last("key"),
-        minimum=_tls_min(options.last("tls-min") or "1.2"),
+        minimum=_tls_min(options.last("tls-min")),
         judge_expiry=not options.count("ignore-certificate-expiration"),
     )
 
 
-def _tls_min(given: str) -> str:
+def _tls_min(given: str | None) -> str:
     """Return the lowest TLS version."""
+    if given is None:
+        return "1.2"
     if given not in ("1.0", "1.1", "1.2", "1.3"):
         raise UsageFault("tls-min", f"{quoted(given)} is not one of 1.0, 1.1, 1.2, 1.3")
     return given
@@ -327,7 +334,7 @@ def _need_tls(options: Options, mode: str) -> None:
         (_POLICY_TLS, mode or has_mailbox or has_web_host),
     ):
         for name in () if is_there else options_of:
-            if options.last(name) or (options.count(name) and name in _SWITCHES):
+            if options.last(name) or (options.count(name) and name != "sni"):
                 raise UsageFault(name, "needs TLS, add -S or --ssl")
 
 

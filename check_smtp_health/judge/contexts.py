@@ -112,7 +112,8 @@ class _FailureContext(Context):  # type: ignore[misc]
         state = state_with(resource.diagnosis(metric), kind, self._judging)
         if state == Ok and kind == "transient" and resource.lacks_tls:
             state = Warn  # a user who accepts "not now" still wants the certificate checked
-        if kind == "misconfigured" and resource.report.is_alone:
+        is_asked = kind in self._judging.states
+        if kind == "misconfigured" and resource.report.is_alone and not is_asked:
             state = Critical  # nobody else takes the domain's mail
         return Result(state, describe(seen), metric)
 

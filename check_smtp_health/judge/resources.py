@@ -97,6 +97,10 @@ class MailServer(Resource):  # type: ignore[misc]
             for label, seconds in self.times.items():
                 if limits.has(label):
                     yield Metric(label, round(seconds, 6))
+            for seen in report.observations:
+                # It has failed, which changes nothing; that it has taken so long was asked about.
+                if seen.failure is not None and not _matters(seen) and limits.has(seen.stage):
+                    yield Metric(seen.stage, round(seen.seconds, 6))
 
     def _validity(self) -> Iterator[Metric]:
         """Give a metric for each certificate, unless all is said about it.
