@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests import masking, needs, plugin
 from tests.plugin import Outcome
-from tests.servers.authority import Authority
+from tests.servers.authority import Authority, self_signed
 from tests.servers.catalogue import BANNER, EHLO, QUIT
 from tests.servers.name_server import Answer, NameServer
 from tests.servers.scripted import Expect, Handshake, Hang, ScriptedServer, Step, Swallow
@@ -444,3 +444,31 @@ def test_the_policy_hosts_certificate_counts(
     outcome = world.run("good", "--mx", "-S", *arguments, host=host)
     state = STATES[code]
     assert told(outcome) == (code, f"SMTP {state} - {line}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (
+            (),
+            "tls: certificate is for no name, not mx.example.org, try --sni or --no-verify "
+            "(after # s)",
+        ),
+        (("--no-verify",), "mta-sts: certificate is for no name, not mx.example.org"),
+    ],
+)
+def test_a_common_name_is_no_name(
+    world: World, tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
+    """RFC 8461 section 4.1: the certificate must have a subject alternative name."""
+    world.contexts["common name"] = self_signed(tmp_path, "mx.example.org")
+    world.tlsa["common name"] = world.tlsa["good"]
+    trusted = tmp_path / "trusted.pem"
+    own = (tmp_path / "self-signed.pem").read_text()
+    trusted.write_text(Path(world.authority.path).read_text() + own)
+    done = world.run("common name", "-S", "--mx", "--ca-file", str(trusted), *arguments)
+    assert told(done) == (
+        2,
+        f"SMTP CRITICAL - mx.example.org:PORT {problem}, cause: certificate [127.0.0.45], "
+        "0 of 1 healthy",
+    )

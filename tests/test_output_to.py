@@ -540,7 +540,9 @@ def test_an_api_without_tls(authority: Authority) -> None:
     """The password is not sent."""
     with ScriptedServer((b"220 hello\r\n", Sleep(0.1))).running() as server:
         loss = written("icinga2", api(server, authority), answers(2))
-    assert loss == Loss(2, f"127.0.0.1:{server.port}: the server does not speak TLS here")
+    assert loss == Loss(
+        2, f"127.0.0.1:{server.port}: the server does not speak TLS here: 220 hello"
+    )
 
 
 def test_an_api_whose_certificate_is_for_another(authority: Authority) -> None:

@@ -132,7 +132,7 @@ FLOODS: dict[str, tuple[Callable[[Certificates], Script], str]] = {
     ),
     "empty records": (
         lambda pki: (Swallow(), Forever(record(b"") * 1000)),
-        "tls: the server does not speak TLS here, try -S (after # s)"
+        "tls: the server does not speak TLS here (after # s)"
         if ssl.OPENSSL_VERSION_INFO < (3, 2)
         else "tls: handshake failed: record layer failure (after # s)",
     ),

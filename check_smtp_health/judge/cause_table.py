@@ -767,6 +767,11 @@ LISTS = (
 )
 """Blocklists that replies name, and the zone that each name stands for."""
 
+TOKEN_ADVICE: dict[Kind, str] = {
+    "violation": "Look at the URL that tokens are asked of: the line says what its answer lacks.",
+}
+"""The same where no mail server is asked, but a token endpoint."""
+
 ADVICE: dict[Kind, str] = {
     "unresolvable": "Look at the name, and at the resolver of the monitoring host.",
     "unreachable": "See whether the service is up, and whether a firewall rejects.",

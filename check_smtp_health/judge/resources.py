@@ -5,7 +5,7 @@ from __future__ import annotations
 from check_smtp_health.config.thresholds import DAYS, DNSBL, HEALTHY, TIME
 from check_smtp_health.judge.nagios import Critical, Metric, Resource, Unknown, Warn
 from check_smtp_health.judge.states import FAILURES, REFUSALS, is_failed, kind_of
-from check_smtp_health.stages import DELIVERY, QUIT, TLS
+from check_smtp_health.stages import DELIVERY, QUIT, TLS, TOKEN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,9 +65,10 @@ class MailServer(Resource):  # type: ignore[misc]
         _, problem = _observed(metric)
         if problem is None or (problem.kind in REFUSALS and problem.kind != "open_relay"):
             return ""
-        from check_smtp_health.judge.cause_table import ADVICE
+        from check_smtp_health.judge.cause_table import ADVICE, TOKEN_ADVICE
 
-        return ADVICE[kind_of(problem)]
+        kind = kind_of(problem)
+        return TOKEN_ADVICE.get(kind, ADVICE[kind]) if metric.name == TOKEN else ADVICE[kind]
 
     @property
     def is_counted(self) -> bool:

@@ -316,8 +316,9 @@ def _failed(
         return Disconnected("connection closed by the server")
     reason = error.reason or ""
     if reason in _NOT_TLS:
-        line = first.partition(b"\n")[0].rstrip(b"\r")
-        return NotTls("the server does not speak TLS here", line[:LINE_KEPT])
+        line = first.partition(b"\n")[0].rstrip(b"\r")[:LINE_KEPT]
+        is_text = line.isascii() and line.decode("ascii").isprintable()
+        return NotTls("the server does not speak TLS here", line if is_text else b"")
     if reason in _TOO_OLD:
         return HandshakeFailed("the server's TLS is too old", reason="tls too old")
     if reason in _NOTHING_SHARED:

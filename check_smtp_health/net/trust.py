@@ -59,7 +59,8 @@ class TlsOptions(NamedTuple):
     """What to trust, what to show, what to insist on. Files are PEM; ``minimum`` as in ``1.2``.
 
     ``tells_chain`` says that somebody needs all certificates that the server shows; ``key`` is the
-    kind of key that its own must have, one of ``KEYS``, where it must.
+    kind of key that its own must have, one of ``KEYS``, where it must; ``needs_san`` that a common
+    name is none to be verified.
     """
 
     verify: bool = True
@@ -71,6 +72,7 @@ class TlsOptions(NamedTuple):
     judge_expiry: bool = True
     tells_chain: bool = False
     key: Key = ""
+    needs_san: bool = False
 
 
 class Trust:
@@ -134,6 +136,7 @@ def _context(options: TlsOptions, anchor: bytes | None = None) -> ssl.SSLContext
     limit = f":{KEYS[options.key]}" if options.key else ""
     context.set_ciphers(f"{CIPHERS}{limit}:@SECLEVEL={level}")
     context.options |= _NO_RENEGOTIATION
+    context.hostname_checks_common_name = not options.needs_san
     if anchor is not None:
         try:
             context.load_verify_locations(cadata=anchor)

@@ -47,8 +47,8 @@ def prepare(values: Sequence[str], settings: Settings, servers: Servers) -> Trus
 
 
 def as_senders(options: TlsOptions) -> TlsOptions:
-    """Return what senders ask of TLS."""
-    return options._replace(verify=True, judge_expiry=True, minimum="1.2")
+    """Return what senders ask of TLS (RFC 8461 section 4.1)."""
+    return options._replace(verify=True, judge_expiry=True, minimum="1.2", needs_san=True)
 
 
 def check(trust: Trust | None, state: ProbeState) -> Procedure[PolicyResult | None]:
@@ -63,7 +63,7 @@ def check(trust: Trust | None, state: ProbeState) -> Procedure[PolicyResult | No
 
 def is_known(settings: Settings, name: str) -> bool:
     """Whether a session's own handshake with that host is what a sender's would be."""
-    options = tls_options(settings)
+    options = tls_options(settings)._replace(needs_san=True)  # see ``encryption.trust``
     return (
         options == as_senders(options)
         and not settings.policies.asks("dane")

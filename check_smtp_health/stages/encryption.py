@@ -66,7 +66,9 @@ def trust(settings: Settings) -> Trust:
     # TLSA records vouch for the certificate, and they are looked at once it has been shown.
     return made(
         options._replace(
-            verify=options.verify and not has_dane, tells_chain=options.tells_chain or has_dane
+            verify=options.verify and not has_dane,
+            tells_chain=options.tells_chain or has_dane,
+            needs_san=settings.policies.asks("mta-sts"),
         )
     )
 
