@@ -430,3 +430,17 @@ def test_announced_size(announced: str, code: int) -> None:
     answer = check(script, "-f", HOME, "--size", "20000000")
     few = "SMTP CRITICAL - mail: the server announces at most 10485760 bytes"
     assert (answer.code, answer.line) == (code, few if code else HEALTHY)
+
+
+def test_who_is_unknown_at_mail_is_the_sender() -> None:
+    """No recipient has been named yet."""
+    script = (
+        *(Sleep(0.05), BANNER, *HELO, Expect(f"MAIL FROM:<{HOME}>\r\n".encode())),
+        *(b"550 5.1.0 Address rejected: User unknown in local table\r\n", *QUIT),
+    )
+    assert check(script, "-f", HOME, "--no-relay", ABROAD) == (
+        1,
+        "SMTP WARNING - mail: this proves nothing, refused for the sender: "
+        "550 5.1.0 Address rejected: User unknown in local table (after # s)",
+        "time connect banner helo quit",
+    )

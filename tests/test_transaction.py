@@ -42,6 +42,12 @@ HEALTHY = "SMTP OK - answered in # s (slowest: # # s)"
     [
         (("-f", "a@b.example"), (*GREETED, Expect(b"MAIL FROM:<a@b.example>\r\n"), OK), "mail", ""),
         (
+            ("-f", "$x@b.example$"),
+            (*GREETED, Expect(b"MAIL FROM:<$x@b.example$>\r\n"), OK),
+            "mail",
+            "",
+        ),
+        (
             ("-f", "<a@b.example>"),
             (*GREETED, Expect(b"MAIL FROM:<a@b.example>\r\n"), OK),
             "mail",

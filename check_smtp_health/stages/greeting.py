@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Expired, Rejected, TimedOut, Unasked, Violation
+from check_smtp_health.errors import Rejected, TimedOut, Unasked, Violation
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net.operations import Read
 from check_smtp_health.report import Finding
@@ -66,8 +66,6 @@ def _answer(state: ProbeState, verb: str, name: str) -> Procedure[Reply]:
     if reply.code in _COMMAND_UNKNOWN and state.connection.tls is None:
         try:
             yield Read(PROXY_PATIENCE, False)
-        except Expired:
-            raise
         except TimedOut:
             return reply  # the only one, so it is about the greeting
         raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
