@@ -99,3 +99,12 @@ def test_what_the_command_line_says_holds_where_a_line_says_nothing(
     own: str, others: str, due: list[str]
 ) -> None:
     assert beside(own, others) == due
+
+
+def test_names_that_are_alike_to_a_receiver() -> None:
+    """Checkmk has no quotes in a service's name, and no angle brackets in a host's."""
+    lines = list(checks_file.parse("h;a'b;-H x\nh;a\"b;-H y\nh<;c;-H x\nh>;c;-H x"))
+    assert [line.problem for line in lines] == [
+        "is for the same service as line 1",
+        "is for the same service as line 3",
+    ]

@@ -105,6 +105,7 @@ ROWS: tuple[tuple[tuple[str, ...], str], ...] = (
     ((*HOST, "-c", "healthy=2:"), "-c: this run does not measure healthy"),
     ((*HOST, "--min-healthy", "3"), "--min-healthy: asks for 3, but there is only one host"),
     (("-H", "mx", "-port", "25"), "unknown option '-port', did you mean --port?"),
+    (("-H", "mx", "--start"), "unknown option '--start', did you mean --starttls?"),
     (("-H", "mx", "-ssl"), "unknown option '-ssl', did you mean --ssl?"),
     (("-hostname=mx",), "unknown option '-hostname', did you mean --hostname?"),
     (("\u2013S", "-H", "mx"), "'\u2013S' begins with a dash that is not '-'"),

@@ -137,6 +137,16 @@ def test_each_name_is_a_finding_of_its_own(banner: bytes, helo: bytes, problems:
     )
 
 
+def test_a_banner_that_a_firewall_masks() -> None:
+    with ScriptedServer(script(b" " + b"*" * 40, b" mx.test")).running() as server:
+        outcome = run(server, names("mx.test", mx="127.0.0.1"))
+    assert outcome.code == 1
+    assert [line for line in said(outcome) if not line.startswith("[OK]")] == [
+        "[WARNING] a firewall masks the banner, and the server's name in it"
+    ]
+    assert "cause: keywords masked" in outcome.line
+
+
 def test_what_a_server_did_not_say_is_no_finding() -> None:
     with ScriptedServer((b"554 mx.test\r\n", Expect(b"QUIT"), b"221 bye\r\n")).running() as server:
         outcome = run(server, names("mx.test", mx="127.0.0.1"))

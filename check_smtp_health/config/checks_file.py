@@ -75,6 +75,10 @@ def _read(path: str) -> bytes:
         raise UsageFault("checks", "standard input cannot be read") from error
 
 
+_ALIKE = str.maketrans("\"'<>", "____")
+"""Characters that not every receiver takes: names that differ in these only are one to it."""
+
+
 def parse(text: str) -> Iterator[Line]:
     """Give the checks of a text; a service that has two lines stands once, as one that is wrong."""
     known: dict[tuple[str, str], int] = {}
@@ -84,7 +88,8 @@ def parse(text: str) -> Iterator[Line]:
         if not stripped or stripped.startswith("#"):
             continue
         one = _parsed(number, stripped)
-        first = known.setdefault((one.host, one.service), len(lines)) if one.service else len(lines)
+        key = (one.host.translate(_ALIKE), one.service.translate(_ALIKE))
+        first = known.setdefault(key, len(lines)) if one.service else len(lines)
         if first == len(lines):
             lines.append(one)
         else:
@@ -92,7 +97,6 @@ def parse(text: str) -> Iterator[Line]:
             before = lines[first]
             problem = f"is for the same service as line {before.number}"
             lines[first] = before._replace(number=number, problem=problem)
-            known[one.host, one.service] = first
     yield from lines
 
 

@@ -256,7 +256,9 @@ def _abbreviated(flag: str) -> Option:
     """Return the option of check_smtp that begins like this, as its getopt_long does."""
     if flag.startswith("--") and len(flag) > 2:
         fitting = [name for name in ABBREVIATED if name.startswith(flag[2:])]
-        if len(fitting) == 1 and fitting[0] not in WRITTEN_OUT:
+        if len(fitting) == 1 and fitting[0] in WRITTEN_OUT:
+            raise UsageFault("", f"unknown option {quoted(flag)}, did you mean --{fitting[0]}?")
+        if len(fitting) == 1:
             return _BY_FLAG[f"--{fitting[0]}"]
         if len(fitting) > 1:
             several = ", ".join(f"--{name}" for name in fitting)

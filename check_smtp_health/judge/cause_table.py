@@ -749,6 +749,7 @@ KINDS = (
     Silent("not_offered", "mechanism", "login-mechanism"),
     Silent("not_offered", "masked", "keywords-masked"),
     Silent("unmatched", "masked", "keywords-masked"),
+    Silent("misconfigured", "masked", "keywords-masked"),
     Silent(
         "listed",
         "",

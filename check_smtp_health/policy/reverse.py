@@ -13,6 +13,7 @@ from check_smtp_health.net.dns import ask
 from check_smtp_health.net.operations import together
 from check_smtp_health.policy import need_addresses, server_addresses, unknown_addresses
 from check_smtp_health.report import Finding, PolicyResult, first_of
+from check_smtp_health.smtp.firewall import masked
 from check_smtp_health.stages.greeting import own_name
 
 TYPE_CHECKING = False
@@ -54,6 +55,9 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
     if not addresses:
         return None
     said = dict(_names_said(state))
+    is_masked = bool(masked(said.get("banner", "").encode(), {}))
+    if is_masked:
+        del said["banner"]
     results: list[_Judged | PeerFault] = yield from together(
         _judge(servers, one, said, state.mask, is_only=len(addresses) == 1) for one in addresses
     )
@@ -65,6 +69,9 @@ def check(servers: Servers, state: ProbeState) -> Procedure[PolicyResult | None]
         else:
             findings += result.findings
             notes += result.notes
+    if is_masked:
+        problem = "a firewall masks the banner, and the server's name in it"
+        findings.append(Finding("misconfigured", problem, reason="masked"))
     findings += unknown_addresses(state)
     held = "" if findings else "name server agrees (reverse)"
     return PolicyResult("reverse", tuple(findings), tuple(notes), held=held)
