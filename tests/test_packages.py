@@ -271,9 +271,9 @@ sys.exit(main())
 
 def test_virtual_environment(built: Path, tmp_path: Path) -> None:
     """As documented, but with the wheel for the checkout, and nothing from elsewhere."""
-    plugins, wheels = tmp_path / "plugins", tmp_path / "wheels"
-    plugins.mkdir()
-    wheels.mkdir()
+    plugins, wheels, local = (tmp_path / name for name in ("plugins", "wheels", "local"))
+    for made in (plugins, wheels, local):
+        made.mkdir()
     folder = tmp_path / "check_smtp_health"
     (folder / "bin").mkdir(parents=True)
     pip = folder / "bin/pip"
@@ -288,6 +288,7 @@ def test_virtual_environment(built: Path, tmp_path: Path) -> None:
         ("python3 -m venv ", f"{sys.executable} -m venv --without-pip "),
         ("/opt", str(tmp_path)),
         ("/usr/lib/nagios/plugins", str(plugins)),
+        ("/usr/local/bin", str(local)),
         ("'.[dns,tls,scram]'", f"'check-smtp-health[dns,tls,scram] @ file://{built / WHEEL}'"),
     ):
         assert there in script
@@ -301,6 +302,7 @@ def test_virtual_environment(built: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     check_here(plugins / "check_smtp_health")
+    check_here(local / "check_smtp_health")
     assert (folder / "share/man/man1/check_smtp_health.1").exists()
 
 
