@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests import needs, plugin
+from tests.json_answer import read
 from tests.servers.blocklist import LISTED, points, zone
 from tests.servers.catalogue import QUIT
 from tests.servers.loopback import free_port, has_ipv6
@@ -245,6 +246,19 @@ def test_a_family_that_nobody_tells_is_not_ok(
     assert (code, line) == (3, f"SMTP UNKNOWN - {policy}: {NO_AAAA}")
     assert asked(port, answers)[0] == 0
     assert asked(port, answers, *arguments, "-4")[0] == 0
+
+
+def test_a_family_that_nobody_tells_in_json(port: int) -> None:
+    """The schema knows of the verdict."""
+    known = {(HOST, "A"): records(f"A {IPV4}"), (HOST, "AAAA"): fails("SERVFAIL")}
+    with NameServer(known).running() as names:
+        done = plugin.run(
+            *("-H", HOST, "-p", str(port), "-F", "me.example", "--all-addresses"),
+            *("--nameserver", names.nameserver, "--output-format", "json"),
+        )
+    (target,) = read(done)["targets"]
+    (verdict,) = target["verdicts"]
+    assert (verdict["name"], verdict["findings"][0]["kind"]) == ("all-addresses", "unanswered")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--mx",)])
