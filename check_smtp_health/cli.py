@@ -102,7 +102,8 @@ def _interruption() -> str:
 def _give_up(number: int, frame: object) -> None:
     """End a run that does not end by itself: the last resort, and somebody else's alarm."""
     problem = _interruption() if _Stopped.by else "stuck beyond the deadline, ended by SIGALRM"
-    os._exit(stdout.give_up(problem))
+    if not stdout.must_wait(problem):
+        os._exit(stdout.give_up(problem))
 
 
 class _Run:

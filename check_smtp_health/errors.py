@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         "",
         "client certificate rejected",
         "client certificate wanted",
+        "codes differ",
         "controls silent",
         "masked",
         "mechanism",

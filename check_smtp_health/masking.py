@@ -132,7 +132,7 @@ def forms(password: str, *users: str) -> Iterator[bytes]:
 
 
 def token_forms(token: str, *users: str) -> Iterator[bytes]:
-    """Give the same for an access token, which is long: in base64 it is known wherever it begins.
+    """Give the same for what may be an access token: in base64 it is known wherever it begins.
 
     A login has it in the middle of a response (XOAUTH2, RFC 7628).
     """

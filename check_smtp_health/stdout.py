@@ -45,6 +45,8 @@ class _Last:
     word = f"SMTP UNKNOWN - {PLACE}\n".encode()
     code = 3
     before = b""
+    is_busy = False
+    late = ""
 
 
 def is_terminal() -> bool:
@@ -135,21 +137,35 @@ def _blocks(answer: Iterable[str]) -> Iterator[bytes]:
     yield encoded("".join(pieces))
 
 
+def must_wait(problem: str) -> bool:
+    """Whether the last word has to wait, since just now the beginning of it is written.
+
+    It is said then, as soon as that is known, and the process ended.
+    """
+    if _Last.is_busy:
+        _Last.late = problem
+    return _Last.is_busy
+
+
 def _write_beginning(data: bytes, brief: bytes) -> int:
     """Write how both answers begin, leave the rest of the short one to say; return its length.
 
-    No signal comes between the two: its handler would say the beginning twice, or never.
+    Amid that a handler would say the beginning twice, or never. It does not take long: nothing is
+    written where it might block.
     """
     import itertools
+    import select
 
     same = (one == other for one, other in zip(data, brief[:PIPE_LEAST]))
     begun = sum(itertools.takewhile(bool, same))
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        _write(data[:begun])
-        _Last.word = brief[begun:]
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    if not select.select((), (1,), (), 0)[1]:
+        return 0
+    _Last.is_busy = True
+    _write(data[:begun])
+    _Last.word = brief[begun:]
+    _Last.is_busy = False
+    if _Last.late:
+        os._exit(give_up(_Last.late))
     return begun
 
 

@@ -181,8 +181,8 @@ def test_each_address_has_its_share() -> None:
         settings("mx.example", "-F", "me.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 1.0, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
-            (Connect(SECOND, None, 1.0, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
+            (Connect(FIRST, None, 0.125, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
+            (Connect(SECOND, None, 0.125, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
             (Connect(FIRST, None, 0.5, is_session=True), TimedOut(3), 3),
             (Connect(SECOND, None, 1.0, is_session=True), LOCAL, 0.25),
             (Read(), b"554 no\r\n", 0.5),
@@ -204,9 +204,9 @@ def test_no_address_answers() -> None:
         settings("mx.example"),
         [
             (ADDRESSES, (FIRST, SECOND), 0.5),
-            (Connect(FIRST, None, 1.0, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
+            (Connect(FIRST, None, 0.125, ATTEMPT, is_session=True), TimedOut(0.3), 0.5),
             (
-                Connect(SECOND, None, 1.0, ATTEMPT, is_session=True),
+                Connect(SECOND, None, 0.125, ATTEMPT, is_session=True),
                 Unreachable("connection refused", reason="refused"),
                 1,
             ),

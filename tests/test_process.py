@@ -264,7 +264,10 @@ if "a signal as it begins to write" in sys.argv:
         signal.raise_signal(signal.SIGALRM)
         return write(*args)
     os.write = write
-signal.signal(signal.SIGALRM, lambda *_: os._exit(stdout.give_up("late")))
+def end(*args):
+    if not stdout.must_wait("late"):
+        os._exit(stdout.give_up("late"))
+signal.signal(signal.SIGALRM, end)
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv[1]))
 stdout.write(["{'all': [", *["x" * 1000] * (int(sys.argv[2]) // 1000), "]}"], sys.argv[3], 2)
 os._exit(2)
@@ -315,6 +318,23 @@ def test_a_slow_reader(
     process.wait(timeout=30)
     whole = b"{'all': [" + b"x" * size + b"]}"
     assert (process.returncode, stdout == (whole if is_whole else short.encode())) == (2, True)
+
+
+def test_a_pipe_that_is_full_already() -> None:
+    """Nothing is begun that could not be ended."""
+    end, pipe = os.pipe()
+    os.set_blocking(pipe, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(pipe, b"x" * 4096):
+            pass
+    os.set_blocking(pipe, True)
+    command = (sys.executable, "-c", SLOW, "0.3", "3000000", "{'all': []}")
+    with open(end, "rb"):
+        try:
+            done = subprocess.run(command, stdout=pipe, check=False, timeout=10)
+        finally:
+            os.close(pipe)
+    assert done.returncode == 2
 
 
 def test_a_file_takes_all_of_it(tmp_path: Path) -> None:

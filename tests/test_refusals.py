@@ -23,6 +23,10 @@ HOME, ABROAD = "monitor@example.org", "b@example.net"
 
 ABOUT = {
     "relaying": (
+        "550 5.7.1 Relay access denied, domain has null MX",
+        "550 Access denied. Response: relaying denied",
+        "550 5.7.1 Sender and recipient are both non-local",
+        "550 relay to b@example.net from sender not permitted",
         "550 This server is not an open relay",
         "550 5.7.1 You are not permitted to relay through this server",
         "554 5.7.1 <b@example.net>: Relay access denied",
@@ -45,6 +49,7 @@ ABOUT = {
         "550 no such domain at this location",
     ),
     "login": (
+        "530 5.7.0 Must authenticate before issuing MAIL FROM",
         "530 5.7.0 Authentication required",
         "530 5.7.57 Log in first",
         "530 no",
@@ -59,6 +64,13 @@ ABOUT = {
         "554 5.7.1 <b@example.net>: Recipient address rejected: Access denied",
     ),
     "user": (
+        "550 5.1.1 user nobody in domain example.org does not exist",
+        "550 5.1.1 The account nobody in this domain does not exist",
+        "550 5.1.1 host mx1.example.org: mailbox does not exist",
+        "550 5.1.1 The mail host reports that this user does not exist",
+        "550 5.1.1 User unknown, returned to sender",
+        "550 5.1.1 user unknown; rejecting from address lookup",
+        "550 5.1.1 Recipient verification failed for nobody: unknown user",
         "550 5.1.1 Recipient not local: no such user here",
         "550 5.1.1 We do not accept mail for this mailbox",
         "550 5.1.1 cannot deliver mail for unknown user",
@@ -154,6 +166,7 @@ ABOUT = {
     ),
     "no MAIL": ("503 5.5.1 Error: need MAIL command", "503 bad sequence of commands", "503 no"),
     "null MX": (
+        "521 5.2.1 Host does not accept mail",
         "556 5.1.10 <b@example.net>: Recipient address rejected: Domain example.net does not "
         "accept mail (nullMX)",
         "556 no",
@@ -207,6 +220,8 @@ ABOUT = {
         "502 5.5.1 EHLO not implemented",
     ),
     "": (
+        "521 5.7.1 Go away",
+        "550 Could not verify probe@me.example: host mx.me.example said: 550 5.1.1 User unknown",
         "554 5.7.1 no",
         "550 5.7.1 Benutzer unbekannt",
         "550 5.7.1 Postfach existiert nicht",
@@ -394,6 +409,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
             "mail: this proves nothing, refused as a relay attempt: 550 5.7.1 Relaying denied",
         ),
         ("354 go on", (), 2, "mail: 354 go on instead of 250"),
+        (
+            "530 5.7.0 Must issue a STARTTLS command first",
+            (),
+            1,
+            "mail: this proves nothing, refused because there was no TLS, although TLS is in use: "
+            "530 5.7.0 Must issue a STARTTLS command first",
+        ),
     ],
 )
 def test_no_mail_without_a_login(

@@ -266,7 +266,15 @@ ROWS = (
         dmarc("v=DMARC1; p=reject; sp=all; rua=mailto:x@a.test!10m"),
         "a.test",
         1,
-        "sender: DMARC of a.test: sp is not one of none, quarantine, reject: 'all'",
+        "sender: DMARC of a.test has no valid sp, which means none: 'all', also sender: DMARC of "
+        "a.test has policy none",
+    ),
+    (
+        "a wrong np, and nobody to tell",
+        dmarc("v=DMARC1; p=reject; np=all"),
+        "a.test",
+        2,
+        "sender: DMARC of a.test has no valid np, so it does not count: 'all'",
     ),
     (
         "reports to somebody who does not know",

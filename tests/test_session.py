@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from check_smtp_health.errors import Rejected, Violation
-from check_smtp_health.smtp.session import COMMAND_LIMIT, Reply, Session, command, parse_keywords
+from check_smtp_health.smtp.session import (
+    COMMAND_LIMIT,
+    Reply,
+    ReplyParser,
+    Session,
+    command,
+    parse_keywords,
+)
 
 
 def ehlo(*lines: bytes) -> Reply:
@@ -121,3 +128,15 @@ def test_closed_quotes_what_had_come() -> None:
         "connection closed in the middle of a reply",
         b"220-a\n22",
     )
+
+
+def test_a_challenge_may_be_longer_than_a_line() -> None:
+    """As long as RFC 4954 section 4 has it for the other way."""
+    parser = ReplyParser()
+    parser.feed(b"334 " + b"A" * 12288 + b"\r\n")
+    reply = parser.next_reply()
+    assert reply is not None
+    assert (reply.code, len(reply.texts[0])) == (334, 12288)
+    parser.feed(b"334 " + b"A" * 12290 + b"\r\n")
+    with pytest.raises(Violation, match="a line longer than 12294 bytes"):
+        parser.next_reply()

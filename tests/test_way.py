@@ -9,6 +9,7 @@ import pytest
 
 from tests import plugin
 from tests.servers.inbox import Inbox
+from tests.servers.loopback import free_port
 from tests.servers.name_server import NameServer, records
 from tests.servers.network import full_backlog, private
 from tests.servers.roundtrip import SENDING, WHOLE, named
@@ -80,12 +81,12 @@ def test_a_dead_address_costs_a_fraction_of_a_second(protocol: str, tmp_path: Pa
     assert 0.3 < done.times()["delivery"] < 0.8
 
 
-@pytest.mark.parametrize(("seconds", "attempts"), [("1", 4), ("0.2", 1)])
+@pytest.mark.parametrize(("seconds", "attempts"), [("1", 4), ("0.2", 4)])
 def test_no_address_answers(seconds: str, attempts: int, tmp_path: Path) -> None:
     """Each has its share of the time, if there is enough."""
     with (
         ScriptedServer(SENDING).running() as smtp,
-        full_backlog("127.0.0.7") as port,
+        full_backlog("127.0.0.7", free_port()) as port,
         full_backlog("127.0.0.1", port),
     ):
         url = f"imap://me@dead.test:{port}"

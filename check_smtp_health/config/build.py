@@ -71,8 +71,9 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 
 _NEED_CHECKS = ("at-once", "spread")
 
-_TEXTS = (
-    *("fqdn", "expect", "authuser", "from", "rcpt", "no-relay", "no-rcpt", "command", "response"),
+_MAY_HOLD_MACROS = (
+    *("fqdn", "expect", "authuser", "from", "rcpt", "no-relay", "no-rcpt"),
+    *("command", "response"),
 )
 """Options whose values may be almost anything, even the name of a macro."""
 
@@ -101,7 +102,7 @@ def build(  # noqa: PLR0913
     for name in _NEED_CHECKS:
         if options.count(name):
             raise UsageFault(name, "needs --checks FILE")
-    for name in _TEXTS:
+    for name in _MAY_HOLD_MACROS:
         if options.count(name):
             _need_values(name, options.all(name))
     endpoint = _endpoint(options)
@@ -141,7 +142,7 @@ def _need_values(name: str, values: Sequence[str]) -> None:
         UsageFault: one is; the server would be blamed for what it says of it.
     """
     for value in values:
-        if value[:1] == "$" == value[-1:]:
+        if value.startswith("$") and value.endswith("$"):
             from check_smtp_health.config import remedies
 
             if remedies.is_macro(value):
@@ -155,11 +156,7 @@ def _endpoint(options: Options) -> Endpoint:
     source = options.last("source")
     port = hosts.port(options.last("port"))
     port = port or (SUBMISSIONS_PORT if options.count("ssl") else SMTP_PORT)
-    family, controls = _family(options, targets, source), _controls(options, targets, port)
-    for control in controls if family is not None else ():
-        if control.host.kind == "address" and family != hosts.ip_version(control.host.ascii):
-            problem = f"{control.host.given} is never asked: this run uses IPv{family} only"
-            raise UsageFault("control", problem)
+    family = _family(options, targets, source)
     return Endpoint(
         hosts=targets,
         port=port,
@@ -171,7 +168,7 @@ def _endpoint(options: Options) -> Endpoint:
         mx=_is_about_names(options, "mx", targets),
         min_healthy=_min_healthy(options, targets),
         nameservers=tuple(hosts.nameserver(one) for one in options.all("nameserver")),
-        controls=controls,
+        controls=_controls(options, targets, port, family),
         expect_mx=_expect_mx(options),
     )
 
@@ -214,7 +211,9 @@ def _connects_elsewhere(options: Options) -> bool:
     return has_api or any(map(options.count, ("mailbox", "oauth", "mailbox-oauth")))
 
 
-def _controls(options: Options, targets: tuple[Host, ...], port: int) -> tuple[Control, ...]:
+def _controls(
+    options: Options, targets: tuple[Host, ...], port: int, family: int | None
+) -> tuple[Control, ...]:
     given = options.all("control")
     if given and all(host.kind == "socket" for host in targets):
         raise UsageFault("control", "has no effect on a Unix socket")
@@ -225,6 +224,10 @@ def _controls(options: Options, targets: tuple[Host, ...], port: int) -> tuple[C
             raise UsageFault(
                 "control", f"{quoted(one)} is a target of this run, name a host elsewhere"
             )
+        is_address = control.host.kind == "address"
+        if is_address and family not in (None, hosts.ip_version(control.host.ascii)):
+            problem = f"{control.host.given} is never asked: this run uses IPv{family} only"
+            raise UsageFault("control", problem)
     return controls
 
 

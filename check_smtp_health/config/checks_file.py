@@ -29,6 +29,9 @@ LINE_LIMIT = 8 * 1024
 NAME_LIMIT = 255
 """Characters of the name of a host or a service; databases of engines have no room for more."""
 
+_ALIKE = str.maketrans("\"'<>", "____")
+"""Characters that not every receiver takes: names that differ in these only are one to it."""
+
 FORM = "is not HOST;SERVICE;ARGUMENTS"
 
 
@@ -73,10 +76,6 @@ def _read(path: str) -> bytes:
         return sys.stdin.buffer.read(SIZE_LIMIT + 1)
     except (OSError, ValueError, AttributeError) as error:
         raise UsageFault("checks", "standard input cannot be read") from error
-
-
-_ALIKE = str.maketrans("\"'<>", "____")
-"""Characters that not every receiver takes: names that differ in these only are one to it."""
 
 
 def parse(text: str) -> Iterator[Line]:

@@ -248,8 +248,8 @@ GROUPS: tuple[tuple[str, tuple[Option, ...]], ...] = (
             Option(
                 ("--no-relay",),
                 "ADDRESS",
-                "recipient that must be refused as a relay attempt; if it is accepted, the server "
-                "is an open relay",
+                "recipient of a foreign domain that must be refused as a relay attempt; if it is "
+                "accepted, the server is an open relay",
                 repeatable=True,
             ),
             Option(

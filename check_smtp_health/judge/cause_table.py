@@ -419,7 +419,8 @@ ROWS = (
         "domain name required for sender address, "
         "bad sender address syntax, unresolvable rfc .. from domain, in my badmailfrom, "
         "banned sender",
-        unless="sender address rejected not logged in, sender address rejected not owned by",
+        unless="sender address rejected not logged in, sender address rejected not owned by, "
+        "unverified address",
     ),
     Row(
         "sender-rejected",
@@ -807,7 +808,7 @@ ADVICE: dict[Kind, str] = {
     "uncovered": "Correct the policy or the record; senders hold the mail back.",
     "listed": "Ask the list why; -w dnsbl=0 makes it WARNING, -c dnsbl=1 lets one listing pass.",
     "misconfigured": "Correct the zone, or the server's name.",
-    "noted": "Nobody has to act at once; leave a dead list out.",
+    "noted": "Nobody has to act at once; a blocklist that is dead is better left out.",
     "unanswered": "The line says who gave no answer; for DNS look at the resolver of the "
     "monitoring host, or at --nameserver.",
     "local": "The line says what the monitoring host lacks.",

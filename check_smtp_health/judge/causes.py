@@ -112,6 +112,17 @@ def diagnose(
     seen: Observation | None, problem: Failure | Finding, settings: Settings
 ) -> Diagnosis | None:
     """Return the cause of a failure or finding of a stage, or, without one, of a policy."""
+    found = _diagnosed(seen, problem, settings)
+    if found is None or seen is None or seen.stage != "delivery" or problem.kind == "bounced":
+        return found
+    # It is the mailbox that failed: in no server of SMTP is there anything to set.
+    advice, _, rest = found.advice.partition(" (Postfix: ")
+    return found._replace(advice=advice + rest.partition(")")[2])
+
+
+def _diagnosed(
+    seen: Observation | None, problem: Failure | Finding, settings: Settings
+) -> Diagnosis | None:
     stage = "" if seen is None else seen.stage
     if stage == "token":
         return None  # causes and advice are about mail servers

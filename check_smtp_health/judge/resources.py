@@ -99,7 +99,7 @@ class MailServer(Resource):  # type: ignore[misc]
                 if limits.has(label):
                     yield Metric(label, round(seconds, 6))
             for seen in report.observations:
-                # It has failed, which changes nothing; that it has taken so long was asked about.
+                # That it failed changes nothing, but how long it took has a limit.
                 if seen.failure is not None and not _matters(seen) and limits.has(seen.stage):
                     yield Metric(seen.stage, round(seen.seconds, 6))
 

@@ -19,6 +19,12 @@ ATTEMPT = 0.3
 """Seconds for the first try of each address where there are several, a little more than the 250 ms
 of RFC 8305 section 5."""
 
+FEW = 4
+"""Addresses that are tried so: of more, the first pass would take too long."""
+
+FIRST_PASS = 0.25
+"""Part of the time left that it may take: a way may be longer than that."""
+
 _MAPPED = bytes(10) + b"\xff\xff"
 """How an IPv6 address begins that stands for an IPv4 one (RFC 4291 section 2.5.5.2)."""
 
@@ -100,16 +106,17 @@ def plain_address(host: str) -> str:
     return socket.inet_ntop(socket.AF_INET, packed(host)[-4:]) if mapped else host
 
 
-def tries(silent: list[Address]) -> Iterator[tuple[Address, float, float | None]]:
+def tries(remaining: list[Address]) -> Iterator[tuple[Address, float, float | None]]:
     """Give each address with its share of the time left, and a limit in seconds.
 
-    Where there are several, a dead one costs ``ATTEMPT`` only; those that are ``silent`` are tried
-    again, for a way that is long. Whoever tries removes an address that has refused.
+    The caller takes whatever has refused out of ``remaining``. Of a few addresses each is first
+    given ``ATTEMPT``, so that a dead one costs no more; then those that remain get their shares.
     """
-    for address in tuple(silent) if len(silent) > 1 else ():
-        yield address, 1.0, ATTEMPT
-    count = len(silent)
-    for index, address in enumerate(tuple(silent)):
+    count = len(remaining)
+    for address in tuple(remaining) if 1 < count <= FEW else ():
+        yield address, FIRST_PASS / count, ATTEMPT
+    count = len(remaining)
+    for index, address in enumerate(tuple(remaining)):
         yield address, 1 / (count - index), None
 
 

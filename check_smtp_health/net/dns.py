@@ -29,7 +29,7 @@ from check_smtp_health.net.operations import Connect, Read, Together, Write, unt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from check_smtp_health.net.addresses import Address
@@ -41,6 +41,9 @@ KINDS: dict[int | None, tuple[str, ...]] = {4: ("A",), 6: ("AAAA",), None: ("AAA
 
 ROUNDS = (1.0, 2.0, 4.0)
 """Seconds that a server may take, each time that it is asked: a datagram may get lost."""
+
+ASIDE = (1.0, 1.0)
+"""The same for a question that is asked besides, and must not hold up what matters more."""
 
 PAYLOAD = 1232
 """Bytes of an answer that any way takes in one piece (DNS Flag Day 2020); longer ones use TCP."""
@@ -235,11 +238,19 @@ def _by_tcp(server: Address, source: str | None, query: bytes, seconds: float) -
     return dns_answer.read(query, data)
 
 
+def _rounds(answered: Sequence[str]) -> Iterator[float]:
+    """Give the seconds of each round; once something is ``answered``, as in ``ASIDE``."""
+    for number, seconds in enumerate(ROUNDS):
+        if answered and number >= len(ASIDE):
+            return
+        yield ASIDE[number] if answered else seconds
+
+
 def resolve(servers: Servers, host: str, port: int, family: int | None) -> Procedure[Found]:
     """Return the addresses of a host, IPv6 first.
 
-    Who does not answer for one family (RFC 4074 section 4.1) does not hold up what is known of the
-    other.
+    A name server that is silent about one family (RFC 4074 section 4.1) delays the other by the
+    rounds of ``ASIDE`` only.
 
     Raises:
         Unresolvable: there is none, or none of that family, or no server knows.
@@ -248,9 +259,7 @@ def resolve(servers: Servers, host: str, port: int, family: int | None) -> Proce
     answered: list[str] = []
 
     def ask_about(kind: str) -> Procedure[Records]:
-        # A list that grows meanwhile ends the rounds.
-        rounds = (seconds for seconds in ROUNDS if not answered)
-        records = yield from query(servers, host, kind, rounds=rounds)
+        records = yield from query(servers, host, kind, rounds=_rounds(answered))
         if records.values:
             answered.append(kind)
         return records

@@ -170,7 +170,8 @@ class TlsTransport:
         self._without_data += len(piece)
         if self._without_data > HANDSHAKE_LIMIT:
             raise HandshakeFailed(f"the server's handshake is longer than {HANDSHAKE_LIMIT} bytes")
-        self._first = self._first or piece
+        if len(self._first) < LINE_KEPT:
+            self._first += piece[:LINE_KEPT]
         self._flight.note(piece)
         self._incoming.write(piece)
         return True

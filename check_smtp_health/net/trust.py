@@ -59,8 +59,8 @@ class TlsOptions(NamedTuple):
     """What to trust, what to show, what to insist on. Files are PEM; ``minimum`` as in ``1.2``.
 
     ``tells_chain`` says that somebody needs all certificates that the server shows; ``key`` is the
-    kind of key that its own must have, one of ``KEYS``, where it must; ``needs_san`` that a common
-    name is none to be verified.
+    kind of key that its own must have, one of ``KEYS``, where it must; ``needs_san`` that
+    only a subject alternative name counts, not the common name.
     """
 
     verify: bool = True

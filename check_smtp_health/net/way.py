@@ -78,8 +78,8 @@ class Way:
             self._known[key] = yield from look_up(self._servers, host, port, self._family)
         found = self._known[key]
         faults: list[SessionFault] = []
-        silent = list(found)
-        for address, share, limit in addresses.tries(silent):
+        remaining = list(found)
+        for address, share, limit in addresses.tries(remaining):
             try:
                 yield Connect(address, self._source, share, limit)
             except Expired:
@@ -88,7 +88,7 @@ class Way:
                 faults.append(self._about(address, fault))
             except (Unreachable, LocalFault) as fault:
                 faults.append(self._about(address, fault))
-                silent.remove(address)
+                remaining.remove(address)
             else:
                 return self._remember(key, address)
         raise deciding(faults)

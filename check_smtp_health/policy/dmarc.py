@@ -153,22 +153,21 @@ def _policy(
     """Return the policy, and what is to be said of the tags that make it (section 4.7)."""
     findings = []
     policy = fields.get("p", "").lower()
+    # Section 4.10.1: as to p, so to these.
+    invalid = [tag for tag in ("sp", "np") if tag in fields and fields[tag].lower() not in POLICIES]
     if policy not in POLICIES:
-        said = fields.get("p", "").encode()
+        invalid.insert(0, "p")
+    if invalid:
+        said = fields.get(invalid[0], "").encode()
         if any(_mailto(one) for one in fields.get("rua", "").split(",", DESTINATIONS_LIMIT)):
-            problem = f"DMARC of {where} has no valid p, which means none"
+            problem = f"DMARC of {where} has no valid {invalid[0]}, which means none"
             findings.append(Finding("misconfigured", problem, said))
             policy = "none"
         else:
-            problem = f"DMARC of {where} has no valid p, so it does not count"
+            problem = f"DMARC of {where} has no valid {invalid[0]}, so it does not count"
             return "", [Finding("unauthorised", problem, said)]
-    for tag in ("sp", "np"):
-        value = fields.get(tag, "").lower()
-        if tag in fields and value not in POLICIES:
-            problem = f"DMARC of {where}: {tag} is not one of {', '.join(POLICIES)}"
-            findings.append(Finding("misconfigured", problem, fields[tag].encode()))
-        elif is_above and tag == "sp" and value:
-            policy = value
+    elif is_above and "sp" in fields:
+        policy = fields["sp"].lower()
     if policy == "none":
         findings.append(Finding("noted", f"DMARC of {where} has policy none"))
     if fields.get("t", "").lower() == "y":

@@ -11,7 +11,7 @@ from check_smtp_health.faults import NoPolicy, UntestedPolicy
 from check_smtp_health.namedtuple import NamedTuple
 from check_smtp_health.net import https
 from check_smtp_health.net.addresses import plain_name
-from check_smtp_health.net.dns import ask
+from check_smtp_health.net.dns import ASIDE, ask
 from check_smtp_health.net.operations import together
 from check_smtp_health.policy import mx
 from check_smtp_health.policy.mta_sts_host import as_senders, is_known, look_up
@@ -102,7 +102,7 @@ def check(asked: Asked, domain: Domain) -> Procedure[PolicyResult | None]:
     record, report, found = yield from together(
         [
             ask(servers, f"_mta-sts.{name}", "TXT"),
-            ask(servers, f"_smtp._tls.{name}", "TXT", rounds=mx.ASIDE),
+            ask(servers, f"_smtp._tls.{name}", "TXT", rounds=ASIDE),
             _hosts(domain),
         ]
     )

@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "::1")
 """The client itself. The rest of 127.0.0.0/8 is left for whoever has put a server there."""
 
-ASIDE = (1.0,)
-"""Seconds for a question that is asked besides: it holds nothing up that matters more."""
-
 BROADCAST = "255.255.255.255"
 
 
@@ -89,7 +86,7 @@ def find(servers: Servers, domain: Host, expected: Sequence[Host] = ()) -> Proce
     if not hosts:
         raise Unresolvable(f"the MX is {printable(named[0][1])}, which is not a host name")
     aliases = yield Together(
-        [untimed(dns.query(servers, one.ascii, "CNAME", rounds=ASIDE)) for one in hosts]
+        [untimed(dns.query(servers, one.ascii, "CNAME", rounds=dns.ASIDE)) for one in hosts]
     )
     findings += [
         Finding("misconfigured", f"{host.given} is an alias (CNAME)")

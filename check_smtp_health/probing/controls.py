@@ -109,15 +109,15 @@ class Controls:
 
     def _is_answered(self, found: tuple[Address, ...], *, refusals: bool = True) -> Procedure[bool]:
         """Whether one of the addresses accepts a connection, or at least refuses it."""
-        silent = list(found)
-        for address, share, limit in addresses.tries(silent):
+        remaining = list(found)
+        for address, share, limit in addresses.tries(remaining):
             try:
                 yield Connect(address, self._settings.endpoint.source, share, limit)
             except SessionFault as fault:
                 if refusals and fault.reason == "refused":
                     return True
                 if not isinstance(fault, TimedOut):
-                    silent.remove(address)
+                    remaining.remove(address)
             else:
                 yield Close()
                 return True

@@ -161,9 +161,9 @@ class _Service(Prober):
         targets = [self._target(host, bracketed(one.host), (one,), several) for one in several]
         outcome = yield Together([self._probe(target) for target in targets])
         reports: list[Report] = outcome.value
-        if unknown:
+        if unknown:  # which is about the name, and none of its addresses
             result = PolicyResult("all-addresses", tuple(unknown))
-            reports[0] = reports[0]._replace(policies=(*reports[0].policies, result))
+            return [report._replace(is_domain=True, policies=(result,)), *reports]
         return reports
 
     def _of_domain(self, domain: Host) -> TimedProcedure[_Expanded]:

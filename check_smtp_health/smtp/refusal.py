@@ -60,14 +60,14 @@ class Row(NamedTuple):
 ROWS = (
     Row(
         "sender",
-        r"sender verif|verification failed for|callback setup failed|sender address rejected"
+        r"sender verif|(?<!recipient )verification failed for|callback setup failed"
+        r"|sender address rejected"
         r"|sender address \[[^]]*\] blocked",
     ),
     Row("greeting", r"helo command \[[^]]*\] blocked"),
     Row("policy", r"recipient address \[[^]]*\] blocked"),
     # Postfix: whether there is such an address, it has not found out; "undeliverable" is a no.
     Row("not now", r"gr[ea]y-?list|verification in progress|unverified address|could not complete"),
-    Row("null MX", r"\bnull ?mx\b", codes=(521, 556)),
     Row(
         "blocklist",
         r"block(?:ed)? using|black-?list|block[- ]?list|\bdnsbl|\brbls?\b"
@@ -88,7 +88,12 @@ ROWS = (
         r"|\b(?:is|are|am) not an open relay",
         ("7.54", "7.64"),
     ),
-    Row("login", r"client was not authenticated"),
+    Row("login", r"client was not authenticated|\bauthenticate before"),
+    Row(
+        "null MX",
+        r"\bnull ?mx\b|\b(?:domain|host)\b.{0,40}\bdoes not accept (?:any )?(?:e-?)?mail\b(?! for)",
+        codes=(556,),
+    ),
     Row(
         "TLS",
         r"starttls|(?:must|use|need|require)\w* (?:\w+ )?(?:tls|ssl|encryption)\b"
@@ -113,12 +118,17 @@ ROWS = (
     Row("content", r"\bspam|\bvirus|message (?:was )?(?:refused|rejected|blocked)"),
     Row(
         "sender",
-        r"\b[45]\.1\.[78]\b|\byour (?:account|domain|mailbox)\b|\bsender\b|mail from"
-        r"|(?:reverse|return)-path|envelope from|from address|null reverse",
-        ("1.7", "1.8", "7.60"),
+        r"\b[45]\.1\.[78]\b|\byour (?:account|domain|mailbox)\b"
+        r"|(?<!from )\bsender\s+(?:\S+@\S+\s+)?"
+        r"(?:address|domain|does|is|must|not|refused|rejected|requires|unknown)\b"
+        r"|\bmail from\s+(?:address|domain|is|not|refused|rejected)\b",
     ),
-    Row("greeting", r"\bhostname\b.{0,60}\b(?:do|does)(?: not|n't) exist"),
-    Row("domain", r"\b(?:domain|host)\b.{0,60}\b(?:do|does)(?: not|n't) exist"),
+    Row("greeting", r"\bhostname\s+(?:\S+\s+)?(?:do|does)(?: not|n't) exist"),
+    Row(
+        "domain",
+        r"(?<!\bin )(?<!\bthis )\b(?:domain|host)(?: of)?\s+(?:[\w-]+(?:\.[\w-]+)+\s+)?"
+        r"(?:do|does)(?: not|n't) exist",
+    ),
     Row(
         "user",
         r"\b5\.1\.(?:1|10)\b|\b(?:user|recipient|mailbox|address|account|person)\b.{0,30}\bunknown"
@@ -146,7 +156,12 @@ ROWS = (
         (530, 535),
         is_final=True,
     ),
-    Row("sender", r"\bbounces?\b"),
+    Row(
+        "sender",
+        r"\bsender\b|mail from|(?:reverse|return)-path|envelope from|from address|null reverse"
+        r"|\bbounces?\b",
+        ("1.7", "1.8", "7.60"),
+    ),
     Row(
         "no MAIL",
         r"need mail|mail (?:command )?(?:first|required)|no (?:mail )?transaction"
@@ -174,6 +189,7 @@ ROWS = (
         r"|\b(?:invalid|bad) (?:local )?(?:user|recipient|mailbox|address|account|person)"
         r"|\bno such address",
         ("1.0", "1.1", "1.6", "1.10", "2.1", "4.1"),
+        but=(521, 556),
         is_final=True,
     ),
     Row(
@@ -202,13 +218,13 @@ ROWS = (
     ),
 )
 
-_STATUS = re.compile(rb"[245]\.(\d{1,3}\.\d{1,3})\b")
+_STATUS = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
 
 # A name of a host that relays says nothing, nor does a page, or what is only repeated.
 _BESIDES = re.compile(r"https?://\S+|<[^>]*>|[\w.-]*relay[\w-]*\.[\w.-]+")
 
 # What somebody else has said, whom the server has asked: that is about us, or about the server.
-_QUOTED = re.compile(r"(?:\bhost \S+ )?\bsaid:|\bresponse:")
+_QUOTED = re.compile(r"(?:\bhost \S+ )?\b(?:said|response):\s*[245]\d\d\b")
 
 TEXT_LIMIT = 2048
 """Characters that are looked at: expressions take longer than their text is long."""
@@ -220,24 +236,25 @@ def about(reply: Reply, *repeated: str) -> About:
     ``repeated`` is what the server may only be repeating: addresses, and our own name. Of what it
     refuses for now, the code alone says nothing.
     """
-    text = _words(reply, repeated)
+    said = b" ".join(reply.texts).decode("utf-8", "replace")[:TEXT_LIMIT].lower()
+    own = _QUOTED.split(said, 1)[0]
+    text = _words(own, repeated)
     for row in ROWS:
         is_ruled_out = reply.code in row.but or (row.is_final and reply.is_transient)
         if not is_ruled_out and re.search(row.words, text):
             return row.about
     if reply.is_transient:
         return "not now"
-    found = _STATUS.search(b" ".join(reply.texts))
-    status = found[1].decode() if found is not None else ""
+    found = _STATUS.search(own)
+    status = found[1] if found is not None else ""
     for row in ROWS:
-        if status in row.statuses or reply.code in row.codes:
+        if reply.code not in row.but and (status in row.statuses or reply.code in row.codes):
             return row.about
     return ""
 
 
-def _words(reply: Reply, repeated: tuple[str, ...]) -> str:
-    text = b" ".join(reply.texts).decode("utf-8", "replace")[:TEXT_LIMIT].lower()
-    text = _QUOTED.split(text, 1)[0]
+def _words(text: str, repeated: tuple[str, ...]) -> str:
+    """Return a text without what only repeats something, or names something else."""
     for one in sorted(repeated, key=len, reverse=True):
         if "." in one or "@" in one:  # what is shorter may be a part of any word
             text = text.replace(one.lower(), " ")

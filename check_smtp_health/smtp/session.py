@@ -14,8 +14,9 @@ COMMAND_LIMIT = 512
 LINE_LIMIT = 2048
 """Octets of one line. RFC 5321 section 4.5.3.1.5 says 512; Postfix reads 2,048 before it cuts."""
 
-CHALLENGE_LIMIT = 12293
-"""Octets of a line that has a challenge, with its code (RFC 4954 section 4)."""
+CHALLENGE_LIMIT = 12294
+"""Octets of a line that has a challenge, its code and CRLF included: the challenge has as many as
+RFC 4954 section 4 lets a client send."""
 
 LINES_LIMIT = 256
 """Lines of one reply: no server offers that many extensions; an endless reply must end here."""
@@ -135,7 +136,8 @@ class ReplyParser:
             return Reply._make((int(code), (line,)))
         first = lines[0] if lines else line
         if code != first[:3]:
-            raise Violation("different codes in one reply", b"\n".join((*lines, line)))
+            said = b"\n".join((*lines, line))
+            raise Violation("different codes in one reply", said, reason="codes differ")
         lines.append(line)
         self._size += len(line)
         if separator != b"-":

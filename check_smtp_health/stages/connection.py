@@ -21,6 +21,7 @@ from check_smtp_health.loading import load, shared
 from check_smtp_health.net import addresses
 from check_smtp_health.net.operations import Call, Connect, Pause, Read, Write
 from check_smtp_health.report import first_of
+from check_smtp_health.smtp.session import Reply
 from check_smtp_health.stages.state import ask, first_word, listen, require_code
 
 TYPE_CHECKING = False
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from check_smtp_health.net.addresses import Address
     from check_smtp_health.net.dns import Servers
     from check_smtp_health.net.operations import Procedure
-    from check_smtp_health.smtp.session import Reply
     from check_smtp_health.stages.state import ProbeState, StageRun
 
 ADDRESSES_SHOWN = 4
@@ -86,13 +86,13 @@ def resolve(state: ProbeState) -> StageRun:
 
 
 def connect(state: ProbeState) -> StageRun:
-    """Try the addresses in turn; each gets its share of the time left (RFC 5321 section 5.1)."""
+    """Try the addresses in turn (RFC 5321 section 5.1); see ``addresses.tries`` for their time."""
     endpoint, connection = state.settings.endpoint, state.connection
     if not connection.addresses:
         connection.addresses = (addresses.literal(state.target.host.ascii, endpoint.port),)
     faults: dict[Address, SessionFault] = {}
-    silent = list(connection.addresses)
-    for address, share, limit in addresses.tries(silent):
+    remaining = list(connection.addresses)
+    for address, share, limit in addresses.tries(remaining):
         connection.address = address
         try:
             connection.local = yield from _reach(address, endpoint.source, share, limit)
@@ -100,7 +100,7 @@ def connect(state: ProbeState) -> StageRun:
             faults[address] = fault
         except (Unreachable, LocalFault) as fault:
             faults[address] = fault
-            silent.remove(address)
+            remaining.remove(address)
         else:
             connection.is_up = True
             if endpoint.proxy:
@@ -188,6 +188,12 @@ def banner(state: ProbeState) -> StageRun:
         if settings.endpoint.proxy:
             raise Violation(PROXY_ANSWERED, fault.said, reason="proxy answered") from fault
         raise
+    except Violation as fault:
+        refusal = _behind_teaser(fault)
+        if refusal is None:
+            raise
+        reply = refusal
+        state.connection.begin()
     if reply.code != expect.code and settings.endpoint.proxy and _is_too_early(reply):
         raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
     require_code(reply, expect.code)
@@ -197,6 +203,17 @@ def banner(state: ProbeState) -> StageRun:
     if not reply.is_positive:
         raise Rejected(f"(does not contain {quoted(expect.text)})", reply.raw, reply.code)
     state.lacking = reply
+
+
+def _behind_teaser(fault: Violation) -> Reply | None:
+    """Return the refusal behind a banner's first lines, None where there is none.
+
+    Postfix's postscreen sends these before it has made up its mind (postscreen_greet_banner).
+    """
+    *teaser, last = fault.said.split(b"\n")
+    if fault.reason != "codes differ" or not all(line.startswith(b"220-") for line in teaser):
+        return None
+    return Reply(int(last[:3]), (last,)) if last[:1] in (b"4", b"5") else None
 
 
 def _first_reply(state: ProbeState) -> Procedure[Reply]:
@@ -209,7 +226,7 @@ def _first_reply(state: ProbeState) -> Procedure[Reply]:
     """
     settings, endpoint = state.settings, state.settings.endpoint
     if (
-        settings.tls.mode
+        settings.tls.mode == "implicit"
         or endpoint.port in (SMTP_PORT, SUBMISSIONS_PORT)
         or endpoint.timeout < PATIENT
         or endpoint.proxy

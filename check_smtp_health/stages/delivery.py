@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from check_smtp_health.config.accounts import RoundTrip
     from check_smtp_health.config.settings import Settings
+    from check_smtp_health.errors import Reason
     from check_smtp_health.net.operations import Procedure
     from check_smtp_health.roundtrip.search import Arrival
     from check_smtp_health.smtp.session import Reply
@@ -165,6 +166,8 @@ def _findings(state: ProbeState, arrival: Arrival, results: dict[str, str]) -> l
         result = results.get(method)
         if result != "pass":
             problem = f"no result of {method}" if result is None else f"{method} is {result}"
-            found.append(Finding("unauthenticated", problem))
+            # Of what was not looked up, neither the sender nor its domain is the cause.
+            reason: Reason = "various" if result in (None, "temperror") else ""
+            found.append(Finding("unauthenticated", problem, reason=reason))
     found += [Finding("undeleted", problem, said) for problem, said in arrival.left]
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from check_smtp_health.errors import Rejected, TimedOut, Unasked, Violation
+from check_smtp_health.errors import Disconnected, Rejected, TimedOut, Unasked, Violation
 from check_smtp_health.escaping import octets, quoted
 from check_smtp_health.net.operations import Read
 from check_smtp_health.report import Finding
@@ -22,6 +22,8 @@ _EHLO_UNKNOWN = (500, 502, 504)
 
 PROXY_PATIENCE = 0.5
 """Seconds for the reply to our greeting, behind one that may be to the PROXY header."""
+
+UNCLEAR = "(to our greeting, or to the PROXY header: then leave out -r)"
 
 # What a server answers to a line that is no command, or to the QUIT in a header of version 2.
 _COMMAND_UNKNOWN = (221, 500, 501, 502, 503, 504)
@@ -58,6 +60,7 @@ def _answer(state: ProbeState, verb: str, name: str) -> Procedure[Reply]:
 
     Raises:
         Violation: the header got a reply. All that follow would be taken for the wrong command's.
+        Rejected: which of the two got the one reply that came, cannot be said.
     """
     try:
         reply = yield from ask(state, verb, name)
@@ -65,10 +68,12 @@ def _answer(state: ProbeState, verb: str, name: str) -> Procedure[Reply]:
         raise Violation(PROXY_ANSWERED, fault.first, reason="proxy answered") from fault
     if reply.code in _COMMAND_UNKNOWN and state.connection.tls is None:
         try:
-            yield Read(PROXY_PATIENCE, False)
-        except TimedOut:
-            return reply  # the only one, so it is about the greeting
-        raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
+            more = yield Read(PROXY_PATIENCE, False)
+        except (TimedOut, Disconnected):
+            more = b""
+        if more:
+            raise Violation(PROXY_ANSWERED, reply.raw, reason="proxy answered")
+        raise Rejected(UNCLEAR, reply.raw, reply.code)
     return reply
 
 

@@ -174,7 +174,7 @@ def _tests(state: ProbeState) -> tuple[tuple[_Test, tuple[str, ...]], ...]:
 
 
 def _judge(state: ProbeState, test: _Test, address: str, reply: Reply) -> None:
-    if reply.code < 300 and reply.code != 221:
+    if reply.code < 300 and reply.code not in FAREWELLS:
         has_login = test is _RELAY and state.settings.login is not None
         accepted = " after a login" if has_login else f", {test.accepted}"
         problem = f"accepts {address}{accepted}"
@@ -204,7 +204,7 @@ def _unproven(state: ProbeState, what: str, about: About, reply: Reply) -> Findi
     if about == "greeting":
         hint = f" {greeting_hint(state, reply)}"
     elif about == "TLS":
-        hint = ", although there is" if state.settings.tls.mode else ", try -S"
+        hint = ", although TLS is in use" if state.settings.tls.mode else ", try -S"
     return Finding(kind, f"{what} proves nothing, {UNPROVEN[about]}{hint}", reply.raw)
 
 

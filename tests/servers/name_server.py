@@ -51,6 +51,17 @@ def records(*texts: str) -> Answer:
     return Answer(texts)
 
 
+def once_lost() -> Callable[[bytes], bytes]:
+    """Return what makes ``raw`` lose the first answer: what comes instead answers nothing."""
+    lost: list[bytes] = []
+
+    def lose(wire: bytes) -> bytes:
+        lost.append(wire)
+        return wire if len(lost) > 1 else b""
+
+    return lose
+
+
 def fails(rcode: str) -> Answer:
     """Answer with nothing but that code."""
     return Answer(rcode=rcode)

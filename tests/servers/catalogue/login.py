@@ -180,7 +180,7 @@ ROWS = (
     ),
     critical(
         "sends a challenge of 1 MB",
-        f"auth: LOGIN: a line longer than 12293 bytes: '334 {'A' * 249}...' (after # s)",
+        f"auth: LOGIN: a line longer than 12294 bytes: '334 {'A' * 249}...' (after # s)",
         HELOED,
         *(*LOGIN, b"334 " + b"A" * 1_000_000, Hang()),
         asks=BY_LOGIN,
