@@ -70,14 +70,18 @@ ID_LIMIT = 60
 """Characters of a parameter in the name of a test."""
 
 LONGEST = (
-    *("test_packages.py", "test_not_now.py", "test_delivery.py", "test_crowd.py"),
-    *("test_verify_message.py", "test_catalogue.py", "test_cleaning.py", "test_random_mailbox.py"),
-    *("test_process.py", "test_real_oauth.py", "test_real_mailboxes.py", "test_director.py"),
-    *("test_checks_catalogue.py", "test_docs.py", "test_real_tls.py", "test_random_server.py"),
-    *("test_real_delivery.py", "test_replies.py", "test_fuzz.py", "test_terminal.py"),
-    *("test_startup.py", "test_control.py", "test_checks_all_kinds.py", "test_zones.py"),
+    *("test_packages.py", "test_not_now.py", "test_crowd.py", "test_verify_message.py"),
+    *("test_delivery.py", "test_director.py", "test_real_tls.py", "test_catalogue.py"),
+    *("test_cleaning.py", "test_real_oauth.py", "test_process.py", "test_random_mailbox.py"),
+    *("test_startup.py", "test_random_server.py", "test_real_mailboxes.py", "test_docs.py"),
+    *("test_checks_catalogue.py", "test_replies.py", "test_terminal.py", "test_real_delivery.py"),
+    *("test_fuzz.py", "test_random_records.py", "test_control.py", "test_checks_all_kinds.py"),
+    *("test_security.py", "test_zones.py", "test_silence.py", "test_signals.py"),
 )
-"""Files that take longest, in this order: begun last, they would leave a worker without work."""
+"""Files that take longest: begun last, they would leave a worker without work.
+
+In this order those that compute and those that wait are under way together.
+"""
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

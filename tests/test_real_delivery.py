@@ -150,8 +150,7 @@ def test_what_is_told_of_its_way(site: Site) -> None:
         (
             "spf,dkim,dmarc",
             1,
-            "delivery: dkim is fail, "
-            "cause: unauthenticated, also delivery: no result of dmarc, cause: unauthenticated",
+            "delivery: dkim is fail, cause: unauthenticated, also delivery: no result of dmarc",
         ),
     ],
 )
