@@ -71,10 +71,10 @@ _QUOTED = r'"(?:[^"\\]|\\.)*"'
 
 _NEED_CHECKS = ("at-once", "spread")
 
-_MAY_HOLD_MACROS = (
+_MAY_HOLD_MACROS = {
     *("fqdn", "expect", "authuser", "from", "rcpt", "no-relay", "no-rcpt"),
     *("command", "response"),
-)
+}
 """Options whose values may be almost anything, even the name of a macro."""
 
 
@@ -102,8 +102,8 @@ def build(  # noqa: PLR0913
     for name in _NEED_CHECKS:
         if options.count(name):
             raise UsageFault(name, "needs --checks FILE")
-    for name in _MAY_HOLD_MACROS:
-        if options.count(name):
+    for name in options.given():
+        if name in _MAY_HOLD_MACROS:
             _need_values(name, options.all(name))
     endpoint = _endpoint(options)
     tls = _tls(options, endpoint)
