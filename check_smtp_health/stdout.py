@@ -69,11 +69,18 @@ def give_up(problem: str) -> int:
 
     Nothing is written if standard output is full: that would block.
     """
-    import select
-
-    if _Last.word and select.select((), (1,), (), 0)[1]:
+    if _Last.word and _is_writable():
         os.write(1, _Last.before + _Last.word.replace(PLACE.encode(), problem.encode()))
     return _Last.code
+
+
+def _is_writable() -> bool:
+    """Whether standard output takes more; too early to load what can tell, it is still empty."""
+    try:
+        import select
+    except (ImportError, MemoryError, OSError):
+        return True
+    return bool(select.select((), (1,), (), 0)[1])
 
 
 def encoded(answer: str) -> bytes:
@@ -154,11 +161,10 @@ def _write_beginning(data: bytes, brief: bytes) -> int:
     written where it might block.
     """
     import itertools
-    import select
 
     same = (one == other for one, other in zip(data, brief[:PIPE_LEAST]))
     begun = sum(itertools.takewhile(bool, same))
-    if not select.select((), (1,), (), 0)[1]:
+    if not _is_writable():
         return 0
     _Last.is_busy = True
     _write(data[:begun])

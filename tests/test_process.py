@@ -249,6 +249,13 @@ def test_out_of_memory(tmp_path: Path, form: str) -> None:
         assert harmless.check_json(done.stdout, 3)["status"] == line
 
 
+@pytest.mark.usefixtures("uncovered")
+def test_too_little_memory_even_to_see_whether_there_is_room(tmp_path: Path) -> None:
+    (tmp_path / "select.py").write_text("raise MemoryError")
+    done = plugin.run("-H", "127.0.0.1", environment={"PYTHONPATH": str(tmp_path)})
+    assert (done.code, done.stdout, done.stderr) == (3, "SMTP UNKNOWN - out of memory\n", "")
+
+
 SLOW = """
 import fcntl, os, signal, sys
 from check_smtp_health import stdout

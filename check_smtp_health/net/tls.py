@@ -83,15 +83,8 @@ class TlsTransport:
 
     __slots__ = (
         *("_error", "_first", "_flight", "_incoming", "_is_read", "_is_up", "_name"),
-        *(
-            "_outgoing",
-            "_overhead",
-            "_plain",
-            "_rest",
-            "_shows_certificate",
-            "_tells_chain",
-            "_tls",
-        ),
+        *("_outgoing", "_overhead", "_plain", "_rest", "_shows_certificate"),
+        *("_tells_chain", "_tls"),
         *("_without_data", "wants"),
     )
 

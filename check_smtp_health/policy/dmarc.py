@@ -153,10 +153,9 @@ def _policy(
     """Return the policy, and what is to be said of the tags that make it (section 4.7)."""
     findings = []
     policy = fields.get("p", "").lower()
-    # Section 4.10.1: as to p, so to these.
-    invalid = [tag for tag in ("sp", "np") if tag in fields and fields[tag].lower() not in POLICIES]
-    if policy not in POLICIES:
-        invalid.insert(0, "p")
+    # Section 4.10.1: all that are there must be valid, and p must be there.
+    required = ("p", *(tag for tag in ("sp", "np") if tag in fields))
+    invalid = [tag for tag in required if fields.get(tag, "").lower() not in POLICIES]
     if invalid:
         said = fields.get(invalid[0], "").encode()
         if any(_mailto(one) for one in fields.get("rua", "").split(",", DESTINATIONS_LIMIT)):
